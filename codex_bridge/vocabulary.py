@@ -1,0 +1,111 @@
+"""The words the rooms share: what is asked of a model, and the deltas of its answer.
+
+`translate` makes a `ChatRequest`, `upstream` sends it and yields deltas, `translate`
+turns those into events. Neither of the two imports the other; both import this.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any
+
+from attrs import field, frozen
+
+Json = dict[str, Any]
+"""A parsed JSON object."""
+
+
+@frozen
+class ChatRequest:
+    """One request for a model's next answer, before a dialect gives it its bytes.
+
+    `messages` and `functions` are in the shape of chat completions. `None` means that
+    the client did not say, so that nothing is sent.
+    """
+
+    model: str
+    messages: list[Json]
+    functions: list[Json] = field(factory=list)
+    tool_choice: Json | str | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    max_tokens: int | None = None
+    effort: str | None = None
+    response_format: Json | None = None
+
+
+@frozen
+class TextDelta:
+    """A piece of the answer's text."""
+
+    text: str
+
+
+@frozen
+class ReasoningDelta:
+    """A piece of the model's reasoning."""
+
+    text: str
+
+
+@frozen
+class ToolCallDelta:
+    """A call of a function, or a fragment of one.
+
+    Ollama sends each call whole; other servers send the name first and the arguments in
+    fragments that carry only `index`. Ollama up to 0.20 repeats index 0 for every call,
+    so a new `id` under a known index is a new call.
+    """
+
+    index: int
+    id: str
+    name: str
+    arguments: str
+
+
+@frozen
+class FinishDelta:
+    """The model ended its answer: "stop", "tool_calls", "length" or the server's own word."""
+
+    reason: str
+
+
+@frozen
+class UsageDelta:
+    """Token counts of the whole exchange. `input_tokens` includes the cached ones."""
+
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+
+
+Delta = TextDelta | ReasoningDelta | ToolCallDelta | FinishDelta | UsageDelta
+
+
+class FailureKind(Enum):
+    """How an upstream failed."""
+
+    UNREACHABLE = "unreachable"
+    """No connection, or it ended before an answer began."""
+    REFUSED = "refused"
+    """An HTTP status other than 2xx."""
+    BROKEN = "broken"
+    """The answer began and ended without a finish reason."""
+    GARBLED = "garbled"
+    """The answer is not what the dialect promises."""
+
+
+class UpstreamFailure(Exception):
+    """The upstream did not give a whole answer.
+
+    `message` is the upstream's own sentence where it has one; `status` its HTTP status.
+    """
+
+    def __init__(self, kind: FailureKind, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.message = message
+        self.status = status
