@@ -1,0 +1,249 @@
+"""Chat deltas -> Responses events: one state machine without I/O. Feed deltas, get events.
+
+    start()            -> created, in_progress
+    feed(deltas)       -> the events of open items: text and reasoning pass through live
+    end()              -> the calls, then completed (or incomplete)
+    fail(error, code)  -> failed, from any state
+
+Items come strictly one after another: an item is closed before the next one opens. Calls are
+held until the model finished, because a client runs a call as soon as it is done, and a call
+of an answer that then breaks off would be run and asked for again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import Enum, auto
+
+import orjson
+from attrs import define
+
+from codex_bridge.ids import IdSource
+from codex_bridge.translate import events
+from codex_bridge.translate.errors import ApiError
+from codex_bridge.translate.events import ResponseTemplate
+from codex_bridge.translate.toolbox import Toolbox
+from codex_bridge.vocabulary import (
+    Delta,
+    FinishDelta,
+    Json,
+    ReasoningDelta,
+    TextDelta,
+    ToolCallDelta,
+    UsageDelta,
+)
+
+BYTES_PER_TOKEN = 4
+"""For the rare server that counts no tokens; a client without counts never compacts."""
+
+
+class State(Enum):
+    """Which item is open."""
+
+    BETWEEN = auto()
+    TEXT = auto()
+    REASONING = auto()
+    ENDED = auto()
+
+
+@define
+class _Call:
+    """A call as its fragments gave it so far."""
+
+    index: int
+    id: str
+    name: str
+    arguments: list[str]
+
+
+class ResponseStream:
+    """The events of one response."""
+
+    def __init__(
+        self,
+        template: ResponseTemplate,
+        toolbox: Toolbox,
+        new_id: IdSource,
+        *,
+        prompt_size: int = 0,
+        length_completes: bool = False,
+    ) -> None:
+        """`prompt_size` in bytes stands in where the upstream counts no tokens.
+
+        With `length_completes` an answer cut at the token limit ends as completed, for
+        clients that throw away an incomplete one.
+        """
+        self.output: list[Json] = []
+        self.tools_called: list[str] = []
+        self.usage: UsageDelta | None = None
+        self._template = template
+        self._toolbox = toolbox
+        self._new_id = new_id
+        self._prompt_size = prompt_size
+        self._length_completes = length_completes
+        self._state = State.BETWEEN
+        self._sequence = 0
+        self._item_id = ""
+        self._pieces: list[str] = []
+        self._held = ""
+        self._calls: list[_Call] = []
+        self._finish_reason = ""
+        self._answer_size = 0
+
+    def start(self) -> list[Json]:
+        """The two events that open every stream."""
+        response = self._template.response("in_progress", [])
+        return self._numbered(
+            [
+                events.response_event("created", response),
+                events.response_event("in_progress", response),
+            ]
+        )
+
+    def feed(self, deltas: Iterable[Delta]) -> list[Json]:
+        """The events that these deltas give rise to."""
+        out: list[Json] = []
+        for delta in deltas:
+            if isinstance(delta, TextDelta):
+                self._piece(State.TEXT, delta.text, out)
+            elif isinstance(delta, ReasoningDelta):
+                self._piece(State.REASONING, delta.text, out)
+            elif isinstance(delta, ToolCallDelta):
+                self._collect(delta)
+            elif isinstance(delta, FinishDelta):
+                self._finish_reason = delta.reason
+            else:
+                self.usage = delta
+        return self._numbered(out)
+
+    def end(self, now: int) -> list[Json]:
+        """The last events of a whole answer. `now` is the Unix time in seconds."""
+        out: list[Json] = []
+        self._close(out)
+        cut = self._finish_reason == "length"
+        for call in self._calls:
+            if not (cut and call is self._calls[-1] and not _is_object("".join(call.arguments))):
+                self._emit_call(call, out)
+        self._state = State.ENDED
+        incomplete = cut and not self._length_completes
+        status = "incomplete" if incomplete else "completed"
+        response = self._template.response(
+            status,
+            self.output,
+            usage=events.usage(self._counted()),
+            completed_at=None if incomplete else now,
+            incomplete_details={"reason": "max_output_tokens"} if incomplete else None,
+        )
+        out.append(events.response_event(status, response))
+        return self._numbered(out)
+
+    def fail(self, error: ApiError, code: str) -> list[Json]:
+        """The last event of an answer that failed; `code` is what this client understands.
+
+        The open item stays open: what it holds is not whole.
+        """
+        self._state = State.ENDED
+        response = self._template.response(
+            "failed", self.output, error={"code": code, "message": error.message}
+        )
+        return self._numbered([events.response_event("failed", response)])
+
+    def _numbered(self, out: list[Json]) -> list[Json]:
+        for event in out:
+            event["sequence_number"] = self._sequence
+            self._sequence += 1
+        return out
+
+    def _piece(self, kind: State, text: str, out: list[Json]) -> None:
+        """A piece of text or reasoning: open its item if need be, pass it on."""
+        if self._state is not kind:
+            # Models pad with blank lines around calls and reasoning; those alone are no item.
+            text = self._held + text
+            self._held = ""
+            if not text.strip():
+                self._held = text
+                return
+            self._close(out)
+            self._open(kind, out)
+        if not text:
+            return
+        self._pieces.append(text)
+        self._answer_size += len(text)
+        delta = events.text_delta if kind is State.TEXT else events.reasoning_delta
+        out.append(delta(self._item_id, len(self.output), text))
+
+    def _open(self, kind: State, out: list[Json]) -> None:
+        self._state = kind
+        index = len(self.output)
+        if kind is State.TEXT:
+            self._item_id = item_id = self._new_id("msg")
+            item = events.message_item(item_id, "in_progress", [])
+            out.append(events.item_event("added", index, item))
+            out.append(events.content_part("added", item_id, index, ""))
+        else:
+            self._item_id = item_id = self._new_id("rs")
+            out.append(events.item_event("added", index, events.reasoning_item(item_id, [])))
+            out.append(events.reasoning_part("added", item_id, index, ""))
+
+    def _close(self, out: list[Json]) -> None:
+        """Close the open item, if any."""
+        item_id, index, text = self._item_id, len(self.output), "".join(self._pieces)
+        if self._state is State.TEXT:
+            out.append(events.text_done(item_id, index, text))
+            out.append(events.content_part("done", item_id, index, text))
+            item = events.message_item(item_id, "completed", [events.text_part(text)])
+        elif self._state is State.REASONING:
+            out.append(events.reasoning_done(item_id, index, text))
+            out.append(events.reasoning_part("done", item_id, index, text))
+            item = events.reasoning_item(item_id, [events.summary_part(text)])
+        else:
+            return
+        self._add(item, out)
+        self._pieces = []
+        self._held = ""
+        self._state = State.BETWEEN
+
+    def _add(self, item: Json, out: list[Json]) -> None:
+        out.append(events.item_event("done", len(self.output), item))
+        self.output.append(item)
+
+    def _collect(self, delta: ToolCallDelta) -> None:
+        """Join a fragment to its call. A new id under a known index is a new call."""
+        self._answer_size += len(delta.arguments)
+        for call in reversed(self._calls):
+            if call.index == delta.index and delta.id in ("", call.id):
+                call.name = call.name or delta.name
+                call.arguments.append(delta.arguments)
+                return
+        self._calls.append(_Call(delta.index, delta.id, delta.name, [delta.arguments]))
+
+    def _emit_call(self, call: _Call, out: list[Json]) -> None:
+        name, namespace = self._toolbox.codex_name(call.name)
+        arguments = "".join(call.arguments).strip() or "{}"
+        item_id, index = self._new_id("fc"), len(self.output)
+        call_id = call.id
+        if not call_id or any(item.get("call_id") == call_id for item in self.output):
+            call_id = self._new_id("call")
+
+        def item(status: str, arguments: str) -> Json:
+            return events.function_call_item(item_id, status, call_id, name, namespace, arguments)
+
+        out.append(events.item_event("added", index, item("in_progress", "")))
+        out.append(events.arguments_delta(item_id, index, arguments))
+        out.append(events.arguments_done(item_id, index, name, arguments))
+        self._add(item("completed", arguments), out)
+        self.tools_called.append(f"{namespace}.{name}" if namespace else name)
+
+    def _counted(self) -> UsageDelta:
+        if self.usage is None:
+            self.usage = UsageDelta(
+                self._prompt_size // BYTES_PER_TOKEN, self._answer_size // BYTES_PER_TOKEN
+            )
+        return self.usage
+
+
+def _is_object(arguments: str) -> bool:
+    try:
+        return isinstance(orjson.loads(arguments), dict)
+    except orjson.JSONDecodeError:
+        return False

@@ -1,0 +1,270 @@
+"""Input items -> messages."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from codex_bridge.translate.history import to_messages
+from codex_bridge.translate.toolbox import Toolbox
+
+Json = dict[str, Any]
+TOOLBOX = Toolbox.from_request(
+    [
+        {"type": "function", "name": "run"},
+        {"type": "namespace", "name": "agents", "tools": [{"type": "function", "name": "spawn"}]},
+    ]
+)
+IMAGE = {"type": "input_image", "image_url": "data:image/png;base64,AA=="}
+IMAGE_PART = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}
+
+
+def message(role: str, *texts: str) -> Json:
+    kind = "output_text" if role == "assistant" else "input_text"
+    content = [{"type": kind, "text": text} for text in texts]
+    return {"type": "message", "role": role, "content": content}
+
+
+def call(call_id: str | None, arguments: Any = "{}", **more: Any) -> Json:
+    return {
+        "type": "function_call",
+        "call_id": call_id,
+        "name": "run",
+        "arguments": arguments,
+    } | more
+
+
+def result(call_id: str | None, output: Any = "done") -> Json:
+    return {"type": "function_call_output", "call_id": call_id, "output": output}
+
+
+def reasoning(text: str) -> Json:
+    return {"type": "reasoning", "summary": [{"type": "summary_text", "text": text}]}
+
+
+def chat_call(call_id: str, arguments: str = "{}", name: str = "run") -> Json:
+    function = {"name": name, "arguments": arguments}
+    return {"id": call_id, "type": "function", "function": function}
+
+
+def tool(call_id: str, content: str = "done", name: str = "run") -> Json:
+    return {"role": "tool", "tool_call_id": call_id, "name": name, "content": content}
+
+
+def user(content: Any) -> Json:
+    return {"role": "user", "content": content}
+
+
+def assistant(content: str = "", *calls: Json, **more: Any) -> Json:
+    calling = {"tool_calls": list(calls)} if calls else {}
+    return {"role": "assistant", "content": content} | more | calling
+
+
+def messages(*items: Json, instructions: str | None = None) -> list[Json]:
+    return to_messages(instructions, list(items), TOOLBOX)
+
+
+CASES = {
+    "a string content": ([{"type": "message", "role": "user", "content": "hi"}], [user("hi")]),
+    "parts are joined": ([message("user", "a", "b")], [user("a\nb")]),
+    "neighbouring user messages stay apart": (
+        [message("user", "a"), message("user", "b")],
+        [user("a"), user("b")],
+    ),
+    "an image behind its text": (
+        [
+            {
+                "type": "message",
+                "role": "user",
+                "content": [IMAGE, {"type": "input_text", "text": "x"}],
+            }
+        ],
+        [user([{"type": "text", "text": "x"}, IMAGE_PART])],
+    ),
+    "one assistant message per turn": (
+        [
+            reasoning("hm"),
+            message("assistant", "I run."),
+            call("a"),
+            call("b"),
+            result("a"),
+            result("b"),
+        ],
+        [
+            assistant("I run.", chat_call("a"), chat_call("b"), reasoning="hm"),
+            tool("a"),
+            tool("b"),
+        ],
+    ),
+    "results in call order": (
+        [call("a"), call("b"), result("b", "B"), result("a", "A")],
+        [assistant("", chat_call("a"), chat_call("b")), tool("a", "A"), tool("b", "B")],
+    ),
+    "each round its own turn": (
+        [call("a"), result("a"), call("b"), result("b"), message("assistant", "ok")],
+        [
+            assistant("", chat_call("a")),
+            tool("a"),
+            assistant("", chat_call("b")),
+            tool("b"),
+            assistant("ok"),
+        ],
+    ),
+    "a user message between call and result moves behind it": (
+        [call("a"), message("user", "Warning"), result("a"), message("assistant", "ok")],
+        [assistant("", chat_call("a")), tool("a"), user("Warning"), assistant("ok")],
+    ),
+    "a call without a result": (
+        [call("a"), message("user", "stop"), message("assistant", "ok")],
+        [assistant("", chat_call("a")), tool("a", "aborted"), user("stop"), assistant("ok")],
+    ),
+    "a result without a call": (
+        [message("user", "x"), result("a", "lost")],
+        [user("x"), user("<tool_result>\nlost\n</tool_result>")],
+    ),
+    "two results for one call": (
+        [call("a"), result("a", "1"), result("a", "2")],
+        [assistant("", chat_call("a")), tool("a", "1\n2")],
+    ),
+    "the same call id in two turns": (
+        [call("a"), result("a", "1"), call("a"), result("a", "2")],
+        [
+            assistant("", chat_call("a")),
+            tool("a", "1"),
+            assistant("", chat_call("a_2")),
+            tool("a_2", "2"),
+        ],
+    ),
+    "the same call id in one turn": (
+        [call("a"), call("a"), result("a", "1"), result("a", "2")],
+        [assistant("", chat_call("a"), chat_call("a_2")), tool("a", "1"), tool("a_2", "2")],
+    ),
+    "missing call ids": (
+        [call(None), result(None, "1")],
+        [assistant("", chat_call("call")), tool("call", "1")],
+    ),
+    "a namespaced call keeps its flat name": (
+        [call("a", name="spawn", namespace="agents"), result("a")],
+        [assistant("", chat_call("a", name="agents__spawn")), tool("a", name="agents__spawn")],
+    ),
+    "images of a result follow the results": (
+        [
+            call("a"),
+            call("b"),
+            result("a", [{"type": "input_text", "text": "see"}, IMAGE]),
+            result("b"),
+            message("assistant", "nice"),
+        ],
+        [
+            assistant("", chat_call("a"), chat_call("b")),
+            tool("a", "see"),
+            tool("b"),
+            user([IMAGE_PART]),
+            assistant("nice"),
+        ],
+    ),
+    "a later developer message stays in its place": (
+        [message("user", "x"), message("developer", "be brief"), message("user", "y")],
+        [user("x"), user("<developer>\nbe brief\n</developer>"), user("y")],
+    ),
+    "unknown items are passed over": (
+        [message("user", "x"), {"type": "of_tomorrow", "data": 1}, {"type": "web_search_call"}],
+        [user("x")],
+    ),
+    "broken items make no fault": (
+        [
+            {"type": "message", "role": "user"},
+            {"type": "message", "content": [1, {"type": "input_text"}]},
+            {"type": "reasoning", "summary": None},
+            {"type": "function_call"},
+            {"type": "function_call_output"},
+        ],
+        [
+            user(""),
+            user(""),
+            assistant("", chat_call("call", name="None")),
+            tool("call", "", name="None"),
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize(("items", "expected"), CASES.values(), ids=CASES.keys())
+def test_conversation(items: list[Json], expected: list[Json]) -> None:
+    assert messages(*items) == expected
+
+
+def test_instructions_and_all_leading_developer_items_are_one_system_message() -> None:
+    head, *rest = messages(
+        message("developer", "B"), message("system", "C"), message("user", "x"), instructions="A"
+    )
+    assert head == {"role": "system", "content": "A\n\nB\n\nC"}
+    assert rest == [user("x")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ('{"b": 1, "a": 2}', '{"b": 1, "a": 2}'),
+        ("", "{}"),
+        ("  ", "{}"),
+        (None, "{}"),
+        ("null", "{}"),
+        ({"a": 1}, '{"a":1}'),
+        ("[1]", '{"input":"[1]"}'),
+        ('{"a":', '{"input":"{\\"a\\":"}'),
+        ("3", '{"input":"3"}'),
+    ],
+)
+def test_arguments_in_history_are_always_an_object_in_a_string(
+    arguments: Any, expected: str
+) -> None:
+    (turn, _) = messages(call("a", arguments), result("a"))
+    assert turn["tool_calls"][0]["function"]["arguments"] == expected
+
+
+item = st.one_of(
+    st.builds(message, st.sampled_from(["user", "assistant", "developer"]), st.text(max_size=4)),
+    st.builds(call, st.sampled_from(["a", "b", None]), st.sampled_from(["{}", "", "[", '{"x":1}'])),
+    st.builds(result, st.sampled_from(["a", "b", None]), st.text(max_size=4)),
+    st.builds(reasoning, st.text(max_size=4)),
+)
+
+
+@given(st.lists(item, max_size=12))
+def test_every_history_has_the_shape_that_ollama_accepts(items: list[Json]) -> None:
+    waiting: list[str] = []
+    ids: list[str] = []
+    for position, entry in enumerate(messages(*items, instructions="x")):
+        if entry["role"] == "tool":
+            assert entry["tool_call_id"] == waiting.pop(0)
+            assert isinstance(entry["content"], str)
+            continue
+        assert not waiting, "a call's result does not follow it"
+        assert (entry["role"] == "system") == (position == 0)
+        assert isinstance(entry["content"], str)
+        for made in entry.get("tool_calls", []):
+            waiting.append(made["id"])
+            ids.append(made["id"])
+            assert isinstance(orjson.loads(made["function"]["arguments"]), dict)
+    assert not waiting
+    assert len(set(ids)) == len(ids)
+
+
+@given(st.lists(st.lists(item, max_size=4), max_size=6))
+def test_a_grown_conversation_only_appends_messages(rounds: list[list[Json]]) -> None:
+    """The model's prompt cache lives on this."""
+    items: list[Json] = [message("user", "start")]
+    before: list[Json] = []
+    for n, extra in enumerate(rounds):
+        # What a client sends: everything so far, a complete tool round, a word of the user.
+        items += [call(f"c{n}"), result(f"c{n}"), message("assistant", "ok"), *extra]
+        items.append(message("user", f"go on {n}"))
+        now = messages(*items, instructions="x")
+        if not any(entry["type"] == "function_call" for entry in extra):
+            assert now[: len(before)] == before
+        before = now

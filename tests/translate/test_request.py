@@ -1,0 +1,157 @@
+"""Responses request -> chat request."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from codex_bridge.translate.errors import ApiError
+from codex_bridge.translate.request import parse, translate
+
+BASE: dict[str, Any] = {"model": "qwen3:14b", "input": "hi"}
+RUN = {"type": "function", "name": "run", "parameters": {}}
+FORMAT = {
+    "format": {"type": "json_schema", "name": "n", "strict": True, "schema": {"type": "object"}}
+}
+
+
+def test_a_string_input_is_one_user_message() -> None:
+    chat = translate(BASE).chat
+    assert chat.model == "qwen3:14b"
+    assert chat.messages == [{"role": "user", "content": "hi"}]
+    assert chat.functions == []
+
+
+def test_a_request_as_codex_sends_it_is_accepted_whole() -> None:
+    translation = translate(
+        {
+            "model": "qwen3:14b",
+            "input": [
+                {
+                    "type": "message",
+                    "role": "developer",
+                    "content": [{"type": "input_text", "text": "You are an agent."}],
+                    "id": "msg_1",
+                },
+                {
+                    "type": "message",
+                    "role": "user",
+                    "content": [{"type": "input_text", "text": "hi"}],
+                },
+            ],
+            "tools": [RUN, {"type": "web_search", "external_web_access": False}],
+            "tool_choice": "auto",
+            "parallel_tool_calls": True,
+            "reasoning": {"summary": "auto"},
+            "store": False,
+            "stream": True,
+            "include": ["reasoning.encrypted_content"],
+            "prompt_cache_key": "k",
+            "client_metadata": {"a": "b"},
+            "service_tier": "priority",
+        }
+    )
+    assert translation.stream
+    assert [entry["role"] for entry in translation.chat.messages] == ["system", "user"]
+    assert len(translation.chat.functions) == 1
+    assert translation.chat.tool_choice is None
+    assert translation.chat.effort is None
+
+
+def test_sampling_parameters_are_passed_on() -> None:
+    chat = translate(BASE | {"temperature": 0, "top_p": 0.5, "max_output_tokens": 9}).chat
+    assert (chat.temperature, chat.top_p, chat.max_tokens) == (0, 0.5, 9)
+
+
+@pytest.mark.parametrize(
+    ("reasoning", "effort"),
+    [
+        (None, None),
+        ({}, None),
+        ({"effort": None}, None),
+        ({"effort": "low"}, "low"),
+        ({"effort": "minimal"}, "low"),
+        ({"effort": "xhigh"}, "high"),
+        ({"effort": "none"}, "none"),
+        ({"effort": "of tomorrow"}, None),
+    ],
+)
+def test_effort_is_one_that_ollama_knows_or_none(reasoning: Any, effort: str | None) -> None:
+    assert translate(BASE | {"reasoning": reasoning}).chat.effort == effort
+
+
+@pytest.mark.parametrize(
+    ("choice", "functions", "sent"),
+    [
+        ("auto", 1, None),
+        (None, 1, None),
+        ("none", 0, None),
+        ("required", 1, "required"),
+        (
+            {"type": "function", "name": "run"},
+            1,
+            {"type": "function", "function": {"name": "run"}},
+        ),
+    ],
+)
+def test_tool_choice(choice: Any, functions: int, sent: Any) -> None:
+    chat = translate(BASE | {"tools": [RUN], "tool_choice": choice}).chat
+    assert (len(chat.functions), chat.tool_choice) == (functions, sent)
+
+
+def test_a_schema_without_tools_is_enforced_by_the_server() -> None:
+    chat = translate(BASE | {"text": FORMAT}).chat
+    assert chat.response_format == {
+        "type": "json_schema",
+        "json_schema": {"name": "n", "strict": True, "schema": {"type": "object"}},
+    }
+
+
+def test_a_schema_beside_tools_is_told_in_words_so_that_calls_stay_possible() -> None:
+    chat = translate(BASE | {"text": FORMAT, "tools": [RUN]}).chat
+    assert chat.response_format is None
+    assert chat.messages[0]["role"] == "system"
+    assert '{"type":"object"}' in chat.messages[0]["content"]
+
+
+@pytest.mark.parametrize(
+    ("change", "param"),
+    [
+        ({"model": None}, "model"),
+        ({"model": ""}, "model"),
+        ({"model": 3}, "model"),
+        ({"input": None}, "input"),
+        ({"input": 3}, "input"),
+        ({"input": ""}, "input"),
+        ({"input": ["hi"]}, "input[0]"),
+        ({"input": [{"content": "hi"}]}, "input[0].type"),
+        ({"instructions": 1}, "instructions"),
+        ({"stream": "yes"}, "stream"),
+        ({"stream": 1}, "stream"),
+        ({"temperature": "hot"}, "temperature"),
+        ({"temperature": True}, "temperature"),
+        ({"max_output_tokens": 1.5}, "max_output_tokens"),
+        ({"reasoning": "high"}, "reasoning"),
+        ({"text": []}, "text"),
+        ({"text": {"format": {"type": "json_schema"}}}, "text.format.schema"),
+        ({"tools": "run"}, "tools"),
+        ({"previous_response_id": "resp_1"}, "previous_response_id"),
+        ({"background": True}, "background"),
+    ],
+)
+def test_a_bad_value_is_refused_by_its_name(change: dict[str, Any], param: str) -> None:
+    with pytest.raises(ApiError) as caught:
+        translate(BASE | change)
+    error = caught.value.body()["error"]
+    assert caught.value.status == 400
+    assert error["param"] == param
+    assert error["type"] == "invalid_request_error"
+    assert error["code"]
+    assert error["message"].endswith(".")
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"3", b'"x"', b"\xff", b'{"a": NaN}'])
+def test_a_body_that_is_no_json_object_is_refused(body: bytes) -> None:
+    with pytest.raises(ApiError, match="JSON"):
+        parse(body)
