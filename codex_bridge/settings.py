@@ -1,0 +1,29 @@
+"""Every knob of the service, with unit and default. Nothing else reads argv or the environment."""
+
+from __future__ import annotations
+
+from attrs import field, frozen
+
+DEFAULT_PORT = 11434
+DEFAULT_OLLAMA_URL = "http://localhost:11433"
+DEFAULT_MAX_BODY_SIZE = 4 * 1024 * 1024
+
+
+@frozen
+class Settings:
+    """What one bridge does. Made by `codex_bridge.options` from flags and environment."""
+
+    port: int = DEFAULT_PORT
+    """TCP port to listen on; 0 takes any free one."""
+    interface: str = "127.0.0.1"
+    """Address to listen on."""
+    ollama_url: str = DEFAULT_OLLAMA_URL
+    """Where Ollama listens: scheme, host, port and perhaps a path prefix; no trailing slash."""
+    debug: bool = False
+    """Log both bodies of every exchange."""
+    quiet: bool = False
+    """Log errors only."""
+    max_body_size: int = field(default=DEFAULT_MAX_BODY_SIZE)
+    """Largest accepted body of /v1/responses, in bytes."""
+    upstream_stream: bool = True
+    """Ask Ollama for a stream; else for one JSON answer, streamed on when it is whole."""

@@ -1,0 +1,1 @@
+"""HTTP out: speaks to Ollama through treq. Knows nothing of the Responses API."""

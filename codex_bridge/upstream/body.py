@@ -1,0 +1,79 @@
+"""Bodies: bytes on their way up, a bounded read on the way down."""
+
+from __future__ import annotations
+
+from attrs import define, field, frozen
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IConsumer
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+from twisted.web.client import ResponseDone
+from twisted.web.http import PotentialDataLoss
+from twisted.web.iweb import UNKNOWN_LENGTH, IBodyProducer, IResponse
+from zope.interface import implementer
+
+__all__ = ["UNKNOWN_LENGTH", "BytesBody", "read_limited"]
+
+
+@implementer(IBodyProducer)
+@frozen
+class BytesBody:
+    """A request body that is all there: written at once, without a cooperator's turns."""
+
+    data: bytes
+
+    @property
+    def length(self) -> int:
+        return len(self.data)
+
+    def startProducing(self, consumer: IConsumer) -> Deferred[None]:
+        consumer.write(self.data)
+        return succeed(None)
+
+    def pauseProducing(self) -> None:
+        """Nothing left to pause."""
+
+    def resumeProducing(self) -> None:
+        """Nothing left to send."""
+
+    def stopProducing(self) -> None:
+        """Nothing left to stop."""
+
+
+def read_limited(response: IResponse, limit: int) -> Deferred[bytes]:
+    """The first `limit` bytes of a response's body; the connection is closed behind them.
+
+    Fails as the connection does. Cancelling closes the connection.
+    """
+    reader = _LimitedReader(limit)
+    response.deliverBody(reader)
+    return reader.done
+
+
+@define(eq=False)
+class _LimitedReader(Protocol):
+    limit: int
+    pieces: list[bytes] = field(factory=list)
+    done: Deferred[bytes] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.done = Deferred(lambda _: self._hang_up())
+
+    def dataReceived(self, data: bytes) -> None:
+        self.pieces.append(data[: self.limit])
+        self.limit -= len(self.pieces[-1])
+        if self.limit == 0 and not self.done.called:
+            self.done.callback(b"".join(self.pieces))
+            self._hang_up()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self.done.called:
+            return
+        if reason.check(ResponseDone, PotentialDataLoss):
+            self.done.callback(b"".join(self.pieces))
+        else:
+            self.done.errback(reason)
+
+    def _hang_up(self) -> None:
+        if self.transport is not None:
+            self.transport.loseConnection()

@@ -1,0 +1,218 @@
+"""The chat completions dialect: ChatRequest -> bytes, bytes -> deltas. Without I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+
+from codex_bridge.vocabulary import (
+    ChatRequest,
+    Delta,
+    FailureKind,
+    FinishDelta,
+    Json,
+    ReasoningDelta,
+    TextDelta,
+    ToolCallDelta,
+    UpstreamFailure,
+    UsageDelta,
+)
+
+PATH = "/v1/chat/completions"
+REASONING_KEYS = ("reasoning", "reasoning_content", "thinking")
+"""Where a message carries reasoning: Ollama's key, then those of other servers."""
+
+
+def encode(request: ChatRequest, *, stream: bool) -> bytes:
+    """The request's body. The same request gives the same bytes."""
+    body: Json = {"model": request.model, "messages": request.messages}
+    if request.functions:
+        body["tools"] = request.functions
+    optional = {
+        "tool_choice": request.tool_choice,
+        "temperature": request.temperature,
+        "top_p": request.top_p,
+        "presence_penalty": request.presence_penalty,
+        "frequency_penalty": request.frequency_penalty,
+        "max_tokens": request.max_tokens,  # Ollama ignores max_completion_tokens
+        "reasoning_effort": request.effort,
+        "response_format": request.response_format,
+    }
+    body |= {key: value for key, value in optional.items() if value is not None}
+    body["stream"] = stream
+    if stream:
+        body["stream_options"] = {"include_usage": True}
+    return orjson.dumps(body)
+
+
+class StreamDecoder:
+    """Server-sent events, cut anywhere, -> deltas.
+
+    `over` becomes true when the answer needs no more bytes. Call `eof` then, or when the
+    bytes end: it raises UpstreamFailure unless the model finished.
+    """
+
+    def __init__(self) -> None:
+        self.over = False
+        self._partial: list[bytes] = []
+        self._data: list[bytes] = []
+        self._events = 0
+        self._bytes = 0
+        self._finished = False
+        self._failure: UpstreamFailure | None = None
+
+    def feed(self, data: bytes) -> list[Delta]:
+        """The deltas that became complete with these bytes."""
+        self._bytes += len(data)
+        if b"\n" not in data:
+            # Not joined yet: a long line in many pieces must stay linear.
+            self._partial.append(data)
+            return []
+        *lines, rest = b"".join([*self._partial, data]).split(b"\n")
+        self._partial = [rest]
+        return [delta for line in lines for delta in self._line(line.removesuffix(b"\r"))]
+
+    def eof(self) -> list[Delta]:
+        """The last deltas. Raises UpstreamFailure if the answer is not whole."""
+        last = [*self._line(b"".join(self._partial)), *self._line(b"")]
+        self._partial = []
+        if self._failure:
+            raise self._failure
+        if not self._finished:
+            if self._bytes and not self._events:
+                raise UpstreamFailure(FailureKind.GARBLED, "its answer holds no events")
+            raise UpstreamFailure(FailureKind.BROKEN, "it ended without a finish reason")
+        return last
+
+    def _line(self, line: bytes) -> Iterator[Delta]:
+        if self.over:
+            return
+        if line.startswith(b"data:"):
+            self._data.append(line[5:].removeprefix(b" "))
+        elif not line and self._data:
+            data, self._data = b"\n".join(self._data), []
+            yield from self._event(data)
+
+    def _event(self, data: bytes) -> Iterator[Delta]:
+        self._events += 1
+        if data.strip() == b"[DONE]":
+            self.over = True
+            return
+        try:
+            chunk = orjson.loads(data)
+        except orjson.JSONDecodeError as error:
+            self._fail(FailureKind.GARBLED, f"an event is not JSON: {error}")
+            return
+        if not isinstance(chunk, dict):
+            self._fail(FailureKind.GARBLED, "an event is not a JSON object")
+            return
+        if chunk.get("error"):
+            self._fail(FailureKind.BROKEN, error_message(chunk))
+            return
+        for delta in chunk_deltas(chunk, "delta"):
+            self._finished = self._finished or isinstance(delta, FinishDelta)
+            yield delta
+
+    def _fail(self, kind: FailureKind, message: str) -> None:
+        self._failure = UpstreamFailure(kind, message)
+        self.over = True
+
+
+class AnswerDecoder:
+    """One JSON answer -> deltas, with the interface of `StreamDecoder`."""
+
+    over = False
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+
+    def feed(self, data: bytes) -> list[Delta]:
+        """Nothing yet: the answer is one JSON text."""
+        self._pieces.append(data)
+        return []
+
+    def eof(self) -> list[Delta]:
+        """All deltas. Raises UpstreamFailure if the answer is not whole."""
+        body = b"".join(self._pieces)
+        if not body:
+            raise UpstreamFailure(FailureKind.BROKEN, "its answer is empty")
+        try:
+            answer = orjson.loads(body)
+        except orjson.JSONDecodeError as error:
+            raise UpstreamFailure(FailureKind.GARBLED, f"its answer is not JSON: {error}") from None
+        if not isinstance(answer, dict):
+            raise UpstreamFailure(FailureKind.GARBLED, "its answer is not a JSON object")
+        if answer.get("error"):
+            raise UpstreamFailure(FailureKind.BROKEN, error_message(answer))
+        deltas = list(chunk_deltas(answer, "message"))
+        if not any(isinstance(delta, FinishDelta) for delta in deltas):
+            raise UpstreamFailure(FailureKind.BROKEN, "it ended without a finish reason")
+        return deltas
+
+
+def chunk_deltas(chunk: Json, key: str) -> Iterator[Delta]:
+    """The deltas in one chunk (`key` "delta") or one whole answer (`key` "message")."""
+    choices = chunk.get("choices")
+    choice = choices[0] if isinstance(choices, list) and choices else {}
+    if isinstance(choice, dict):
+        message = choice.get(key)
+        if isinstance(message, dict):
+            yield from _message_deltas(message)
+        # Ollama says how it failed in no other way than a last chunk without a model.
+        if choice.get("finish_reason") and chunk.get("model") != "":
+            yield FinishDelta(str(choice["finish_reason"]))
+    if isinstance(chunk.get("usage"), dict):
+        yield _usage(chunk["usage"])
+
+
+def _message_deltas(message: Json) -> Iterator[Delta]:
+    for key in REASONING_KEYS:
+        reasoning = message.get(key)
+        if isinstance(reasoning, str) and reasoning:
+            yield ReasoningDelta(reasoning)
+            break
+    content = message.get("content")
+    if isinstance(content, str) and content:
+        yield TextDelta(content)
+    calls = message.get("tool_calls")
+    for position, call in enumerate(calls if isinstance(calls, list) else []):
+        if isinstance(call, dict):
+            yield _call(call, position)
+
+
+def _call(call: Json, position: int) -> ToolCallDelta:
+    function = call.get("function")
+    function = function if isinstance(function, dict) else {}
+    arguments = function.get("arguments")
+    if not isinstance(arguments, str):
+        arguments = "" if arguments is None else orjson.dumps(arguments).decode()
+    index = call.get("index")
+    return ToolCallDelta(
+        index=index if isinstance(index, int) else position,
+        id=str(call.get("id") or ""),
+        name=str(function.get("name") or ""),
+        arguments=arguments,
+    )
+
+
+def _usage(usage: Json) -> UsageDelta:
+    def count(where: Any, key: str) -> int:
+        value = where.get(key) if isinstance(where, dict) else None
+        return int(value) if isinstance(value, int | float) else 0
+
+    return UsageDelta(
+        input_tokens=count(usage, "prompt_tokens"),
+        output_tokens=count(usage, "completion_tokens"),
+        cached_tokens=count(usage.get("prompt_tokens_details"), "cached_tokens"),
+        reasoning_tokens=count(usage.get("completion_tokens_details"), "reasoning_tokens"),
+    )
+
+
+def error_message(answer: Json) -> str:
+    """The sentence in an error body: `{"error": {"message"}}` or, as from /api, `{"error": ""}`."""
+    error = answer.get("error")
+    if isinstance(error, dict):
+        error = error.get("message") or error
+    return error if isinstance(error, str) else orjson.dumps(error).decode()
