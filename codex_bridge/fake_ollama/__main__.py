@@ -1,0 +1,31 @@
+"""The fake Ollama on its own: `python -m codex_bridge.fake_ollama`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from twisted.internet import reactor as the_reactor
+from twisted.internet.error import CannotListenError
+
+from codex_bridge.fake_ollama.server import FakeOllama
+
+
+def main() -> None:
+    """Serve until Ctrl-C."""
+    parser = argparse.ArgumentParser(prog="python -m codex_bridge.fake_ollama")
+    parser.add_argument("--port", type=int, default=11433, help="TCP port (default: 11433)")
+    parser.add_argument("--interface", default="127.0.0.1", help="default: 127.0.0.1")
+    parser.add_argument("--version", default="0.33.0", help="the Ollama to be (default: 0.33.0)")
+    given = parser.parse_args()
+    fake = FakeOllama(the_reactor, version=given.version)
+    try:
+        fake.listen(given.port, given.interface)
+    except CannotListenError as error:
+        sys.exit(f"fake ollama: cannot listen on port {given.port}: {error.socketError}")
+    print(f"A fake Ollama {given.version} with a scripted model listens on {fake.url}", flush=True)
+    the_reactor.run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,172 @@
+"""What a scripted model does: steps, answers, and models made of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import orjson
+from attrs import field, frozen
+from twisted.internet.defer import Deferred
+
+Json = dict[str, Any]
+
+
+def _words(text: str) -> tuple[str, ...]:
+    """`text` in pieces of about a token, so that streaming is visible."""
+    return tuple(re.findall(r"\s*\S+|\s+", text))
+
+
+@frozen
+class Say:
+    """Content, one delta for each of `pieces`."""
+
+    text: str
+    pieces: tuple[str, ...] = field()
+
+    @pieces.default
+    def _pieces(self) -> tuple[str, ...]:
+        return _words(self.text)
+
+
+@frozen
+class Think:
+    """Reasoning, one delta for each of `pieces`."""
+
+    text: str
+    pieces: tuple[str, ...] = field()
+
+    @pieces.default
+    def _pieces(self) -> tuple[str, ...]:
+        return _words(self.text)
+
+
+@frozen
+class Call:
+    """A call in a chunk of its own; `arguments` as a string are sent verbatim.
+
+    `index` forces a position: the parsers of Ollama up to 0.20 gave 0 to every call.
+    """
+
+    name: str
+    arguments: Json | str
+    id: str | None = None
+    index: int | None = None
+
+    @property
+    def arguments_text(self) -> str:
+        given = self.arguments
+        return given if isinstance(given, str) else orjson.dumps(given).decode()
+
+
+@frozen(init=False)
+class Calls:
+    """Several calls in one chunk."""
+
+    calls: tuple[Call, ...]
+
+    def __init__(self, *calls: Call) -> None:
+        self.__attrs_init__(calls)
+
+
+@frozen
+class Fragments:
+    """A call whose arguments come in pieces, as servers other than Ollama send them."""
+
+    name: str
+    arguments: tuple[str, ...]
+    id: str | None = None
+
+
+@frozen
+class Pause:
+    """Silence for a number of seconds."""
+
+    seconds: float
+
+
+@frozen
+class Hold:
+    """Silence until a Deferred fires."""
+
+    until: Deferred[None]
+
+
+@frozen
+class Finish:
+    """The end, with its reason; implied where an answer names none."""
+
+    reason: str
+
+
+@frozen
+class Raw:
+    """These bytes on the stream, whatever they are."""
+
+    data: bytes
+
+
+@frozen
+class Refuse:
+    """An HTTP error in place of an answer."""
+
+    status: int
+    message: str
+
+
+@frozen
+class Die:
+    """A broken end: "close" (clean, without finish reason), "empty-model" (the chunk that
+    stands for an error), "reset" (TCP), "ndjson" (200, another type, no body)."""
+
+    how: str
+
+
+Step = Say | Think | Call | Calls | Fragments | Pause | Hold | Finish | Raw | Refuse | Die
+Answer = Sequence[Step]
+Model = Callable[[Json], Answer]
+"""Given the effective chat request, the steps of the answer."""
+
+
+class Playlist:
+    """A model that plays one answer per request, in order."""
+
+    def __init__(self, *answers: Answer) -> None:
+        self._answers = list(answers)
+        self._played = 0
+
+    def __call__(self, request: Json) -> Answer:
+        """The next answer; a refusal that tells so when none is left."""
+        self._played += 1
+        if self._played > len(self._answers):
+            left = f"request {self._played}, but only {len(self._answers)} answers are scripted"
+            return [Refuse(500, left)]
+        return self._answers[self._played - 1]
+
+
+def demo_model(request: Json) -> Answer:
+    """A small coding model: calls for a command, then tells what came back."""
+    messages = request["messages"]
+    offered = {tool["function"]["name"] for tool in request.get("tools") or []}
+    last = messages[-1]
+    if request.get("response_format"):
+        return [Say(orjson.dumps({"title": "A demonstration"}).decode())]
+    if last["role"] == "tool":
+        lines = [line for line in last["content"].splitlines() if line.strip()]
+        shown = ", ".join(lines[-5:]) or "nothing"
+        return [Think("The command ran. I report."), Say(f"It worked. I see: {shown}")]
+    if "exec_command" in offered:
+        command = _command(last["content"])
+        return [
+            Think(f"The user wants something done. I should run {command}."),
+            Say("Let me look."),
+            Call("exec_command", {"cmd": command}),
+        ]
+    return [Think("A plain question."), Say("Hello! I am a scripted model; I can run commands.")]
+
+
+def _command(content: Any) -> str:
+    """The command in backquotes in the user's words, else a harmless one."""
+    quoted = re.search(r"`([^`\n]+)`", content if isinstance(content, str) else "")
+    return quoted.group(1) if quoted else "ls /tmp"
