@@ -1,0 +1,47 @@
+"""How the clients of the bridge want to be told, and how they are recognised."""
+
+from __future__ import annotations
+
+from attrs import frozen
+from twisted.web.http_headers import Headers
+
+from codex_bridge.translate.errors import ApiError
+
+
+@frozen
+class ClientProfile:
+    """What one kind of client expects where clients differ."""
+
+    name: str
+    fails_in_stream: bool
+    """Tell every failure as an event, even one that is known before the stream begins."""
+    length_completes: bool
+    """End an answer that was cut at the token limit as completed."""
+    repeat_prompt: bool
+    """Repeat instructions and tools in the response objects."""
+
+    def failure_code(self, error: ApiError) -> str:
+        """The code of `response.failed`."""
+        if self is not CODEX:
+            return error.code or "server_error"
+        if error.code == "context_length_exceeded":
+            return error.code
+        # The one code with which Codex shows the sentence once and does not repeat the
+        # request; with the other it repeats it five times.
+        return "server_error" if error.passing else "invalid_prompt"
+
+
+# Codex repeats a request that failed with an HTTP status 5 to 30 times and mostly hides the
+# body; an incomplete answer it throws away (and 0.130 asks for it five more times). It reads
+# nothing of a response object but id, status, usage and error.
+CODEX = ClientProfile("codex", fails_in_stream=True, length_completes=True, repeat_prompt=False)
+SDK = ClientProfile("sdk", fails_in_stream=False, length_completes=False, repeat_prompt=True)
+
+
+def profile_for(headers: Headers) -> ClientProfile:
+    """The profile of the client that sent `headers`."""
+    for name in ("originator", "user-agent"):
+        values = headers.getRawHeaders(name)
+        if values and values[0].lower().startswith("codex"):
+            return CODEX
+    return SDK

@@ -1,0 +1,78 @@
+"""Where log lines go and which of them: one level for everything, a bounded log file."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Mapping
+from typing import Any, TextIO
+
+from twisted.logger import (
+    FilteringLogObserver,
+    ILogFilterPredicate,
+    ILogObserver,
+    Logger,
+    LogLevel,
+    LogLevelFilterPredicate,
+    globalLogPublisher,
+    textFileLogObserver,
+)
+from twisted.python.logfile import LogFile
+
+from codex_bridge.settings import Settings
+
+NAMESPACE = "codex_bridge"
+ROTATE_AT = 10 * 1024 * 1024
+"""Size at which the log file is rotated, in bytes."""
+KEEP = 5
+"""Rotated log files kept: a bridge that nobody looks at must not fill the disk."""
+
+
+def predicate(settings: Settings) -> ILogFilterPredicate:
+    """What is logged: errors only when quiet, our debug events when debugging, else info."""
+    levels = LogLevelFilterPredicate(LogLevel.error if settings.quiet else LogLevel.info)
+    if settings.debug:
+        levels.setLogLevelForNamespace(NAMESPACE, LogLevel.debug)
+    return levels
+
+
+def make_logger(settings: Settings) -> Logger:
+    """The logger of one bridge; it keeps to the level however the process logs."""
+    observer = FilteringLogObserver(globalLogPublisher, [predicate(settings)])
+    return Logger(namespace=NAMESPACE, observer=observer)
+
+
+def choose_observer(settings: Settings, twistd: Mapping[str, Any] | None) -> ILogObserver | None:
+    """The observer for a process started as `twistd [twistd options] codex-bridge`.
+
+    Writes where twistd would, but keeps to the level and to a bounded number of files.
+    None where twistd's own choice stands: with --logger, with --syslog, under a tac file.
+    """
+    if twistd is None or twistd.get("logger") or twistd.get("syslog"):
+        return None
+    return FilteringLogObserver(textFileLogObserver(_log_file(twistd)), [predicate(settings)])
+
+
+def _log_file(twistd: Mapping[str, Any]) -> TextIO:
+    name = twistd.get("logfile")
+    if name == "-" or (not name and twistd.get("nodaemon")):
+        if not twistd.get("nodaemon"):
+            sys.exit("codex-bridge: a daemon has no stdout to log to; give --logfile a file")
+        return sys.stdout
+    try:
+        log_file: Any = LogFile.fromFullPath(
+            name or "twistd.log", rotateLength=ROTATE_AT, maxRotatedFiles=KEEP
+        )
+    except OSError as error:
+        sys.exit(f"codex-bridge: cannot write the log file {name or 'twistd.log'}: {error}")
+    if hasattr(signal, "SIGUSR1"):
+        # What twistd does for the log files it opens itself.
+        signal.signal(signal.SIGUSR1, lambda *_: _rotate_soon(log_file))
+    stream: TextIO = log_file
+    return stream
+
+
+def _rotate_soon(log_file: LogFile) -> None:
+    from twisted.internet import reactor
+
+    reactor.callFromThread(log_file.rotate)  # type: ignore[attr-defined]

@@ -1,0 +1,1 @@
+"""HTTP in: accepts requests, streams events. Knows nothing of prompts."""

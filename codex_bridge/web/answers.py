@@ -1,0 +1,33 @@
+"""Small things that every route answers with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from twisted.web.server import Request
+
+from codex_bridge.translate.errors import ApiError
+
+
+def send_json(request: Request, status: int, body: Any) -> bytes:
+    """Set status and type of `request`'s answer; return its body."""
+    payload = orjson.dumps(body) + b"\n"
+    request.setResponseCode(status)
+    request.setHeader(b"content-type", b"application/json")
+    request.setHeader(b"content-length", b"%d" % len(payload))
+    return payload
+
+
+def send_error(request: Request, error: ApiError) -> bytes:
+    """The same for a failure, as `{"error": {"message", "type", "param", "code"}}`."""
+    return send_json(request, error.status, error.body())
+
+
+def printable(text: bytes | str | None, limit: int = 100) -> str:
+    """What a client sent, fit for one log line: bounded, control characters escaped."""
+    if isinstance(text, bytes):
+        text = text.decode("utf-8", "backslashreplace")
+    text = text or "-"
+    cut = text if len(text) <= limit else text[:limit] + "…"
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cut)

@@ -1,0 +1,140 @@
+"""The resource tree, route by route. What is not ours goes on to Ollama."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from klein import Klein
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.resource import IResource, Resource
+from werkzeug.routing import BaseConverter
+
+from codex_bridge.ids import IdSource
+from codex_bridge.settings import Settings
+from codex_bridge.translate.errors import ApiError, internal, invalid
+from codex_bridge.upstream.client import Upstream
+from codex_bridge.web.answers import printable, send_error, send_json
+from codex_bridge.web.guard import host_allowed, is_loopback
+from codex_bridge.web.health import Health
+from codex_bridge.web.passthrough import PassThrough
+from codex_bridge.web.responses import Context, Exchange, Tally
+from codex_bridge.web.site import BridgeRequest
+
+
+class _AnyPath(BaseConverter):
+    """Matches what is left of a path, empty segments and all."""
+
+    regex = ".*?"
+    part_isolating = False
+    weight = 1000
+
+
+def _router() -> Klein:
+    router = Klein()
+    # A redirect that tidies the path would not be byte for byte.
+    router.url_map.merge_slashes = False
+    router.url_map.strict_slashes = False
+    router.url_map.converters = {**router.url_map.converters, "any_path": _AnyPath}
+    return router
+
+
+class BridgeApp:
+    """The routes of one bridge."""
+
+    router = _router()
+
+    def __init__(
+        self,
+        settings: Settings,
+        upstream: Upstream,
+        clock: Any,
+        log: Logger,
+        new_id: IdSource,
+    ) -> None:
+        tally = Tally()
+        self.interface = settings.interface
+        self._log = log
+        self._new_id = new_id
+        self._context = Context(settings, upstream, clock, log, new_id, tally)
+        self._health = Health(upstream, tally, clock)
+        self._passthrough = PassThrough(upstream, clock, log)
+
+    def resource(self) -> IResource:
+        """The root of the tree."""
+        return _Root(self)
+
+    @router.route("/v1/responses")
+    @router.route("/responses")
+    def responses(self, request: BridgeRequest) -> Deferred[bytes]:
+        """The exchange."""
+        if request.method != b"POST":
+            request.setHeader(b"allow", b"POST")
+            raise ApiError(405, "Only POST is supported here.", code="method_not_allowed")
+        return Deferred.fromCoroutine(Exchange(request, self._context).run())
+
+    @router.route("/v1/responses/<any_path:rest>")
+    @router.route("/responses/<any_path:rest>")
+    def stored_responses(self, request: BridgeRequest, rest: str) -> bytes:
+        """Nothing: stored responses and their compaction are not kept here."""
+        raise ApiError(404, "codex-bridge stores no responses.", code="not_found")
+
+    @router.route("/__health", methods=["GET"])
+    async def health(self, request: BridgeRequest) -> bytes:
+        """The state of the bridge and of Ollama behind it."""
+        return send_json(request, *await self._health.check())
+
+    @router.route("/__<any_path:rest>")
+    def unknown(self, request: BridgeRequest, rest: str) -> bytes:
+        """Nothing: names with two underscores are the bridge's own."""
+        raise ApiError(404, "codex-bridge has no such page; try /__health.", code="not_found")
+
+    @router.route("/<any_path:rest>")
+    def pass_through(self, request: BridgeRequest, rest: str = "") -> Deferred[bytes | None]:
+        """Everything else is Ollama's."""
+        return Deferred.fromCoroutine(self._passthrough.handle(request))
+
+    @router.handle_errors(ApiError)  # type: ignore[arg-type]
+    def api_error(self, request: BridgeRequest, failure: Failure) -> bytes:
+        """A failure in the words of the API."""
+        return send_error(request, failure.value)  # type: ignore[arg-type]
+
+    @router.handle_errors(Exception)  # type: ignore[arg-type]
+    def bug(self, request: BridgeRequest, failure: Failure) -> bytes | Failure:
+        """Anything else is a bug: say so in JSON, and where to look."""
+        if failure.check(CancelledError) or request.startedWriting:
+            return failure
+        incident = self._new_id("err")
+        self._log.failure("{incident} failed inside", failure, incident=incident)
+        return send_error(request, internal(incident))
+
+
+class _Root(Resource):
+    """What is settled before routing."""
+
+    isLeaf = True
+
+    def __init__(self, app: BridgeApp) -> None:
+        super().__init__()
+        self._routes = app.router.resource()
+        self._local_only = is_loopback(app.interface)
+
+    def render(self, request: BridgeRequest) -> Any:
+        """Route `request`, unless it is not meant for this machine or cannot be read."""
+        host = request.getHeader(b"host") or b""
+        try:
+            name = host.decode()
+            unquote_to_bytes(request.path).decode()
+            request.method.decode()
+        except UnicodeDecodeError:
+            return send_error(request, invalid("The request line and Host must be UTF-8."))
+        if self._local_only and not host_allowed(name):
+            error = ApiError(
+                403,
+                f"{printable(name)} is not this machine's name; use localhost.",
+                code="foreign_host",
+            )
+            return send_error(request, error)
+        return self._routes.render(request)

@@ -1,0 +1,54 @@
+"""GET /__health: is the bridge of use right now?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import TimeoutError as DeferredTimeout
+
+from codex_bridge import __version__
+from codex_bridge.upstream.client import Upstream
+from codex_bridge.vocabulary import Json, UpstreamFailure
+from codex_bridge.web.responses import Tally
+
+PATIENCE = 1.5
+"""Seconds that Ollama has to answer; whoever asks for health must be told within 2."""
+
+
+class Health:
+    """What a bridge knows of its own state."""
+
+    def __init__(self, upstream: Upstream, tally: Tally, clock: Any) -> None:
+        self._upstream = upstream
+        self._tally = tally
+        self._clock = clock
+        self._started = clock.seconds()
+
+    async def check(self) -> tuple[int, Json]:
+        """Status and body: 200 when Ollama answers, else 503 with the reason."""
+        answers, version, trouble = await self._ask_ollama()
+        body = {
+            "status": "ok" if answers else "upstream unreachable",
+            "version": __version__,
+            "uptime_seconds": round(self._clock.seconds() - self._started, 3),
+            "upstream": {
+                "url": self._upstream.url,
+                "reachable": answers,
+                "version": version,
+                "error": trouble,
+            },
+            "exchanges": {"open": self._tally.open, "served": self._tally.served},
+        }
+        return (200 if answers else 503), body
+
+    async def _ask_ollama(self) -> tuple[bool, str | None, str | None]:
+        """Whether it answers, its version, and what went wrong."""
+        asked = Deferred.fromCoroutine(self._upstream.version())
+        asked.addTimeout(PATIENCE, self._clock)
+        try:
+            return True, await asked, None
+        except UpstreamFailure as failure:
+            return False, None, failure.message
+        except (DeferredTimeout, CancelledError):
+            return False, None, f"no answer within {PATIENCE} s"

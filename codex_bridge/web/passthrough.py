@@ -1,0 +1,180 @@
+"""Every route that is not the bridge's own: byte for byte, both ways streamed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IConsumer, IReactorTime
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.client import ResponseDone
+from twisted.web.http import PotentialDataLoss
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IBodyProducer, IResponse
+from zope.interface import implementer
+
+from codex_bridge.translate.errors import from_upstream, invalid
+from codex_bridge.upstream.body import UNKNOWN_LENGTH
+from codex_bridge.upstream.client import Upstream
+from codex_bridge.vocabulary import UpstreamFailure
+from codex_bridge.web.answers import printable, send_error
+from codex_bridge.web.site import BridgeRequest, Upload
+
+HOP_BY_HOP = frozenset(
+    {
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
+"""Headers that speak of one connection only (RFC 9110, 7.6.1)."""
+OURS = frozenset({b"host", b"content-length", b"expect"})
+"""Request headers that the two connections settle themselves."""
+
+
+class PassThrough:
+    """Hands requests on to the upstream and its answers back."""
+
+    def __init__(self, upstream: Upstream, clock: IReactorTime, log: Logger) -> None:
+        self._upstream = upstream
+        self._clock = clock
+        self._log = log
+
+    async def handle(self, request: BridgeRequest) -> bytes | None:
+        """Answer `request` as the upstream does; returns when the answer is through.
+
+        Cancelling, which happens when the client is gone, closes the upstream connection.
+        """
+        started = self._clock.seconds()
+        outcome = "client gone"
+        try:
+            response = await self._forward(request)
+            outcome = str(response.code)
+            _copy_head(response, request)
+            await _Relay(request).run(response)
+            return None
+        except UpstreamFailure as failure:
+            outcome = f"502, {failure.message}"
+            return send_error(request, from_upstream(failure, "", self._upstream.url))
+        except ValueError:
+            outcome = "400"
+            return send_error(request, invalid("The request target is not a valid URL."))
+        finally:
+            self._log.info(
+                "{method} {path} {outcome}, {duration:.3f} s",
+                method=printable(request.method),
+                path=printable(request.uri.split(b"?", 1)[0]),
+                outcome=outcome,
+                duration=self._clock.seconds() - started,
+            )
+
+    async def _forward(self, request: BridgeRequest) -> IResponse:
+        headers = end_to_end(request.requestHeaders, OURS)
+        body = UploadBody(request.upload) if request.upload else None
+        return await self._upstream.forward(request.method, origin_form(request.uri), headers, body)
+
+
+def end_to_end(headers: Headers, without: frozenset[bytes] = frozenset()) -> Headers:
+    """`headers` less those of the connection, those it names, and `without`."""
+    named = {
+        token.strip().lower()
+        for value in headers.getRawHeaders(b"connection", [])
+        for token in value.split(b",")
+    }
+    dropped = HOP_BY_HOP | named | without
+    return Headers(
+        {name: values for name, values in headers.getAllRawHeaders() if name.lower() not in dropped}
+    )
+
+
+def origin_form(target: bytes) -> bytes:
+    """Path and query of a request target; a proxy's absolute form leads nowhere but here."""
+    if target.startswith(b"/"):
+        return target
+    _, separator, rest = target.partition(b"://")
+    slash = rest.find(b"/")
+    return rest[slash:] if separator and slash >= 0 else b"/"
+
+
+def _copy_head(response: IResponse, request: BridgeRequest) -> None:
+    """Give `request` the status and headers of the upstream's answer, and no others."""
+    request.setResponseCode(response.code, response.phrase)
+    request.responseHeaders.removeHeader(b"server")
+    for name, values in end_to_end(response.headers).getAllRawHeaders():
+        request.responseHeaders.setRawHeaders(name, values)
+    if response.length is not UNKNOWN_LENGTH and request.method != b"HEAD":
+        request.setHeader(b"content-length", b"%d" % response.length)
+
+
+@implementer(IBodyProducer)
+class UploadBody:
+    """A client's upload as the body of the request to the upstream, at the upstream's pace."""
+
+    def __init__(self, upload: Upload) -> None:
+        self.length: Any = UNKNOWN_LENGTH if upload.length is None else upload.length
+        self._upload = upload
+        self._done: Deferred[None] = Deferred()
+
+    def startProducing(self, consumer: IConsumer) -> Deferred[None]:
+        self._upload.deliver_to(consumer.write, self._ended)
+        return self._done
+
+    def pauseProducing(self) -> None:
+        self._upload.pause()
+
+    def resumeProducing(self) -> None:
+        self._upload.resume()
+
+    def stopProducing(self) -> None:
+        self._upload.discard()
+
+    def _ended(self) -> None:
+        if not self._done.called:
+            self._done.callback(None)
+
+
+class _Relay(Protocol):
+    """The upstream's body on its way to the client, at the client's pace."""
+
+    def __init__(self, request: BridgeRequest) -> None:
+        self._request = request
+        self._done: Deferred[None] = Deferred(lambda _: self._hang_up())
+
+    def run(self, response: IResponse) -> Deferred[None]:
+        """Fires when the whole body is through. Cancelling closes the upstream connection."""
+        response.deliverBody(self)
+        return self._done
+
+    def connectionMade(self) -> None:
+        if self._request.is_connected:
+            self._request.registerProducer(self.transport, True)
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._request.is_connected:
+            self._request.write(data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if not self._request.is_connected:
+            return
+        self._request.unregisterProducer()
+        if reason.check(ResponseDone, PotentialDataLoss):
+            if not self._done.called:
+                self._done.callback(None)
+        else:
+            # The only honest end of half a body: cut the client off, which cancels us.
+            self._request.connection.abortConnection()
+
+    def _hang_up(self) -> None:
+        if self.transport:
+            self.transport.loseConnection()
+
+
+__all__ = ["CancelledError", "PassThrough", "UploadBody", "end_to_end", "origin_form"]

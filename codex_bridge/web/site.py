@@ -1,0 +1,184 @@
+"""How request bodies arrive: bounded in memory for exchanges, as a stream for all else.
+
+twisted.web keeps every body, in memory or in a temporary file, before a resource sees the
+request. An exchange needs its body whole but bounded; a pass-through must not keep it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from io import BytesIO
+from typing import Any
+
+from twisted.web.http import HTTPChannel
+from twisted.web.resource import IResource
+from twisted.web.server import Request, Site
+
+EXCHANGE_PATHS = frozenset({b"/v1/responses", b"/responses"})
+IDLE_TIMEOUT = 60.0
+"""Seconds that a connection may be silent between requests and inside of one."""
+MAX_HEADERS_SIZE = 64 * 1024
+"""Bytes. Codex puts JSON into header values; Twisted's default is 16 KiB."""
+DISCARD_FACTOR = 16
+"""How many times the limit is read and dropped so that the client can read the refusal."""
+
+
+class Upload:
+    """A request body on its way through: chunks are handed on as they come.
+
+    The chunks that come before `deliver_to` are kept; the client is paused meanwhile.
+    """
+
+    def __init__(self, request: BridgeRequest, length: int | None) -> None:
+        self.length = length
+        """Bytes, None for a chunked body."""
+        self.complete = False
+        self._request = request
+        self._early: list[bytes] = []
+        self._on_data: Callable[[bytes], None] = self._keep
+        self._on_end: Callable[[], None] = lambda: None
+
+    def deliver_to(self, on_data: Callable[[bytes], None], on_end: Callable[[], None]) -> None:
+        """Hand over what came so far, then every chunk as it comes; `on_end` behind the last."""
+        self._on_data, self._on_end = on_data, on_end
+        early, self._early = self._early, []
+        for data in early:
+            on_data(data)
+        if self.complete:
+            on_end()
+        else:
+            self.resume()
+
+    def discard(self) -> None:
+        """Nobody wants the rest: read on and drop it, so that the client finishes sending."""
+        self._early = []
+        self.deliver_to(lambda _: None, lambda: None)
+
+    def pause(self) -> None:
+        """Stop reading from the client. The pause is ours, so it must not count as idle."""
+        if not self.complete and self._request.is_connected:
+            self._request.channel.setTimeout(None)
+            self._request.connection.pauseProducing()
+
+    def resume(self) -> None:
+        """Read on."""
+        if not self.complete and self._request.is_connected:
+            self._request.channel.setTimeout(IDLE_TIMEOUT)
+            self._request.connection.resumeProducing()
+
+    def data_received(self, data: bytes) -> None:
+        self._on_data(data)
+
+    def ended(self) -> None:
+        self.complete = True
+        self._on_end()
+
+    def _keep(self, data: bytes) -> None:
+        self._early.append(data)
+        self.pause()
+
+
+class BridgeRequest(Request):
+    """A request whose resource is rendered as soon as it can work: see the module."""
+
+    # What has no type goes out without one, as Ollama sent it.
+    defaultContentType = None
+    content: BytesIO
+
+    upload: Upload | None = None
+    """The body, where it is streamed."""
+    too_large = False
+    """Set where the body is over the limit; `content` is empty then."""
+
+    _limit = 0
+    _received = 0
+    _finish_later = False
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the client is still there and waits for (the rest of) this response."""
+        return not self._disconnected and not self.finished
+
+    @property
+    def connection(self) -> Any:
+        """The client's TCP transport."""
+        return self.transport
+
+    def gotLength(self, length: int | None) -> None:
+        """The headers are in. Start on a streamed body now; twisted.web would wait for its end."""
+        self.content = BytesIO()
+        channel: Any = self.channel
+        if channel._path.split(b"?", 1)[0] in EXCHANGE_PATHS:
+            self._limit = channel.site.max_body_size
+            self.too_large = length is not None and length > self._limit
+        elif length != 0:
+            self.upload = Upload(self, length)
+            super().requestReceived(channel._command, channel._path, channel._version)
+
+    def handleContentChunk(self, data: bytes) -> None:
+        """A piece of the body."""
+        if self.upload is not None:
+            self.upload.data_received(data)
+            return
+        self._received += len(data)
+        if self._received <= self._limit and not self.too_large:
+            self.content.write(data)
+            return
+        self.too_large = True
+        self.content = BytesIO()
+        if self._received > DISCARD_FACTOR * self._limit:
+            self.channel.forceAbortClient()
+
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        """The body is in."""
+        if self.upload is None:
+            super().requestReceived(command, path, version)
+            return
+        self.upload.ended()
+        if self._finish_later and not self._disconnected:
+            super().finish()
+
+    def finish(self) -> None:
+        """End the response; where the client is still sending, once it is through.
+
+        twisted.web takes the next request from the connection when a response ends.
+        """
+        if self.upload is not None and not self.upload.complete:
+            self._finish_later = True
+            self.upload.discard()
+        else:
+            super().finish()
+
+
+class BridgeChannel(HTTPChannel):
+    """One client's connection; speaks HTTP/1.1 only."""
+
+    totalHeadersSize = MAX_HEADERS_SIZE
+    MAX_LENGTH = MAX_HEADERS_SIZE
+
+    def allContentReceived(self) -> None:
+        """The body is in: the idle timeout, which a paused upload suspends, must be known."""
+        if self.timeOut is None:
+            self.setTimeout(IDLE_TIMEOUT)
+        super().allContentReceived()
+
+
+class BridgeSite(Site):
+    """The HTTP server: our requests, no access log (the rooms log what counts)."""
+
+    protocol = BridgeChannel  # type: ignore[assignment]
+    noisy = False
+
+    def __init__(self, resource: IResource, max_body_size: int, reactor: Any) -> None:
+        super().__init__(
+            resource,
+            requestFactory=BridgeRequest,
+            timeout=IDLE_TIMEOUT,
+            reactor=reactor,
+            # Parsing a form would need the whole body and eat it.
+            parsePOSTFormSubmission=False,
+        )
+        self.max_body_size = max_body_size
+
+    def log(self, request: Any) -> None:
+        """Nothing: one line per exchange is written by the exchange."""

@@ -1,0 +1,70 @@
+"""Fixtures that every test may use."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.internet import reactor
+from twisted.logger import ILogObserver, LogEvent, LogLevel, globalLogPublisher
+from zope.interface import implementer
+
+from codex_bridge.fake_ollama import FakeOllama
+from tests import harness
+
+Start = Callable[..., Awaitable[harness.Setup]]
+
+
+@implementer(ILogObserver)
+class LogBook:
+    """Everything that was logged during a test."""
+
+    def __init__(self) -> None:
+        self.events: list[LogEvent] = []
+
+    def __call__(self, event: LogEvent) -> None:
+        self.events.append(event)
+
+    def at(self, level: LogLevel) -> list[LogEvent]:
+        return [event for event in self.events if event.get("log_level") is level]
+
+    def errors(self) -> list[LogEvent]:
+        return self.at(LogLevel.error) + self.at(LogLevel.critical)
+
+
+@pytest.fixture(autouse=True)
+def logged(request: pytest.FixtureRequest) -> Iterator[LogBook]:
+    """The log of this test; an error in it that the test does not expect fails the test."""
+    book = LogBook()
+    globalLogPublisher.addObserver(book)
+    yield book
+    globalLogPublisher.removeObserver(book)
+    if "expects_errors" not in request.keywords:
+        assert [event.get("log_format") or event for event in book.errors()] == []
+
+
+@pytest.fixture
+def reactor_under_test() -> Any:
+    """The reactor that pytest-twisted runs."""
+    return reactor
+
+
+@pytest_twisted.async_yield_fixture
+async def start() -> AsyncIterator[Start]:
+    """Start a fake Ollama with a model, and a bridge in front of it; stopped at the end."""
+    running: list[harness.Setup] = []
+
+    async def start_both(
+        model: Any = None, fake: FakeOllama | None = None, **settings: Any
+    ) -> harness.Setup:
+        if fake is None:
+            fake = FakeOllama(reactor, model=model) if model else FakeOllama(reactor)
+        setup = await harness.start(reactor, fake, **settings)
+        running.append(setup)
+        return setup
+
+    yield start_both
+    for setup in running:
+        await setup.stop()

@@ -1,0 +1,67 @@
+"""GET /__health."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest_twisted
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+
+from codex_bridge import __version__
+from codex_bridge.fake_ollama import Playlist, Say
+from codex_bridge.web.health import Health
+from codex_bridge.web.responses import Tally
+from tests.conftest import Start
+
+
+@pytest_twisted.ensureDeferred
+async def test_health_tells_versions_and_counts(start: Start) -> None:
+    setup = await start(Playlist([Say("ok")]))
+    await setup.ask()
+    reply = await setup.request("GET", "/__health")
+    assert reply.status == 200
+    uptime = reply.json.pop("uptime_seconds")
+    assert uptime >= 0
+    assert reply.json == {
+        "status": "ok",
+        "version": __version__,
+        "uptime_seconds": uptime,
+        "upstream": {
+            "url": setup.fake.url,
+            "reachable": True,
+            "version": "0.33.0",
+            "error": None,
+        },
+        "exchanges": {"open": 0, "served": 1},
+    }
+
+
+@pytest_twisted.ensureDeferred
+async def test_health_is_503_when_ollama_is_down(start: Start) -> None:
+    setup = await start()
+    await setup.fake.stop()
+    reply = await setup.request("GET", "/__health")
+    assert reply.status == 503
+    assert reply.json["upstream"]["reachable"] is False
+    assert "refused" in reply.json["upstream"]["error"]
+
+
+def test_health_does_not_wait_for_an_ollama_that_hangs() -> None:
+    class Hanging:
+        url = "http://localhost:11433"
+
+        async def version(self) -> str | None:
+            return await Deferred()
+
+    clock = Clock()
+    upstream: Any = Hanging()
+    told: list[Any] = []
+    asked = Deferred.fromCoroutine(Health(upstream, Tally(), clock).check())
+    asked.addCallback(told.append)
+    clock.advance(1.4)
+    assert told == []
+    clock.advance(0.2)
+    ((status, body),) = told
+    assert status == 503
+    assert "within 1.5 s" in body["upstream"]["error"]

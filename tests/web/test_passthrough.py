@@ -1,0 +1,387 @@
+"""Every route that is not ours: byte for byte, both ways streamed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import orjson
+import pytest
+import pytest_twisted
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Factory, Protocol
+from twisted.web.http_headers import Headers
+
+from codex_bridge.fake_ollama import Hold, Playlist, Say
+from codex_bridge.service import make_service
+from codex_bridge.settings import Settings
+from codex_bridge.web.passthrough import end_to_end, origin_form
+from tests.conftest import Start
+from tests.harness import RawClient, Setup
+
+
+class Wire(Protocol):
+    """An upstream that is nothing but a socket: the test sees and says every byte."""
+
+    def __init__(self, arrived: Callable[[Wire], None]) -> None:
+        self._arrived = arrived
+        self.received = b""
+        self.lost: Deferred[None] = Deferred()
+        self._waiting: list[tuple[bytes, Deferred[bytes]]] = []
+
+    def connectionMade(self) -> None:
+        self._arrived(self)
+
+    def dataReceived(self, data: bytes) -> None:
+        self.received += data
+        for entry in list(self._waiting):
+            if entry[0] in self.received:
+                self._waiting.remove(entry)
+                entry[1].callback(self.received)
+
+    def connectionLost(self, reason: Any) -> None:
+        self.lost.callback(None)
+
+    def until(self, mark: bytes) -> Deferred[bytes]:
+        waiting: Deferred[bytes] = Deferred()
+        self._waiting.append((mark, waiting))
+        self.dataReceived(b"")
+        return waiting
+
+    def say(self, data: bytes) -> None:
+        self.transport.write(data)
+
+
+class Scene:
+    """A bridge between a raw client and a raw upstream."""
+
+    def __init__(self) -> None:
+        self._arrivals: list[Wire] = []
+        self._wanted: list[Deferred[Wire]] = []
+        factory = Factory.forProtocol(Wire)
+        factory.buildProtocol = lambda _: Wire(self._arrived)
+        factory.noisy = False
+        self._port = reactor.listenTCP(0, factory, interface="127.0.0.1")
+        url = f"http://127.0.0.1:{self._port.getHost().port}"
+        self.service = make_service(Settings(port=0, ollama_url=url), reactor)
+        self.service.startService()
+        port = self.service.listening_port.getHost().port
+        self.setup = Setup(reactor, None, self.service, f"http://127.0.0.1:{port}", port)  # type: ignore[arg-type]
+        self.wires: list[Wire] = []
+
+    def _arrived(self, wire: Wire) -> None:
+        self.wires.append(wire)
+        if self._wanted:
+            self._wanted.pop(0).callback(wire)
+        else:
+            self._arrivals.append(wire)
+
+    def upstream(self) -> Deferred[Wire]:
+        """The next connection that the bridge makes."""
+        wanted: Deferred[Wire] = Deferred()
+        if self._arrivals:
+            wanted.callback(self._arrivals.pop(0))
+        else:
+            self._wanted.append(wanted)
+        return wanted
+
+    async def client(self, *lines: bytes) -> RawClient:
+        client = await self.setup.connect()
+        if lines:
+            client.send(b"\r\n".join([*lines, b"Host: localhost", b"", b""]))
+        return client
+
+    async def stop(self) -> None:
+        for connection in self.setup.connections:
+            await connection.close()
+        for wire in self.wires:
+            wire.transport.abortConnection()
+            if not wire.lost.called:
+                await wire.lost
+        await self.service.stopService()
+        await self._port.stopListening()
+
+
+@pytest_twisted.async_yield_fixture
+async def scene() -> AsyncIterator[Scene]:
+    scene = Scene()
+    yield scene
+    await scene.stop()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"GET / HTTP/1.1",
+        b"GET /api/tags?x=1&y=%20a HTTP/1.1",
+        b"DELETE /api/delete HTTP/1.1",
+        b"PROPFIND /some/where HTTP/1.1",
+        b"OPTIONS /api/chat HTTP/1.1",
+        b"GET //two//slashes/ HTTP/1.1",
+        b"GET /%2e%2e/%2F/x;y=1 HTTP/1.1",
+        b"GET /v1/models/ HTTP/1.1",
+        b"GET /v1/responses2 HTTP/1.1",
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_method_path_and_query_arrive_as_they_are(scene: Scene, line: bytes) -> None:
+    await scene.client(line)
+    wire = await scene.upstream()
+    received = await wire.until(b"\r\n\r\n")
+    assert received.split(b"\r\n")[0] == line
+
+
+@pytest.mark.parametrize(
+    "target", [b"http://evil.example/api/tags", b"https://evil.example:99/api/tags"]
+)
+@pytest_twisted.ensureDeferred
+async def test_a_proxy_request_leads_nowhere_but_to_ollama(scene: Scene, target: bytes) -> None:
+    await scene.client(b"GET " + target + b" HTTP/1.1")
+    wire = await scene.upstream()
+    received = await wire.until(b"\r\n\r\n")
+    assert received.startswith(b"GET /api/tags HTTP/1.1\r\n")
+    assert b"evil" not in received
+
+
+@pytest_twisted.ensureDeferred
+async def test_request_headers_of_the_connection_stay_behind(scene: Scene) -> None:
+    await scene.client(
+        b"GET / HTTP/1.1",
+        b"X-Kept: 1",
+        b"Origin: http://localhost",
+        b"Accept-Encoding: br",
+        b"Connection: keep-alive, X-Named",
+        b"X-Named: secret",
+        b"Keep-Alive: timeout=5",
+        b"Proxy-Authorization: Basic x",
+        b"TE: trailers",
+        b"Upgrade: websocket",
+    )
+    wire = await scene.upstream()
+    head = (await wire.until(b"\r\n\r\n")).lower()
+    for kept in (b"x-kept: 1", b"origin: http://localhost", b"accept-encoding: br"):
+        assert kept in head
+    for dropped in (b"x-named", b"keep-alive", b"proxy-auth", b"te: ", b"upgrade", b"gzip"):
+        assert dropped not in head
+
+
+@pytest_twisted.ensureDeferred
+async def test_status_headers_and_body_of_the_answer_are_kept(scene: Scene) -> None:
+    client = await scene.client(b"GET /x HTTP/1.1")
+    wire = await scene.upstream()
+    await wire.until(b"\r\n\r\n")
+    wire.say(
+        b"HTTP/1.1 418 Short And Stout\r\nX-Kept: 1\r\nX-Kept: 2\r\nContent-Encoding: gzip\r\n"
+        b"Connection: close\r\nKeep-Alive: timeout=5\r\nContent-Length: 4\r\n\r\n\x1f\x8b\x00\xff"
+    )
+    received = await client.until(b"\x1f\x8b\x00\xff")
+    head, body = received.split(b"\r\n\r\n", 1)
+    lines = head.split(b"\r\n")
+    assert lines[0] == b"HTTP/1.1 418 Short And Stout"
+    assert [line for line in lines if line.startswith(b"X-")] == [b"X-Kept: 1", b"X-Kept: 2"]
+    assert b"Content-Encoding: gzip" in lines
+    assert b"Content-Length: 4" in lines
+    unwanted = (b"Server:", b"Content-Type:", b"Keep-Alive:", b"Connection:")
+    assert not any(line.startswith(unwanted) for line in lines)
+    assert body == b"\x1f\x8b\x00\xff"
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_answer_is_passed_on_chunk_by_chunk(scene: Scene) -> None:
+    client = await scene.client(b"POST /api/generate HTTP/1.1", b"Content-Length: 0")
+    wire = await scene.upstream()
+    await wire.until(b"\r\n\r\n")
+    wire.say(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n")
+    await client.until(b"first")
+    wire.say(b"6\r\nsecond\r\n0\r\n\r\n")
+    await client.until(b"6\r\nsecond\r\n0\r\n\r\n")
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_upload_is_passed_on_before_it_is_complete(scene: Scene) -> None:
+    client = await scene.client(b"POST /api/blobs/x HTTP/1.1", b"Content-Length: 11")
+    client.send(b"first")
+    wire = await scene.upstream()
+    await wire.until(b"first")
+    client.send(b"second")
+    received = await wire.until(b"firstsecond")
+    assert b"Content-Length: 11" in received
+    wire.say(b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n")
+    await client.until(b"201 Created")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_chunked_upload_stays_chunked(scene: Scene) -> None:
+    client = await scene.client(b"POST /api/blobs/x HTTP/1.1", b"Transfer-Encoding: chunked")
+    client.send(b"5\r\nfirst\r\n")
+    wire = await scene.upstream()
+    await wire.until(b"5\r\nfirst\r\n")
+    client.send(b"0\r\n\r\n")
+    await wire.until(b"0\r\n\r\n")
+    wire.say(b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n")
+    await client.until(b"201 Created")
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_upload_waits_for_a_slow_upstream(scene: Scene) -> None:
+    """Bytes in flight stay bounded: socket buffers, and one read of ours."""
+    client = await scene.client(b"POST /api/blobs/x HTTP/1.1", b"Content-Length: 100000000")
+    wire = await scene.upstream()
+    await wire.until(b"\r\n\r\n")
+    wire.transport.pauseProducing()
+    paused: Deferred[None] = Deferred()
+
+    class Pump:
+        sent = 0
+
+        def resumeProducing(self) -> None:
+            while not client.transport.producerPaused and self.sent < 100_000_000:
+                self.sent += 65536
+                client.send(b"x" * 65536)
+
+        def pauseProducing(self) -> None:
+            if not paused.called:
+                paused.callback(None)
+
+        def stopProducing(self) -> None:
+            """The test is over."""
+
+    pump = Pump()
+    client.transport.registerProducer(pump, True)
+    pump.resumeProducing()
+    await paused
+    for _ in range(5):
+        # Each is many turns of the reactor, in which a leak would go on.
+        await scene.setup.request("GET", "/__nothing")
+    assert pump.sent < 20_000_000
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_refusal_before_the_upload_is_complete_reaches_the_client(scene: Scene) -> None:
+    client = await scene.client(b"POST /api/blobs/x HTTP/1.1", b"Content-Length: 10")
+    client.send(b"first")
+    wire = await scene.upstream()
+    await wire.until(b"first")
+    wire.say(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno")
+    await client.until(b"\r\n\r\nno")
+    client.send(b"other" + b"GET /next HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    following = await scene.upstream()
+    assert (await following.until(b"\r\n\r\n")).startswith(b"GET /next ")
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_upstream_that_dies_mid_answer_cuts_the_client_off(scene: Scene) -> None:
+    """A clean end would make half a model look like a whole one."""
+    client = await scene.client(b"GET /x HTTP/1.1")
+    wire = await scene.upstream()
+    await wire.until(b"\r\n\r\n")
+    wire.say(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n")
+    await client.until(b"first")
+    wire.transport.abortConnection()
+    await client.lost
+    assert not client.received.endswith(b"0\r\n\r\n")
+
+
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nfirst"])
+@pytest_twisted.ensureDeferred
+async def test_a_client_that_leaves_closes_the_upstream_connection(
+    scene: Scene, answer: bytes
+) -> None:
+    client = await scene.client(b"GET /x HTTP/1.1")
+    wire = await scene.upstream()
+    await wire.until(b"\r\n\r\n")
+    if answer:
+        wire.say(answer)
+        await client.until(b"first")
+    await client.close()
+    await wire.lost
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_client_that_leaves_mid_upload_closes_the_upstream_connection(
+    scene: Scene,
+) -> None:
+    client = await scene.client(b"POST /api/blobs/x HTTP/1.1", b"Content-Length: 10")
+    client.send(b"first")
+    wire = await scene.upstream()
+    await wire.until(b"first")
+    await client.close()
+    await wire.lost
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_upstream_that_is_down_is_502_with_its_url(start: Start) -> None:
+    setup = await start()
+    await setup.fake.stop()
+    reply = await setup.request("GET", "/api/tags")
+    assert reply.status == 502
+    assert setup.fake.url in reply.json["error"]["message"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_unknown_route_is_answered_by_ollama(start: Start) -> None:
+    setup = await start()
+    reply = await setup.request("GET", "/nothing/here")
+    assert (reply.status, reply.body) == (404, b"404 page not found")
+    assert (reply.header("content-type") or "").startswith("text/plain")
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_startup_sequence_of_codex_works(start: Start) -> None:
+    setup = await start()
+    models = await setup.request("GET", "/v1/models")
+    version = await setup.request("GET", "/api/version")
+    tags = await setup.request("GET", "/api/tags")
+    pull = await setup.request("POST", "/api/pull", {"model": "new:1b", "stream": True})
+    assert models.status == 200
+    assert version.json == {"version": "0.33.0"}
+    assert tags.json["models"][0]["name"] == "qwen3:14b"
+    assert orjson.loads(pull.body.splitlines()[-1]) == {"status": "success"}
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_blob_upload_arrives_whole(start: Start) -> None:
+    setup = await start()
+    blob = bytes(range(256)) * 8192
+    digest = hashlib.sha256(blob).hexdigest()
+    reply = await setup.request("POST", f"/api/blobs/sha256:{digest}", blob)
+    assert reply.status == 201
+
+
+@pytest_twisted.ensureDeferred
+async def test_chat_completions_pass_through_as_a_stream(start: Start) -> None:
+    more: Deferred[None] = Deferred()
+    setup = await start(Playlist([Say("Hello", pieces=("Hello",)), Hold(more), Say("!")]))
+    client = await setup.connect()
+    body = {"model": "qwen3:14b", "messages": [{"role": "user", "content": "x"}], "stream": True}
+    client.post(body, "/v1/chat/completions")
+    await client.until(b'"Hello"')
+    more.callback(None)
+    await client.until(b"data: [DONE]")
+
+
+@given(st.dictionaries(st.sampled_from([b"x-a", b"te", b"connection", b"host"]), st.just(b"x-a")))
+def test_no_connection_header_gets_through(raw: dict[bytes, bytes]) -> None:
+    kept = end_to_end(Headers({name: [value] for name, value in raw.items()}))
+    names = {name.lower() for name, _ in kept.getAllRawHeaders()}
+    assert names <= {b"x-a", b"host"}
+    assert (b"x-a" in names) == (b"x-a" in raw and b"connection" not in raw)
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        (b"/a?b", b"/a?b"),
+        (b"//host/a", b"//host/a"),
+        (b"http://host/a?b", b"/a?b"),
+        (b"http://host", b"/"),
+        (b"*", b"/"),
+        (b"host:443", b"/"),
+    ],
+)
+def test_origin_form(target: bytes, expected: bytes) -> None:
+    assert origin_form(target) == expected
