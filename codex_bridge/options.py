@@ -1,0 +1,184 @@
+"""Flags and environment variables -> Settings, with a clear sentence for every mistake."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, NoReturn, TypeVar
+from urllib.parse import urlsplit
+
+from twisted.python import usage
+
+from codex_bridge import __version__
+from codex_bridge.settings import (
+    DEFAULT_MAX_BODY_SIZE,
+    DEFAULT_OLLAMA_URL,
+    DEFAULT_PORT,
+    Settings,
+)
+
+ENVIRONMENT_PREFIX = "CODEX_BRIDGE_"
+T = TypeVar("T")
+LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+def environment_name(option: str) -> str:
+    """The variable that sets `option`: "ollama-url" -> "CODEX_BRIDGE_OLLAMA_URL"."""
+    return ENVIRONMENT_PREFIX + option.upper().replace("-", "_")
+
+
+class Options(usage.Options):
+    """The command line of `twistd codex-bridge`. After parsing, `settings` holds the result.
+
+    A flag wins over its environment variable, and that over the default. A mistake ends
+    the process with one line on stderr and exit code 1.
+    """
+
+    synopsis = "[options]"
+    longdesc = (
+        "Stands on Ollama's port, speaks the Responses API that the Codex CLI needs, and "
+        "passes everything else through. Every option can also be set by an environment "
+        "variable: --ollama-url is CODEX_BRIDGE_OLLAMA_URL, --debug is CODEX_BRIDGE_DEBUG=1."
+    )
+    optParameters: ClassVar[list[list[Any]]] = [
+        ["port", "p", DEFAULT_PORT, "TCP port to listen on; 0 = any free one."],
+        ["interface", None, "127.0.0.1", "IP address to listen on."],
+        ["ollama-url", None, DEFAULT_OLLAMA_URL, "URL where Ollama itself listens."],
+        [
+            "max-body-size",
+            None,
+            DEFAULT_MAX_BODY_SIZE,
+            "Largest request body of /v1/responses, in bytes.",
+        ],
+        [
+            "upstream-stream",
+            None,
+            "on",
+            "on or off; off asks Ollama for one JSON answer and streams that.",
+        ],
+    ]
+    optFlags: ClassVar[list[list[Any]]] = [
+        ["debug", None, "Log both bodies of every exchange. [default: off]"],
+        ["quiet", None, "Log errors only. [default: off]"],
+    ]
+
+    settings: Settings
+    parent: usage.Options | None = None
+
+    def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
+        super().__init__()
+        self._from_environment: dict[str, str] = {}
+        for option in list(self.opts):
+            value = environ.get(environment_name(option))
+            if value is not None:
+                self._from_environment[option] = value
+                self.opts[option] = value
+
+    def opt_listen_port(self, port: str) -> None:
+        """The same as --port."""
+        self.opts["port"] = port
+
+    def opt_version(self) -> NoReturn:
+        """Print the version of codex-bridge and exit."""
+        print(f"codex-bridge {__version__}")  # noqa: T201
+        sys.exit(0)
+
+    def parseOptions(self, options: Any = None) -> None:
+        """Parse, or end the process with one line: usage pages drown the sentence that counts."""
+        try:
+            super().parseOptions(options)
+        except usage.UsageError as error:
+            sys.exit(f"codex-bridge: {error}")
+
+    def parseArgs(self) -> None:
+        """Take no arguments, only options."""
+
+    def postOptions(self) -> None:
+        """Check every value and make `settings` of them."""
+        if self._flag("debug") and self._flag("quiet"):
+            raise usage.UsageError("--debug and --quiet exclude each other; give one of them")
+        self.settings = Settings(
+            port=self._number("port", 0, 65535),
+            interface=self._checked("interface", _interface),
+            ollama_url=self._checked("ollama-url", _base_url),
+            debug=self._flag("debug"),
+            quiet=self._flag("quiet"),
+            max_body_size=self._number("max-body-size", 1024, 1 << 40),
+            upstream_stream=self._checked("upstream-stream", _on_off),
+        )
+        _refuse_loop(self.settings)
+
+    def _source(self, option: str) -> str:
+        """The name under which the user gave the value, for messages."""
+        if self.opts[option] is self._from_environment.get(option):
+            return environment_name(option)
+        return f"--{option}"
+
+    def _checked(self, option: str, check: Callable[[str], T]) -> T:
+        try:
+            return check(str(self.opts[option]).strip())
+        except ValueError as error:
+            raise usage.UsageError(
+                f"{self._source(option)}: {error} (got {self.opts[option]!r})"
+            ) from None
+
+    def _number(self, option: str, low: int, high: int) -> int:
+        def check(text: str) -> int:
+            # int() alone would also take "1_000" and digits of other scripts.
+            if not (text.isascii() and text.isdigit() and low <= int(text) <= high):
+                raise ValueError(f"give a whole number from {low} to {high}")
+            return int(text)
+
+        return self._checked(option, check)
+
+    def _flag(self, option: str) -> bool:
+        if self.opts[option] in (0, 1):
+            return bool(self.opts[option])
+        return self._checked(option, _on_off)
+
+
+def _on_off(text: str) -> bool:
+    word = text.lower()
+    if word in {"on", "1", "true", "yes"}:
+        return True
+    if word in {"off", "0", "false", "no", ""}:
+        return False
+    raise ValueError("give on or off")
+
+
+def _interface(text: str) -> str:
+    if not text or any(c.isspace() or c in "/[]" for c in text):
+        raise ValueError("give an IP address such as 127.0.0.1, 0.0.0.0 or ::1")
+    return text
+
+
+def _base_url(text: str) -> str:
+    """A server's base URL without a trailing slash, or ValueError with what is wrong."""
+    try:
+        parts = urlsplit(text)
+        parts.port  # noqa: B018 - raises on a port that is none
+    except ValueError as error:
+        raise ValueError(f"this is no URL: {error}") from None
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError(f"give a URL such as {DEFAULT_OLLAMA_URL}")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ValueError("give only scheme, host, port and path")
+    if not text.isascii() or any(c.isspace() or ord(c) < 33 for c in text):
+        raise ValueError("a URL has no spaces and only ASCII characters")
+    path = parts.path.rstrip("/")
+    if path.endswith("/v1"):
+        raise ValueError("leave out /v1; the bridge adds the paths itself")
+    return f"{parts.scheme}://{parts.netloc}{path}"
+
+
+def _refuse_loop(settings: Settings) -> None:
+    """Refuse an upstream that is this bridge: every request would call itself for ever."""
+    parts = urlsplit(settings.ollama_url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    here = LOOPBACK_NAMES | {settings.interface}
+    if port == settings.port and parts.hostname in here:
+        raise usage.UsageError(
+            f"--ollama-url {settings.ollama_url} is the bridge's own address; start Ollama on "
+            f"another port (OLLAMA_HOST=127.0.0.1:11433) and name that one"
+        )

@@ -1,0 +1,72 @@
+"""The house stays the house: imports go one way."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import codex_bridge
+
+ROOT = Path(codex_bridge.__file__).parent
+SHARED = {"codex_bridge.vocabulary", "codex_bridge.ids", "codex_bridge"}
+PURE = {"__future__", "attrs", "collections", "enum", "hashlib", "itertools", "orjson", "re"}
+PURE |= {"typing"}
+
+# room -> what of the house it may import, besides itself and what all rooms share
+ARROWS = {
+    "translate": set(),
+    "upstream": set(),
+    "clients": {"codex_bridge.translate"},
+    "web": {
+        "codex_bridge.translate",
+        "codex_bridge.upstream",
+        "codex_bridge.clients",
+        "codex_bridge.settings",
+    },
+    "fake_ollama": set(),
+}
+
+
+def imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative imports hide which room they lead to"
+            yield node.module or ""
+
+
+def modules(room: str) -> list[Path]:
+    found = sorted((ROOT / room).rglob("*.py"))
+    assert found
+    return found
+
+
+@pytest.mark.parametrize("room", ARROWS)
+def test_a_room_imports_only_what_the_design_allows(room: str) -> None:
+    allowed = {f"codex_bridge.{room}", *ARROWS[room]}
+    for path in modules(room):
+        for name in imports(path):
+            if name.startswith("codex_bridge") and name not in SHARED:
+                assert any(name == a or name.startswith(f"{a}.") for a in allowed), (path, name)
+
+
+def test_translate_is_pure() -> None:
+    for path in modules("translate"):
+        for name in imports(path):
+            top = name.split(".")[0]
+            assert top == "codex_bridge" or top in PURE, (path, name)
+
+
+def test_the_plugin_folder_is_no_package_of_ours() -> None:
+    """An __init__.py there would hide Twisted's own."""
+    plugins = ROOT.parent / "twisted"
+    assert not list(plugins.rglob("__init__.py"))
+
+
+def test_files_stay_small_enough_to_know() -> None:
+    for path in [*ROOT.rglob("*.py"), *Path(__file__).parent.rglob("*.py")]:
+        assert len(path.read_text().splitlines()) <= 450, path

@@ -1,0 +1,134 @@
+"""Flags and environment -> Settings."""
+
+from __future__ import annotations
+
+import pytest
+
+from codex_bridge import __version__
+from codex_bridge.options import Options
+from codex_bridge.settings import Settings
+
+
+def settings(*flags: str, **environ: str) -> Settings:
+    options = Options(environ)
+    options.parseOptions(list(flags))
+    return options.settings
+
+
+def refusal(capsys: pytest.CaptureFixture[str], *flags: str, **environ: str) -> str:
+    with pytest.raises(SystemExit) as caught:
+        settings(*flags, **environ)
+    # A text as exit code is what Python prints to stderr, exiting with 1.
+    assert isinstance(caught.value.code, str)
+    assert "\n" not in caught.value.code
+    assert capsys.readouterr().out == ""
+    return caught.value.code
+
+
+def test_defaults() -> None:
+    assert settings() == Settings(
+        port=11434,
+        interface="127.0.0.1",
+        ollama_url="http://localhost:11433",
+        debug=False,
+        quiet=False,
+        max_body_size=4194304,
+        upstream_stream=True,
+    )
+
+
+@pytest.mark.parametrize("flags", [["--port", "80"], ["-p", "80"], ["--listen-port=80"]])
+def test_port_and_its_aliases(flags: list[str]) -> None:
+    assert settings(*flags).port == 80
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "attribute", "expected"),
+    [
+        ("PORT", "80", "port", 80),
+        ("INTERFACE", "0.0.0.0", "interface", "0.0.0.0"),
+        ("OLLAMA_URL", "http://gpu:11434/", "ollama_url", "http://gpu:11434"),
+        ("DEBUG", "1", "debug", True),
+        ("DEBUG", "off", "debug", False),
+        ("QUIET", "yes", "quiet", True),
+        ("MAX_BODY_SIZE", "2048", "max_body_size", 2048),
+        ("UPSTREAM_STREAM", "off", "upstream_stream", False),
+    ],
+)
+def test_every_option_has_an_environment_variable(
+    name: str, value: str, attribute: str, expected: object
+) -> None:
+    assert getattr(settings(**{f"CODEX_BRIDGE_{name}": value}), attribute) == expected
+
+
+def test_a_flag_wins_over_its_variable() -> None:
+    assert settings("--port", "80", CODEX_BRIDGE_PORT="81").port == 80
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (["--port", "http"], "--port: give a whole number from 0 to 65535 (got 'http')"),
+        (["--port", "65536"], "65535"),
+        (["--port", "-1"], "65535"),
+        (["--port", "1_1"], "65535"),
+        (["--port", "٣"], "65535"),
+        (["--max-body-size", "10"], "1024"),
+        (["--upstream-stream", "maybe"], "on or off"),
+        (["--interface", "http://x"], "IP address"),
+        (["--ollama-url", "localhost:11433"], "--ollama-url: give a URL such as"),
+        (["--ollama-url", "ftp://localhost"], "give a URL"),
+        (["--ollama-url", "http://"], "give a URL"),
+        (["--ollama-url", "http://localhost:port"], "no URL"),
+        (["--ollama-url", "http://localhost:99999"], "no URL"),
+        (["--ollama-url", "http://[::1"], "no URL"),
+        (["--ollama-url", "http://u:p@localhost:1"], "only scheme, host, port"),
+        (["--ollama-url", "http://localhost:1/?q"], "only scheme, host, port"),
+        (["--ollama-url", "http://localhost:1/v1"], "leave out /v1"),
+        (["--ollama-url", "http://local host:1"], "no spaces"),
+        (["--ollama-url", "http://localhost:11434"], "the bridge's own address"),
+        (["--port", "80", "--ollama-url", "http://127.0.0.1"], "the bridge's own address"),
+        (["--debug", "--quiet"], "exclude each other"),
+        (["--colour"], "--colour"),
+        (["extra"], "argument"),
+    ],
+)
+def test_a_mistake_is_one_line_that_says_what_to_do(
+    capsys: pytest.CaptureFixture[str], flags: list[str], says: str
+) -> None:
+    assert says in refusal(capsys, *flags)
+
+
+def test_a_mistake_in_a_variable_names_the_variable(capsys: pytest.CaptureFixture[str]) -> None:
+    line = refusal(capsys, CODEX_BRIDGE_PORT="http")
+    assert line.startswith("codex-bridge: CODEX_BRIDGE_PORT: ")
+
+
+def test_version_prints_ours_and_exits(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        settings("--version")
+    assert not caught.value.code
+    assert capsys.readouterr().out == f"codex-bridge {__version__}\n"
+
+
+def test_help_names_every_option_with_default_and_unit(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        settings("--help")
+    text = " ".join(capsys.readouterr().out.split())
+    for option in (
+        "--port=",
+        "--listen-port=",
+        "--interface=",
+        "--ollama-url=",
+        "--max-body-size=",
+        "--upstream-stream=",
+        "--debug",
+        "--quiet",
+        "--version",
+    ):
+        assert option in text
+    for default in ("11434", "127.0.0.1", "http://localhost:11433", "4194304", "on"):
+        assert f"[default: {default}]" in text
+    assert "bytes" in text
