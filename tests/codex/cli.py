@@ -1,0 +1,93 @@
+"""The real Codex CLI, installed from npm into a cache folder and run offline."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from attrs import define
+
+VERSIONS = ("0.130.0", "0.169.0")
+TIMEOUT = 90
+"""Seconds for one run; it takes two or three."""
+
+
+def cache_folder() -> Path:
+    """Where the installed versions are kept, outside of the checkout."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "codex-bridge" / "codex-cli"
+
+
+def install(version: str) -> Path:
+    """The program of one version; installed once. Raises CalledProcessError as npm fails."""
+    folder = cache_folder() / version
+    program = folder / "node_modules" / ".bin" / "codex"
+    if not program.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        subprocess.run(
+            ["npm", "install", "--no-audit", "--no-fund"]  # noqa: RUF005
+            + ["--prefix", str(folder), f"@openai/codex@{version}"],
+            check=True,
+            capture_output=True,
+            timeout=600,
+        )
+    return program
+
+
+def has_npm() -> bool:
+    return shutil.which("npm") is not None
+
+
+@define
+class Run:
+    """What one run of the CLI left."""
+
+    code: int
+    output: str
+    """Standard output and error together: what a person sees."""
+
+
+@define
+class Codex:
+    """One version of the CLI with a home and a working folder of its own."""
+
+    version: str
+    program: Path
+    home: Path
+    folder: Path
+
+    def exec(self, url: str, *arguments: str, model: str = "qwen3:14b") -> Run:
+        """`codex exec --oss …` against the bridge at `url`; blocks until it ends."""
+        provider = ["--oss", "--local-provider", "ollama", "-m", model]
+        return self._run({"CODEX_OSS_BASE_URL": f"{url}/v1"}, [*provider, *arguments])
+
+    def exec_with_provider(self, url: str, *arguments: str) -> Run:
+        """The same with a provider from config.toml in place of --oss."""
+        (self.home / "config.toml").write_text(
+            f'model = "qwen3:14b"\n'
+            f'model_provider = "bridge"\n'
+            f"[model_providers.bridge]\n"
+            f'name = "codex-bridge"\n'
+            f'base_url = "{url}/v1"\n'
+            f'wire_api = "responses"\n'
+        )
+        return self._run({}, list(arguments))
+
+    def _run(self, environ: dict[str, str], arguments: list[str]) -> Run:
+        proxies = ("http_proxy", "https_proxy", "all_proxy")
+        clean = {key: value for key, value in os.environ.items() if key.lower() not in proxies}
+        command = [str(self.program), "exec", "--skip-git-repo-check"]
+        command += ["--dangerously-bypass-approvals-and-sandbox", *arguments]
+        done = subprocess.run(
+            command,
+            env=clean | environ | {"CODEX_HOME": str(self.home), "RUST_LOG": "error"},
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=TIMEOUT,
+            check=False,
+        )
+        return Run(done.returncode, done.stdout.decode(errors="replace"))

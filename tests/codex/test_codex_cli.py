@@ -1,0 +1,214 @@
+"""The real Codex CLI against the bridge and the fake Ollama: what its user would see."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.internet.threads import deferToThread
+
+from codex_bridge.fake_ollama import Call, Calls, Die, FakeOllama, Playlist, Say, Think
+from tests.codex.cli import VERSIONS, Codex, Run, has_npm, install
+from tests.conftest import Start
+from tests.harness import Json, Setup
+
+pytestmark = [
+    pytest.mark.codex,
+    pytest.mark.skipif(
+        not has_npm() and not os.environ.get("CI"),
+        reason="npm is missing, and with it the real Codex CLI",
+    ),
+]
+
+
+@pytest.fixture(params=VERSIONS)
+def codex(request: pytest.FixtureRequest, tmp_path: Path) -> Codex:
+    home, folder = tmp_path / "home", tmp_path / "project"
+    home.mkdir()
+    folder.mkdir()
+    return Codex(request.param, install(request.param), home, folder)
+
+
+async def run(codex: Codex, setup: Setup, *arguments: str, **options: Any) -> Run:
+    done: Run = await deferToThread(codex.exec, setup.url, *arguments, **options)
+    return done
+
+
+def results(chat: Json) -> list[str]:
+    """The tool results in a chat request."""
+    return [m["content"] for m in chat["messages"] if m["role"] == "tool"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_text_turn(start: Start, codex: Codex) -> None:
+    setup = await start(Playlist([Say("Hello from the model.")]))
+    done = await run(codex, setup, "hi")
+    assert done.code == 0, done.output
+    assert "Hello from the model." in done.output
+    (chat,) = setup.fake.chats
+    roles = [message["role"] for message in chat.json["messages"]]
+    assert roles[0] == "system"
+    assert set(roles[1:]) == {"user"}
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_command_runs_and_its_output_reaches_the_model(start: Start, codex: Codex) -> None:
+    (codex.folder / "marker-file").touch()
+    setup = await start(
+        Playlist([Call("exec_command", {"cmd": "ls; echo sum=$((40+2))"})], [Say("All done.")])
+    )
+    done = await run(codex, setup, "list the files")
+    assert done.code == 0, done.output
+    assert "All done." in done.output
+    (result,) = results(setup.fake.chats[1].json)
+    assert "marker-file" in result
+    assert "sum=42" in result
+
+
+@pytest_twisted.ensureDeferred
+async def test_two_parallel_calls_both_run(start: Start, codex: Codex) -> None:
+    calls = Calls(
+        Call("exec_command", {"cmd": "echo first-$((1+0))"}),
+        Call("exec_command", {"cmd": "echo second-$((1+1))"}),
+    )
+    setup = await start(Playlist([Say("Both."), calls], [Say("All done.")]))
+    done = await run(codex, setup, "run two commands")
+    assert done.code == 0, done.output
+    first, second = results(setup.fake.chats[1].json)
+    assert "first-1" in first
+    assert "second-2" in second
+    assistant = [m for m in setup.fake.chats[1].json["messages"] if m["role"] == "assistant"]
+    assert [(m["content"], len(m["tool_calls"])) for m in assistant] == [("Both.", 2)]
+
+
+@pytest_twisted.ensureDeferred
+async def test_reasoning_is_shown(start: Start, codex: Codex) -> None:
+    setup = await start(Playlist([Think("I ponder the greeting."), Say("Hello.")]))
+    done = await run(codex, setup, "hi")
+    assert "I ponder the greeting." in done.output
+    assert "Hello." in done.output
+
+
+@pytest_twisted.ensureDeferred
+async def test_two_tool_rounds_in_one_turn_share_their_prefix(start: Start, codex: Codex) -> None:
+    setup = await start(
+        Playlist(
+            [Think("One."), Call("exec_command", {"cmd": "echo one"})],
+            [Think("Two."), Call("exec_command", {"cmd": "echo two"})],
+            [Say("Counted.")],
+        )
+    )
+    done = await run(codex, setup, "count")
+    assert "Counted." in done.output
+    one, two, three = (chat.json["messages"] for chat in setup.fake.chats)
+    assert two[: len(one)] == one
+    assert three[: len(two)] == two
+    assert len(results(setup.fake.chats[2].json)) == 2
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_session_is_resumed_with_its_history(start: Start, codex: Codex) -> None:
+    setup = await start(
+        Playlist(
+            [Call("exec_command", {"cmd": "echo blue-$((6*7))"})],
+            [Say("It is blue-42.")],
+            [Say("As I said.")],
+        )
+    )
+    await run(codex, setup, "what colour?")
+    done = await run(codex, setup, "resume", "--last", "say it again")
+    assert done.code == 0, done.output
+    assert "As I said." in done.output
+    messages = setup.fake.chats[2].json["messages"]
+    texts = [m["content"] for m in messages if m["role"] == "assistant"]
+    assert "It is blue-42." in texts
+    assert "blue-42" in results(setup.fake.chats[2].json)[0]
+
+
+@pytest_twisted.ensureDeferred
+async def test_upstream_stream_off_works_the_same(start: Start, codex: Codex) -> None:
+    setup = await start(
+        Playlist(
+            [Think("Hm."), Call("exec_command", {"cmd": "echo whole-$((3+4))"})],
+            [Say("All done.")],
+        ),
+        upstream_stream=False,
+    )
+    done = await run(codex, setup, "go")
+    assert done.code == 0, done.output
+    assert "All done." in done.output
+    assert "whole-7" in results(setup.fake.chats[1].json)[0]
+    assert [chat.json["stream"] for chat in setup.fake.chats] == [False, False]
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_old_ollama_works_the_same(
+    start: Start, codex: Codex, reactor_under_test: Any
+) -> None:
+    model = Playlist([Call("exec_command", {"cmd": "echo old-$((2+3))"})], [Say("All done.")])
+    fake = FakeOllama(reactor_under_test, model=model, version="0.20.0")
+    setup = await start(fake=fake)
+    done = await run(codex, setup, "go")
+    assert done.code == 0, done.output
+    assert "old-5" in results(fake.chats[1].json)[0]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_missing_model_is_pulled_through_the_bridge(start: Start, codex: Codex) -> None:
+    setup = await start(Playlist([Say("Fresh.")]))
+    done = await run(codex, setup, "hi", model="new-model:1b")
+    assert done.code == 0, done.output
+    assert "Fresh." in done.output
+    pulls = [seen for seen in setup.fake.exchanges if seen.uri == b"/api/pull"]
+    assert [pull.json["model"] for pull in pulls] == ["new-model:1b"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_namespaced_tool_is_routed(start: Start, codex: Codex) -> None:
+    """0.169 declares its agent tools in a namespace, 0.130 flat: neither may be unsupported."""
+    name = "close_agent" if codex.version == "0.130.0" else "multi_agent_v1__close_agent"
+    setup = await start(Playlist([Call(name, {"target": "nobody"})], [Say("All done.")]))
+    done = await run(codex, setup, "close it")
+    assert done.code == 0, done.output
+    (result,) = results(setup.fake.chats[1].json)
+    assert "unsupported" not in result
+    assert "nobody" in result or "agent" in result
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_provider_in_the_config_works(start: Start, codex: Codex) -> None:
+    setup = await start(
+        Playlist(
+            [Think("Hm."), Call("exec_command", {"cmd": "echo own-$((4+4))"})],
+            [Say("All done.")],
+        )
+    )
+    done = await deferToThread(codex.exec_with_provider, setup.url, "go")
+    assert done.code == 0, done.output
+    assert "All done." in done.output
+    assert "own-8" in results(setup.fake.chats[1].json)[0]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_refusal_is_one_clear_sentence(start: Start, codex: Codex) -> None:
+    """A model without tools: Ollama's sentence, shown once, and one request."""
+    from codex_bridge.fake_ollama import Refuse
+
+    setup = await start(Playlist([Refuse(400, "gemma3:4b does not support tools")]))
+    done = await run(codex, setup, "hi")
+    assert done.code == 1
+    assert "gemma3:4b does not support tools" in done.output
+    assert "Reconnecting" not in done.output
+    assert len(setup.fake.chats) == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_answer_that_breaks_off_is_asked_for_again(start: Start, codex: Codex) -> None:
+    setup = await start(Playlist([Die("close")], [Say("Second try.")]))
+    done = await run(codex, setup, "hi")
+    assert done.code == 0, done.output
+    assert "Second try." in done.output
+    assert len(setup.fake.chats) == 2
