@@ -22,8 +22,12 @@ def host_allowed(host: str) -> bool:
     A web page whose name was pointed at 127.0.0.1 sends its own name; the bridge must refuse
     that itself, because it talks to Ollama under Ollama's address.
     """
-    name = host.rsplit(":", 1)[0] if host.count(":") == 1 else host
-    name = name.strip("[]").rstrip(".").lower()
+    if host.startswith("["):
+        name = host[1:].partition("]")[0]
+    else:
+        # More than one colon is an IPv6 address without a port.
+        name = host.partition(":")[0] if host.count(":") == 1 else host
+    name = name.rstrip(".").lower()
     try:
         address = ipaddress.ip_address(name)
     except ValueError:

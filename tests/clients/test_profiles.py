@@ -1,0 +1,44 @@
+"""How clients are recognised and what each is told."""
+
+from __future__ import annotations
+
+import pytest
+from twisted.web.http_headers import Headers
+
+from codex_bridge.clients.profiles import CODEX, SDK, ClientProfile, profile_for
+from codex_bridge.translate.errors import ApiError
+
+
+@pytest.mark.parametrize(
+    ("headers", "profile"),
+    [
+        ({}, SDK),
+        ({"originator": ["codex_exec"]}, CODEX),
+        ({"originator": ["codex-tui"]}, CODEX),
+        ({"user-agent": ["codex_exec/0.130.0 (Linux)"]}, CODEX),
+        ({"user-agent": ["OpenAI/Python 2.0"]}, SDK),
+        ({"user-agent": ["curl/8 codex"]}, SDK),
+    ],
+)
+def test_codex_is_recognised_by_its_headers(
+    headers: dict[str, list[str]], profile: ClientProfile
+) -> None:
+    assert profile_for(Headers(headers)) is profile
+
+
+@pytest.mark.parametrize(
+    ("error", "codex", "sdk"),
+    [
+        (ApiError(404, "x", code="model_not_found"), "invalid_prompt", "model_not_found"),
+        (ApiError(400, "x", code="context_length_exceeded"), *["context_length_exceeded"] * 2),
+        (
+            ApiError(502, "x", code="upstream_broken", passing=True),
+            "server_error",
+            "upstream_broken",
+        ),
+        (ApiError(500, "x"), "invalid_prompt", "server_error"),
+    ],
+)
+def test_failure_codes(error: ApiError, codex: str, sdk: str) -> None:
+    assert CODEX.failure_code(error) == codex
+    assert SDK.failure_code(error) == sdk

@@ -1,0 +1,92 @@
+"""Where log lines go, and which."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from twisted.logger import Logger, LogLevel
+from twisted.python.logfile import LogFile
+
+from codex_bridge import logs
+from codex_bridge.settings import Settings
+
+
+def event(level: LogLevel, namespace: str = "codex_bridge") -> dict[str, Any]:
+    return {
+        "log_level": level,
+        "log_namespace": namespace,
+        "log_format": f"{level.name} of {namespace}",
+        "log_time": 0.0,
+    }
+
+
+LEVELS = [LogLevel.debug, LogLevel.info, LogLevel.error]
+
+
+@pytest.mark.parametrize(
+    ("settings", "kept"),
+    [
+        (Settings(), ["info", "error"]),
+        (Settings(debug=True), ["debug", "info", "error"]),
+        (Settings(quiet=True), ["error"]),
+    ],
+)
+def test_levels(settings: Settings, kept: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    observer = logs.choose_observer(settings, {"nodaemon": True})
+    assert observer is not None
+    for level in LEVELS:
+        observer(event(level))
+    assert [line.split("] ")[1].split()[0] for line in capsys.readouterr().out.splitlines()] == kept
+
+
+def test_debug_is_about_our_events_not_those_of_libraries(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    observer = logs.choose_observer(Settings(debug=True), {"nodaemon": True})
+    assert observer is not None
+    observer(event(LogLevel.debug, "hpack"))
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("twistd", [None, {"logger": "x"}, {"syslog": True}])
+def test_the_users_own_choice_of_observer_stands(twistd: dict[str, Any] | None) -> None:
+    assert logs.choose_observer(Settings(), twistd) is None
+
+
+def test_the_log_file_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[LogFile] = []
+
+    def open_file(*args: Any, **named: Any) -> LogFile:
+        opened.append(LogFile.fromFullPath(*args, **named))
+        return opened[-1]
+
+    monkeypatch.setattr(logs, "LogFile", SimpleNamespace(fromFullPath=open_file))
+    monkeypatch.setattr(logs, "ROTATE_AT", 1000)
+    monkeypatch.setattr(logs.signal, "signal", lambda *_: None)
+    observer = logs.choose_observer(Settings(), {"logfile": str(tmp_path / "bridge.log")})
+    assert observer is not None
+    for _ in range(500):
+        observer(event(LogLevel.info))
+    opened[0].close()
+    files = list(tmp_path.iterdir())
+    assert len(files) == 1 + logs.KEEP
+    assert sum(path.stat().st_size for path in files) < 1100 * (1 + logs.KEEP)
+
+
+def test_a_log_file_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="cannot write the log file"):
+        logs.choose_observer(Settings(), {"logfile": str(tmp_path / "no" / "folder.log")})
+
+
+def test_a_daemon_cannot_log_to_stdout() -> None:
+    with pytest.raises(SystemExit, match="--logfile"):
+        logs.choose_observer(Settings(), {"logfile": "-"})
+
+
+def test_the_logger_of_a_bridge_keeps_to_its_level_however_the_process_logs(logged: Any) -> None:
+    log: Logger = logs.make_logger(Settings(quiet=True))
+    log.info("not this")
+    assert logged.events == []
