@@ -11,13 +11,16 @@ from twisted.logger import (
     FilteringLogObserver,
     ILogFilterPredicate,
     ILogObserver,
+    LogEvent,
     Logger,
     LogLevel,
     LogLevelFilterPredicate,
+    PredicateResult,
     globalLogPublisher,
     textFileLogObserver,
 )
 from twisted.python.logfile import LogFile
+from zope.interface import provider
 
 from codex_bridge.settings import Settings
 
@@ -50,7 +53,20 @@ def choose_observer(settings: Settings, twistd: Mapping[str, Any] | None) -> ILo
     """
     if twistd is None or twistd.get("logger") or twistd.get("syslog"):
         return None
-    return FilteringLogObserver(textFileLogObserver(_log_file(twistd)), [predicate(settings)])
+    filters = [predicate(settings), _is_worth_a_line]
+    return FilteringLogObserver(textFileLogObserver(_log_file(twistd)), filters)
+
+
+@provider(ILogFilterPredicate)
+def _is_worth_a_line(event: LogEvent) -> Any:
+    """Drop what reads like a failure and is none.
+
+    Where nobody may write to site-packages, as it should be on a server, Twisted cannot cache
+    its list of plugins; it looks for them anew at every start and says so every time.
+    """
+    if str(event.get("log_text", "")).startswith("Unable to write to plugin cache"):
+        return PredicateResult.no
+    return PredicateResult.maybe
 
 
 def _log_file(twistd: Mapping[str, Any]) -> TextIO:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from importlib.metadata import files
 from pathlib import Path
 
 import pytest
@@ -63,8 +64,10 @@ def test_translate_is_pure() -> None:
 
 def test_the_plugin_folder_is_no_package_of_ours() -> None:
     """An __init__.py there would hide Twisted's own."""
-    plugins = ROOT.parent / "twisted"
-    assert not list(plugins.rglob("__init__.py"))
+    checkout = Path(__file__).parent.parent / "twisted"
+    shipped = [str(path) for path in files("codex-bridge") or []]
+    assert not list(checkout.rglob("__init__.py"))
+    assert [path for path in shipped if path.startswith("twisted/") and "__init__" in path] == []
 
 
 def test_files_stay_small_enough_to_know() -> None:

@@ -51,6 +51,19 @@ def test_debug_is_about_our_events_not_those_of_libraries(
     assert capsys.readouterr().out == ""
 
 
+def test_a_plugin_cache_that_cannot_be_written_is_no_news(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    observer = logs.choose_observer(Settings(), {"nodaemon": True})
+    assert observer is not None
+    for text in ("Unable to write to plugin cache x: error number 13", "Something else"):
+        observer(
+            event(LogLevel.info, "log_legacy") | {"log_format": "{log_text}", "log_text": text}
+        )
+    assert "plugin cache" not in (out := capsys.readouterr().out)
+    assert "Something else" in out
+
+
 @pytest.mark.parametrize("twistd", [None, {"logger": "x"}, {"syslog": True}])
 def test_the_users_own_choice_of_observer_stands(twistd: dict[str, Any] | None) -> None:
     assert logs.choose_observer(Settings(), twistd) is None

@@ -236,8 +236,8 @@ def _schema(schema: Any) -> Json:
     required = schema.get("required") or []
     if not isinstance(required, list) or not all(isinstance(name, str) for name in required):
         raise _schema_error("ToolProperty.required", "[]string")
-    properties = schema.get("properties") or {}
-    if not isinstance(properties, dict):
+    properties = schema.get("properties")
+    if not isinstance(properties, dict | None):
         raise _schema_error("ToolProperty.properties", "map[string]api.ToolProperty")
     kept = {key: value for key, value in schema.items() if key in SCHEMA_KEYS}
     if properties:
