@@ -74,6 +74,7 @@ def _log_file(twistd: Mapping[str, Any]) -> TextIO:
     if name == "-" or (not name and twistd.get("nodaemon")):
         if not twistd.get("nodaemon"):
             sys.exit("codex-bridge: a daemon has no stdout to log to; give --logfile a file")
+        _on_rotate(signal.SIG_IGN)
         return sys.stdout
     try:
         log_file: Any = LogFile.fromFullPath(
@@ -81,11 +82,15 @@ def _log_file(twistd: Mapping[str, Any]) -> TextIO:
         )
     except OSError as error:
         sys.exit(f"codex-bridge: cannot write the log file {name or 'twistd.log'}: {error}")
-    if hasattr(signal, "SIGUSR1"):
-        # What twistd does for the log files it opens itself.
-        signal.signal(signal.SIGUSR1, lambda *_: _rotate_soon(log_file))
+    _on_rotate(lambda *_: _rotate_soon(log_file))
     stream: TextIO = log_file
     return stream
+
+
+def _on_rotate(handler: Any) -> None:
+    """Handle SIGUSR1, with which twistd's users rotate a log; unhandled, it ends the process."""
+    if hasattr(signal, "SIGUSR1"):
+        signal.signal(signal.SIGUSR1, handler)
 
 
 def _rotate_soon(log_file: LogFile) -> None:

@@ -125,13 +125,16 @@ is_ours() {
 is_running() {
     pid=
     [ -e "$pidfile" ] || return 1
-    read -r pid <"$pidfile" 2>/dev/null
+    [ -r "$pidfile" ] || fail "cannot read $pidfile; it belongs to another user"
+    read -r pid <"$pidfile"
     case $pid in
-        '' | *[!0-9]*) ;;
-        *) is_ours "$pid" && return 0 ;;
+        '' | *[!0-9]*) reason="there is no pid in it" ;;
+        *)
+            is_ours "$pid" && return 0
+            reason="pid $pid is gone, or another program"
+            ;;
     esac
-    rm -f -- "$pidfile" 2>/dev/null &&
-        say "removed a stale pid file (pid ${pid:-missing} is no bridge of ours)" >&2
+    rm -f -- "$pidfile" 2>/dev/null && say "removed a stale pid file: $reason" >&2
     return 1
 }
 
@@ -185,10 +188,13 @@ except ImportError as error:
     sys.exit(f"codex-bridge: not installed for {sys.executable} ({error})")
 options = Options()
 options.parseOptions(sys.argv[1:])
-host = options.settings.interface
+settings = options.settings
+if settings.port == 0 and settings.quiet:
+    sys.exit("codex-bridge: with --port 0 only the log tells the port; leave out --quiet")
+host = settings.interface
 host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
 host = f"[{host}]" if ":" in host else host
-print(f"http://{host}:{options.settings.port}")' "$@"
+print(f"http://{host}:{settings.port}")' "$@"
 }
 
 # The last line of the log that tells where a bridge listens; empty if there is none.
@@ -237,7 +243,7 @@ start() {
                         return
                         ;;
                     1)
-                        say "started (pid $pid) at $new_url, but Ollama is of no use yet; see: health"
+                        say "started (pid $pid) at $new_url, but of no use yet; see: health"
                         return
                         ;;
                 esac
@@ -283,7 +289,7 @@ status() {
     fetch "$(url)/__health" >/dev/null
     case $? in
         0) say "running (pid $pid) at $(url)" ;;
-        1) say "running (pid $pid) at $(url), but Ollama is of no use; see: health" ;;
+        1) say "running (pid $pid) at $(url), but of no use; see: health" ;;
         *) fail "pid $pid is there, but gives no answer at $(url); see: logs" ;;
     esac
 }
@@ -302,7 +308,7 @@ health() {
 }
 
 logs() {
-    [ -r "$log" ] || fail "no log at $log"
+    [ -r "$log" ] || fail "no log to read at $log"
     case ${1:-} in
         -f) exec tail -n 20 -F -- "$log" ;;
         '') exec tail -n 100 -- "$log" ;;

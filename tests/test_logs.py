@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -64,6 +66,19 @@ def test_a_plugin_cache_that_cannot_be_written_is_no_news(
     assert "Something else" in out
 
 
+@pytest.fixture(autouse=True)
+def rotating() -> Iterator[None]:
+    """Put SIGUSR1 back as it was."""
+    before = signal.getsignal(signal.SIGUSR1)
+    yield
+    signal.signal(signal.SIGUSR1, before)
+
+
+def test_the_signal_that_rotates_logs_does_not_end_a_bridge_without_a_log_file() -> None:
+    logs.choose_observer(Settings(), {"nodaemon": True})
+    assert signal.getsignal(signal.SIGUSR1) is signal.SIG_IGN
+
+
 @pytest.mark.parametrize("twistd", [None, {"logger": "x"}, {"syslog": True}])
 def test_the_users_own_choice_of_observer_stands(twistd: dict[str, Any] | None) -> None:
     assert logs.choose_observer(Settings(), twistd) is None
@@ -78,7 +93,6 @@ def test_the_log_file_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(logs, "LogFile", SimpleNamespace(fromFullPath=open_file))
     monkeypatch.setattr(logs, "ROTATE_AT", 1000)
-    monkeypatch.setattr(logs.signal, "signal", lambda *_: None)
     observer = logs.choose_observer(Settings(), {"logfile": str(tmp_path / "bridge.log")})
     assert observer is not None
     for _ in range(500):

@@ -44,7 +44,7 @@ class ResponseTemplate:
             "instructions": get("instructions") if self.repeat_prompt else None,
             "max_output_tokens": get("max_output_tokens"),
             "max_tool_calls": get("max_tool_calls"),
-            "model": get("model"),
+            "model": get("model") or "",
             "output": output,
             "parallel_tool_calls": get("parallel_tool_calls") is not False,
             "previous_response_id": None,

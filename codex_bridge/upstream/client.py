@@ -86,18 +86,18 @@ class Upstream:
 
     async def _send(self, method: str, path: str, body: bytes | None = None) -> Any:
         headers = {b"content-type": [b"application/json"]} if body is not None else {}
-        before = self._server.connections
-        answer = self._http.request(
-            method,
-            self.url + path,
-            headers=Headers(headers),
-            data=body,
-            allow_redirects=False,
-            unbuffered=True,
-            reactor=self._reactor,
-        )
-        is_reused = self._server.connections == before
+        before, is_reused = self._server.connections, False
         try:
+            answer = self._http.request(
+                method,
+                self.url + path,
+                headers=Headers(headers),
+                data=body,
+                allow_redirects=False,
+                unbuffered=True,
+                reactor=self._reactor,
+            )
+            is_reused = self._server.connections == before
             return await answer
         except Exception as error:
             raise _unreachable(error, is_reused) from error
@@ -182,10 +182,7 @@ class _Reader(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         if self._told:
             return
-        if reason.check(ResponseDone, PotentialDataLoss):
-            self._end()
-        else:
-            self._fail(UpstreamFailure(FailureKind.BROKEN, "its connection was lost"))
+        self._end(is_clean=bool(reason.check(ResponseDone, PotentialDataLoss)))
 
     @property
     def body(self) -> Any:
@@ -197,22 +194,18 @@ class _Reader(Protocol):
         if self.transport:
             self.transport.loseConnection()
 
-    def _end(self) -> None:
-        if self._told:
-            return
+    def _end(self, *, is_clean: bool = True) -> None:
+        """Tell the end. A connection lost behind the finish reason took nothing with it."""
+        self._told = True
         try:
             deltas = self._decoder.eof()
         except UpstreamFailure as failure:
-            self._fail(failure)
+            lost = UpstreamFailure(FailureKind.BROKEN, "its connection was lost")
+            self._receiver.answer_failed(failure if is_clean else lost)
             return
-        self._told = True
         if deltas:
             self._receiver.deltas_received(deltas)
         self._receiver.answer_ended()
-
-    def _fail(self, failure: UpstreamFailure) -> None:
-        self._told = True
-        self._receiver.answer_failed(failure)
 
 
 class _Nobody:

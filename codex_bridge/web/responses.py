@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any, TypeVar, cast
 
+import attrs
 import orjson
 from attrs import define, frozen
 from twisted.internet.defer import CancelledError, Deferred
@@ -255,6 +256,4 @@ def _pretty(body: Any) -> str:
 
 def _plain(value: Any) -> Any:
     """An attrs object as a dict, less what is not set."""
-    import attrs
-
     return attrs.asdict(value, filter=lambda _, member: member is not None, recurse=False)

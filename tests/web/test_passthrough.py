@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Callable
-from typing import Any
+from collections.abc import AsyncIterator
 
 import orjson
 import pytest
@@ -13,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
-from twisted.internet.protocol import Factory, Protocol
 from twisted.web.http_headers import Headers
 
 from codex_bridge.fake_ollama import Hold, Playlist, Say
@@ -22,72 +20,19 @@ from codex_bridge.settings import Settings
 from codex_bridge.web.passthrough import end_to_end, origin_form
 from tests.conftest import Start
 from tests.harness import RawClient, Setup
-
-
-class Wire(Protocol):
-    """An upstream that is nothing but a socket: the test sees and says every byte."""
-
-    def __init__(self, arrived: Callable[[Wire], None]) -> None:
-        self._arrived = arrived
-        self.received = b""
-        self.lost: Deferred[None] = Deferred()
-        self._waiting: list[tuple[bytes, Deferred[bytes]]] = []
-
-    def connectionMade(self) -> None:
-        self._arrived(self)
-
-    def dataReceived(self, data: bytes) -> None:
-        self.received += data
-        for entry in list(self._waiting):
-            if entry[0] in self.received:
-                self._waiting.remove(entry)
-                entry[1].callback(self.received)
-
-    def connectionLost(self, reason: Any) -> None:
-        self.lost.callback(None)
-
-    def until(self, mark: bytes) -> Deferred[bytes]:
-        waiting: Deferred[bytes] = Deferred()
-        self._waiting.append((mark, waiting))
-        self.dataReceived(b"")
-        return waiting
-
-    def say(self, data: bytes) -> None:
-        self.transport.write(data)
+from tests.wires import WireServer
 
 
 class Scene:
     """A bridge between a raw client and a raw upstream."""
 
     def __init__(self) -> None:
-        self._arrivals: list[Wire] = []
-        self._wanted: list[Deferred[Wire]] = []
-        factory = Factory.forProtocol(Wire)
-        factory.buildProtocol = lambda _: Wire(self._arrived)
-        factory.noisy = False
-        self._port = reactor.listenTCP(0, factory, interface="127.0.0.1")
-        url = f"http://127.0.0.1:{self._port.getHost().port}"
-        self.service = make_service(Settings(port=0, ollama_url=url), reactor)
+        self._wires = WireServer(reactor)
+        self.upstream = self._wires.next_connection
+        self.service = make_service(Settings(port=0, ollama_url=self._wires.url), reactor)
         self.service.startService()
         port = self.service.listening_port.getHost().port
         self.setup = Setup(reactor, None, self.service, f"http://127.0.0.1:{port}", port)  # type: ignore[arg-type]
-        self.wires: list[Wire] = []
-
-    def _arrived(self, wire: Wire) -> None:
-        self.wires.append(wire)
-        if self._wanted:
-            self._wanted.pop(0).callback(wire)
-        else:
-            self._arrivals.append(wire)
-
-    def upstream(self) -> Deferred[Wire]:
-        """The next connection that the bridge makes."""
-        wanted: Deferred[Wire] = Deferred()
-        if self._arrivals:
-            wanted.callback(self._arrivals.pop(0))
-        else:
-            self._wanted.append(wanted)
-        return wanted
 
     async def client(self, *lines: bytes) -> RawClient:
         client = await self.setup.connect()
@@ -98,12 +43,8 @@ class Scene:
     async def stop(self) -> None:
         for connection in self.setup.connections:
             await connection.close()
-        for wire in self.wires:
-            wire.transport.abortConnection()
-            if not wire.lost.called:
-                await wire.lost
         await self.service.stopService()
-        await self._port.stopListening()
+        await self._wires.stop()
 
 
 @pytest_twisted.async_yield_fixture
@@ -125,6 +66,7 @@ async def scene() -> AsyncIterator[Scene]:
         b"GET /%2e%2e/%2F/x;y=1 HTTP/1.1",
         b"GET /v1/models/ HTTP/1.1",
         b"GET /v1/responses2 HTTP/1.1",
+        b"HEAD /api/tags HTTP/1.1",
     ],
 )
 @pytest_twisted.ensureDeferred

@@ -1,0 +1,79 @@
+"""An upstream that is nothing but sockets: the test sees and says every byte."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.protocol import Factory, Protocol
+
+
+class Wire(Protocol):
+    """One connection that was made to the upstream."""
+
+    def __init__(self, arrived: Callable[[Wire], None]) -> None:
+        self._arrived = arrived
+        self.received = b""
+        self.lost: Deferred[None] = Deferred()
+        self._waiting: list[tuple[bytes, Deferred[bytes]]] = []
+
+    def connectionMade(self) -> None:
+        self._arrived(self)
+
+    def dataReceived(self, data: bytes) -> None:
+        self.received += data
+        for entry in list(self._waiting):
+            if entry[0] in self.received:
+                self._waiting.remove(entry)
+                entry[1].callback(self.received)
+
+    def connectionLost(self, reason: Any) -> None:
+        self.lost.callback(None)
+
+    def until(self, mark: bytes) -> Deferred[bytes]:
+        waiting: Deferred[bytes] = Deferred()
+        self._waiting.append((mark, waiting))
+        self.dataReceived(b"")
+        return waiting
+
+    def say(self, data: bytes) -> None:
+        self.transport.write(data)
+
+
+class WireServer:
+    """Accepts connections and hands them to the test."""
+
+    def __init__(self, reactor: Any) -> None:
+        self.wires: list[Wire] = []
+        self._arrivals: list[Wire] = []
+        self._wanted: list[Deferred[Wire]] = []
+        factory = Factory()
+        factory.buildProtocol = lambda _: Wire(self._arrived)  # type: ignore[method-assign]
+        factory.noisy = False
+        self._port = reactor.listenTCP(0, factory, interface="127.0.0.1")
+        self.url = f"http://127.0.0.1:{self._port.getHost().port}"
+
+    def next_connection(self) -> Deferred[Wire]:
+        """The next connection that is made."""
+        wanted: Deferred[Wire] = Deferred()
+        if self._arrivals:
+            wanted.callback(self._arrivals.pop(0))
+        else:
+            self._wanted.append(wanted)
+        return wanted
+
+    async def stop(self) -> None:
+        """Close everything."""
+        for wire in self.wires:
+            wire.transport.abortConnection()
+            if not wire.lost.called:
+                await wire.lost
+        await maybeDeferred(self._port.stopListening)
+
+    def _arrived(self, wire: Wire) -> None:
+        self.wires.append(wire)
+        if self._wanted:
+            self._wanted.pop(0).callback(wire)
+        else:
+            self._arrivals.append(wire)
