@@ -19,8 +19,8 @@ def _words(text: str) -> tuple[str, ...]:
 
 
 @frozen
-class Say:
-    """Content, one delta for each of `pieces`."""
+class _Spoken:
+    """A text, sent as one delta for each of `pieces`."""
 
     text: str
     pieces: tuple[str, ...] = field()
@@ -31,15 +31,13 @@ class Say:
 
 
 @frozen
-class Think:
-    """Reasoning, one delta for each of `pieces`."""
+class Say(_Spoken):
+    """Content."""
 
-    text: str
-    pieces: tuple[str, ...] = field()
 
-    @pieces.default
-    def _pieces(self) -> tuple[str, ...]:
-        return _words(self.text)
+@frozen
+class Think(_Spoken):
+    """Reasoning."""
 
 
 @frozen

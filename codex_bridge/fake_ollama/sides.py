@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 from urllib.parse import unquote
 
 import orjson
@@ -12,14 +12,20 @@ import orjson
 from codex_bridge.fake_ollama.rules import ModelFacts, Rejected, find
 from codex_bridge.fake_ollama.wire import go_json
 
-if TYPE_CHECKING:
-    from codex_bridge.fake_ollama.server import FakeOllama
-
 Json = dict[str, Any]
+
+
+class Host(Protocol):
+    """What these routes know of the server."""
+
+    version: str
+    models: dict[str, ModelFacts]
+
+
 DIGEST = "sha256:bdbd181c33f2ed1b31c972991882db3cf4d192569092138a7d29e973cd9debe8"
 
 
-def answer(request: Any, body: bytes, fake: FakeOllama) -> None:
+def answer(request: Any, body: bytes, fake: Host) -> None:
     """Write the answer of any route but chat completions; the caller finishes."""
     path = request.path.decode("ascii", "replace")
     method = "GET" if request.method == b"HEAD" else request.method.decode()
@@ -55,19 +61,19 @@ def _json(request: Any, value: Any, status: int = 200) -> None:
     request.write(go_json(value))
 
 
-def _running(request: Any, body: Json, fake: FakeOllama) -> None:
+def _running(request: Any, body: Json, fake: Host) -> None:
     _text(request, 200, "Ollama is running")
 
 
-def _version(request: Any, body: Json, fake: FakeOllama) -> None:
+def _version(request: Any, body: Json, fake: Host) -> None:
     _json(request, {"version": fake.version})
 
 
-def _tags(request: Any, body: Json, fake: FakeOllama) -> None:
+def _tags(request: Any, body: Json, fake: Host) -> None:
     _json(request, {"models": [_entry(facts) for facts in fake.models.values()]})
 
 
-def _ps(request: Any, body: Json, fake: FakeOllama) -> None:
+def _ps(request: Any, body: Json, fake: Host) -> None:
     running = [
         _entry(facts)
         | {
@@ -100,7 +106,7 @@ def _entry(facts: ModelFacts) -> Json:
     }
 
 
-def _show(request: Any, body: Json, fake: FakeOllama) -> None:
+def _show(request: Any, body: Json, fake: Host) -> None:
     facts = find(str(body.get("model") or body.get("name") or ""), fake.models)
     _json(
         request,
@@ -119,7 +125,7 @@ def _show(request: Any, body: Json, fake: FakeOllama) -> None:
     )
 
 
-def _pull(request: Any, body: Json, fake: FakeOllama) -> None:
+def _pull(request: Any, body: Json, fake: Host) -> None:
     name = str(body.get("model") or body.get("name") or "")
     lines: list[Json] = [{"status": "pulling manifest"}]
     if name.startswith("missing"):
@@ -139,12 +145,12 @@ def _pull(request: Any, body: Json, fake: FakeOllama) -> None:
         request.write(go_json(line) + b"\n")
 
 
-def _delete(request: Any, body: Json, fake: FakeOllama) -> None:
+def _delete(request: Any, body: Json, fake: Host) -> None:
     facts = find(str(body.get("model") or body.get("name") or ""), fake.models)
     del fake.models[facts.name]
 
 
-def _models(request: Any, body: Json, fake: FakeOllama) -> None:
+def _models(request: Any, body: Json, fake: Host) -> None:
     data = [_model(facts) for facts in fake.models.values()]
     _json(request, {"object": "list", "data": data or None})
 
@@ -154,7 +160,7 @@ def _model(facts: ModelFacts) -> Json:
     return {"id": facts.name, "object": "model", "created": created, "owned_by": "library"}
 
 
-def _one_model(request: Any, name: str, fake: FakeOllama) -> None:
+def _one_model(request: Any, name: str, fake: Host) -> None:
     try:
         _json(request, _model(find(unquote(name), fake.models)))
     except Rejected as rejected:
@@ -167,7 +173,7 @@ def _one_model(request: Any, name: str, fake: FakeOllama) -> None:
         _json(request, {"error": error}, rejected.status)
 
 
-def _blob(request: Any, digest: str, fake: FakeOllama) -> None:
+def _blob(request: Any, digest: str, fake: Host) -> None:
     wanted = unquote(digest).removeprefix("sha256:")
     if request.method == b"HEAD":
         request.setResponseCode(404)
@@ -179,7 +185,7 @@ def _blob(request: Any, digest: str, fake: FakeOllama) -> None:
         _json(request, {"error": message}, 400)
 
 
-Handler = Callable[[Any, Json, "FakeOllama"], None]
+Handler = Callable[[Any, Json, Host], None]
 ROUTES: dict[str, dict[str, Handler]] = {
     "/": {"GET": _running},
     "/api/version": {"GET": _version},
@@ -191,7 +197,7 @@ ROUTES: dict[str, dict[str, Handler]] = {
     "/v1/models": {"GET": _models},
     "/v1/chat/completions": {},
 }
-PREFIXES: dict[str, Callable[[Any, str, FakeOllama], None]] = {
+PREFIXES: dict[str, Callable[[Any, str, Host], None]] = {
     "/v1/models/": _one_model,
     "/api/blobs/": _blob,
 }
