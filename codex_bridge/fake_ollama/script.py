@@ -151,7 +151,9 @@ def demo_model(request: Json) -> Answer:
     if request.get("response_format"):
         return [Say(orjson.dumps({"title": "A demonstration"}).decode())]
     if last["role"] == "tool":
-        lines = [line for line in last["content"].splitlines() if line.strip()]
+        # Codex puts facts about the run before the output itself.
+        output = last["content"].rpartition("Output:\n")[2]
+        lines = [line for line in output.splitlines() if line.strip()]
         shown = ", ".join(lines[-5:]) or "nothing"
         return [Think("The command ran. I report."), Say(f"It worked. I see: {shown}")]
     if "exec_command" in offered:

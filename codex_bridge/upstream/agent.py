@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,13 +18,15 @@ from twisted.internet.endpoints import (
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
 from twisted.internet.ssl import optionsForClientTLS
 from twisted.web.client import URI, Agent, HTTPConnectionPool
-from twisted.web.iweb import IAgentEndpointFactory
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IAgentEndpointFactory, IBodyProducer, IResponse
 from zope.interface import implementer
 
 CONNECT_TIMEOUT = 10.0
 """Seconds."""
 KEEP_ALIVE = 50
 """Seconds that an idle connection is kept; less than servers commonly do."""
+_TARGET = re.compile(rb"[\x21-\x7e]+")
 MAX_IDLE = 64
 """Idle connections kept; Twisted's default of 2 would reconnect under any parallel use."""
 
@@ -69,6 +72,34 @@ def _tcp_endpoint(reactor: Any, host: str, port: int) -> IStreamClientEndpoint:
         return HostnameEndpoint(reactor, host, port, CONNECT_TIMEOUT)
     make = TCP4ClientEndpoint if address.version == 4 else TCP6ClientEndpoint
     return make(reactor, host, port, CONNECT_TIMEOUT)
+
+
+class RawAgent:
+    """Sends requests whose target stays byte for byte what it is.
+
+    `Agent.request` takes a URL apart and puts it together again, and the two do not always
+    meet: "//a" leaves as "////a" under newer Pythons, "/a?" as "/a".
+    """
+
+    def __init__(self, reactor: Any, server: Server, url: str) -> None:
+        self._agent = make_agent(reactor, server, make_pool(reactor, persistent=False))
+        self._server = server
+        self._base = URI.fromBytes(url.encode())
+
+    def request(
+        self, method: bytes, target: bytes, headers: Headers, body: IBodyProducer | None
+    ) -> Deferred[IResponse]:
+        """Send one request over a connection of its own. Raises ValueError for a bad target."""
+        if not _TARGET.fullmatch(target):
+            raise ValueError(f"not a request target: {target!r}")
+        base = self._base
+        key = (base.scheme, base.host, base.port)
+        path = base.path.rstrip(b"/") + target
+        # The step of Agent.request behind the URL; ProxyAgent takes it in the same way.
+        response: Deferred[IResponse] = self._agent._requestWithEndpoint(
+            key, self._server, method, base, headers, body, path
+        )
+        return response
 
 
 @implementer(IStreamClientEndpoint)

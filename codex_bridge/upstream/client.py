@@ -19,7 +19,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IBodyProducer, IResponse
 
 from codex_bridge.upstream import chat
-from codex_bridge.upstream.agent import Server, make_agent, make_endpoint, make_pool
+from codex_bridge.upstream.agent import RawAgent, Server, make_agent, make_endpoint, make_pool
 from codex_bridge.upstream.body import BytesBody, read_limited
 from codex_bridge.vocabulary import ChatRequest, Delta, FailureKind, UpstreamFailure
 
@@ -62,7 +62,7 @@ class Upstream:
         agent = make_agent(reactor, self._server, self._pool)
         self._http = HTTPClient(agent, no_cookies, data_to_body_producer=BytesBody)
         # A streamed body cannot be sent again when a kept connection turns out to be dead.
-        self._raw = make_agent(reactor, self._server, make_pool(reactor, persistent=False))
+        self._raw = RawAgent(reactor, self._server, url)
 
     async def open_chat(self, request: ChatRequest, *, stream: bool) -> ChatAnswer:
         """Send `request`; return when the answer begins. Raises UpstreamFailure.
@@ -120,7 +120,7 @@ class Upstream:
         and ValueError for a target or method that HTTP does not allow.
         """
         try:
-            return await self._raw.request(method, self.url.encode() + target, headers, body)
+            return await self._raw.request(method, target, headers, body)
         except ValueError:
             raise
         except Exception as error:

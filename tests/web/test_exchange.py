@@ -247,6 +247,7 @@ async def test_an_endless_body_is_cut_off(start: Start) -> None:
         ("GET", "/v1/responses/resp_1", 404),
         ("POST", "/v1/responses/compact", 404),
         ("GET", "/__nothing", 404),
+        ("GET", "/%ff", 400),
     ],
 )
 @pytest_twisted.ensureDeferred

@@ -29,6 +29,7 @@ class Scene:
     def __init__(self) -> None:
         self._wires = WireServer(reactor)
         self.upstream = self._wires.next_connection
+        self.upstream_url = self._wires.url
         self.service = make_service(Settings(port=0, ollama_url=self._wires.url), reactor)
         self.service.startService()
         port = self.service.listening_port.getHost().port
@@ -63,6 +64,8 @@ async def scene() -> AsyncIterator[Scene]:
         b"PROPFIND /some/where HTTP/1.1",
         b"OPTIONS /api/chat HTTP/1.1",
         b"GET //two//slashes/ HTTP/1.1",
+        b"GET /empty/query? HTTP/1.1",
+        b"GET /a#b HTTP/1.1",
         b"GET /%2e%2e/%2F/x;y=1 HTTP/1.1",
         b"GET /v1/models/ HTTP/1.1",
         b"GET /v1/responses2 HTTP/1.1",
@@ -75,6 +78,25 @@ async def test_method_path_and_query_arrive_as_they_are(scene: Scene, line: byte
     wire = await scene.upstream()
     received = await wire.until(b"\r\n\r\n")
     assert received.split(b"\r\n")[0] == line
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_path_in_the_ollama_url_stands_before_every_other(scene: Scene) -> None:
+    from codex_bridge.upstream.client import Upstream
+
+    behind_a_proxy = Upstream(reactor, scene.upstream_url + "/ollama")
+    answer = Deferred.fromCoroutine(behind_a_proxy.forward(b"GET", b"/api/tags", Headers(), None))
+    wire = await scene.upstream()
+    received = await wire.until(b"\r\n\r\n")
+    assert received.startswith(b"GET /ollama/api/tags HTTP/1.1\r\n")
+    wire.say(b"HTTP/1.1 204 No Content\r\n\r\n")
+    assert (await answer).code == 204
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_target_that_http_does_not_allow_is_400(scene: Scene) -> None:
+    client = await scene.client(b"GET /caf\xc3\xa9 HTTP/1.1")
+    assert (await client.until(b"\r\n\r\n")).startswith(b"HTTP/1.1 400 ")
 
 
 @pytest.mark.parametrize(
