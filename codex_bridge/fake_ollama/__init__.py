@@ -10,7 +10,7 @@
 Alone: `python -m codex_bridge.fake_ollama --port 11433`.
 """
 
-from codex_bridge.fake_ollama.rules import ModelFacts, Rejected
+from codex_bridge.fake_ollama.facts import ModelFacts, Rejected
 from codex_bridge.fake_ollama.script import (
     Answer,
     Call,

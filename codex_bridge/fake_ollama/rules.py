@@ -1,269 +1,261 @@
-"""What Ollama accepts, and what it makes of it: pure checks with Ollama's own words."""
+"""What Ollama accepts of a chat request, and what it makes of it: with Ollama's own words."""
 
 from __future__ import annotations
 
-import math
+import base64
+import binascii
 from typing import Any
 
 import orjson
-from attrs import frozen
+
+from codex_bridge.fake_ollama import prompt, schemas
+from codex_bridge.fake_ollama.facts import (
+    ModelFacts,
+    Rejected,
+    find,
+    go_kind,
+    go_mismatch,
+    number,
+)
 
 Json = dict[str, Any]
-KNOWN_FIELDS = frozenset(
-    {"model", "messages", "stream", "stream_options", "max_tokens", "seed", "stop"}
-    | {"temperature", "top_p", "frequency_penalty", "presence_penalty", "response_format"}
-    | {"tools", "reasoning", "reasoning_effort", "logprobs", "top_logprobs"}
-)
-"""What is read of a chat request; all else is dropped without a word."""
-SCHEMA_KEYS = frozenset(
-    {"type", "items", "description", "enum", "properties", "required", "anyOf", "$defs"}
-)
-"""What is read of a schema."""
+REQUEST = "ChatCompletionRequest"
+FIELDS: dict[str, tuple[Any, str]] = {
+    "model": (str, "string"),
+    "messages": (list, "[]openai.Message"),
+    "stream": (bool, "bool"),
+    "stream_options": (dict, "openai.StreamOptions"),
+    "max_tokens": (int, "int"),
+    "seed": (int, "int"),
+    "temperature": ((int, float), "float64"),
+    "top_p": ((int, float), "float64"),
+    "frequency_penalty": ((int, float), "float64"),
+    "presence_penalty": ((int, float), "float64"),
+    "response_format": (dict, "openai.ResponseFormat"),
+    "tools": (list, "[]api.Tool"),
+    "reasoning": (dict, "openai.Reasoning"),
+    "reasoning_effort": (str, "string"),
+    "logprobs": (bool, "bool"),
+    "top_logprobs": (int, "int"),
+    "stop": (object, "interface {}"),
+}
+"""What is read of a chat request, with its types here and in Go; all else is dropped."""
+ROLE_FIELDS = ("tool_call_id", "name", "reasoning")
 PART_TYPES = frozenset({"text", "image_url", "input_audio"})
-IMAGE_TYPES = ("jpeg", "jpg", "png", "webp")
-EFFORTS = ("minimal", "low", "medium", "high", "xhigh", "ultra", "max", "none")
-
-
-@frozen
-class ModelFacts:
-    """A model that the fake has."""
-
-    name: str = "qwen3:14b"
-    capabilities: tuple[str, ...] = ("completion", "tools", "thinking", "vision")
-    num_ctx: int = 32768
-    """Allocated context, tokens."""
-    trained_ctx: int = 40960
-    family: str = "qwen3"
-
-
-class Rejected(Exception):
-    """Refused before the model saw it, with an HTTP status and Ollama's sentence."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.message = message
-
-
-def find(name: str, models: dict[str, ModelFacts]) -> ModelFacts:
-    """The model called `name`: case does not count, `:latest` is implied."""
-    wanted = name.lower()
-    for known in models.values():
-        if known.name.lower() in {wanted, f"{wanted}:latest"}:
-            return known
-    raise Rejected(404, f"model '{name}' not found")
+IMAGE_HEADS = (
+    *(f"data:image/{kind};base64," for kind in ("jpeg", "jpg", "png", "webp")),
+    "data:;base64,",
+)
 
 
 def check_chat(body: bytes, models: dict[str, ModelFacts], version: str) -> Json:
-    """What reaches the model of a chat request. Raises Rejected as Ollama refuses."""
-    request = _parse(body)
-    for key, kind, name in (
-        ("model", str, "string"),
-        ("messages", list, "[]openai.Message"),
-        ("stream", bool, "bool"),
-        ("max_tokens", int, "int"),
-        ("seed", int, "int"),
-        ("temperature", (int, float), "float64"),
-        ("top_p", (int, float), "float64"),
-        ("tools", list, "[]api.Tool"),
-    ):
-        value = request.get(key)
-        if value is not None and (not isinstance(value, kind) or _is_wrong_bool(value, kind)):
-            raise _go_type(value, key, name)
+    """What reaches the model of a chat request. Raises Rejected as Ollama refuses.
+
+    The known fields as they were sent, and besides:
+    `temperature`, `top_p`: 1.0 where left out, which overrides the model's own file;
+    `messages`: one for each part, as the model's template shows them, cut to its context;
+    `tools`: with the schema keywords that survive;
+    `think`: a level, True or False, None where nothing is decided;
+    `prompt_tokens`: of the prompt after the cut.
+    """
+    request = _read(body)
     if not request.get("messages"):
-        raise Rejected(400, "[] is too short - 'messages'")
+        raise Rejected(400, "[] is too short - 'messages'", early=True)
+    messages = [made for message in request["messages"] for made in _message(message)]
+    _name_results(messages)
+    tools = schemas.read_tools(request.get("tools") or [], number(version))
+    effort = _effort(request, version)
+    _check_top_logprobs(request)
     if not request.get("model"):
         raise Rejected(400, "model is required")
     facts = find(request["model"], models)
-    messages = [made for message in request["messages"] for made in _message(message)]
-    tools = [_tool(tool) for tool in request.get("tools") or []]
-    if tools and "tools" not in facts.capabilities:
-        name = f"registry.ollama.ai/library/{facts.name}"
-        raise Rejected(400, f"{name} does not support tools")
-    _check_effort(request, facts, version)
-    top_logprobs = request.get("top_logprobs")
-    if top_logprobs is not None and not 0 <= top_logprobs <= 20:
-        raise Rejected(400, "top_logprobs must be between 0 and 20")
-    effective = {key: value for key, value in request.items() if key in KNOWN_FIELDS}
-    # Left out, these two override what the model's own file says.
-    effective.setdefault("temperature", 1.0)
-    effective.setdefault("top_p", 1.0)
-    return effective | {"messages": _fit(messages, facts), "tools": tools}
+    _check_capabilities(facts, tools, effort, version)
+    fitting, prompt_tokens = prompt.fit(messages, tools, facts)
+    return {
+        "temperature": 1.0,
+        "top_p": 1.0,
+        **request,
+        "messages": prompt.shown(fitting, facts),
+        "tools": tools,
+        "think": _think(effort, facts, version),
+        "prompt_tokens": prompt_tokens,
+    }
 
 
-def _parse(body: bytes) -> Json:
+def _read(body: bytes) -> Json:
+    """The known fields that are not null, each of its type."""
     try:
-        request = orjson.loads(body)
+        given = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise Rejected(400, f"invalid character in request: {error}") from None
-    if not isinstance(request, dict):
-        kind = "array" if isinstance(request, list) else "string"
+        text = "EOF" if not body.strip() else f"invalid character in JSON: {error}"
+        raise Rejected(400, text, early=True) from None
+    if given is None:
+        return {}
+    if not isinstance(given, dict):
         raise Rejected(
             400,
-            f"json: cannot unmarshal {kind} into Go value of type openai.ChatCompletionRequest",
+            f"json: cannot unmarshal {go_kind(given)} into Go value of type openai.{REQUEST}",
+            early=True,
         )
+    request = {key: given[key] for key in FIELDS if given.get(key) is not None}
+    for key, value in request.items():
+        kind, wanted = FIELDS[key]
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind not in {bool, object}):
+            raise go_mismatch(value, f"{REQUEST}.{key}", wanted)
     return request
-
-
-def _is_wrong_bool(value: Any, kind: Any) -> bool:
-    return isinstance(value, bool) and kind is not bool
-
-
-def _go_type(value: Any, key: str, wanted: str) -> Rejected:
-    names = {str: "string", bool: "bool", list: "array", dict: "object"}
-    got = names.get(type(value), f"number {value}" if wanted == "int" else "number")
-    return Rejected(
-        400,
-        f"json: cannot unmarshal {got} into Go struct field "
-        f"ChatCompletionRequest.{key} of type {wanted}",
-    )
-
-
-def _check_effort(request: Json, facts: ModelFacts, version: str) -> None:
-    reasoning = request.get("reasoning")
-    effort = reasoning.get("effort") if isinstance(reasoning, dict) else None
-    effort = effort or request.get("reasoning_effort")
-    if not effort:
-        return
-    known = EFFORTS if number(version) >= (0, 32, 11) else ("low", "medium", "high", "none", "max")
-    if effort not in known:
-        words = '(must be "minimal", "low", "medium", "high", "xhigh", "max", or "none")'
-        raise Rejected(400, f'invalid reasoning value: "{effort}" {words}')
-    if effort != "none" and "thinking" not in facts.capabilities:
-        raise Rejected(400, f'"{facts.name}" does not support thinking')
-    if effort != "none" and number(version) < (0, 17, 7) and facts.family != "gptoss":
-        raise Rejected(400, f'think value "{effort}" is not supported for this model')
-
-
-def number(version: str) -> tuple[int, ...]:
-    """A version as numbers: "0.33.0-rc2" -> (0, 33, 0)."""
-    return tuple(int(part) for part in version.split("-")[0].split("."))
 
 
 def _message(message: Any) -> list[Json]:
     """One message, or one for each part of its content."""
     if not isinstance(message, dict):
-        raise Rejected(
-            400, "json: cannot unmarshal string into Go struct field of type openai.Message"
-        )
-    role, content = str(message.get("role", "")).lower(), message.get("content")
-    kept = {key: message[key] for key in ("tool_call_id", "name", "reasoning") if key in message}
+        raise go_mismatch(message, f"{REQUEST}.messages", "openai.Message")
+    for key in ("role", *ROLE_FIELDS):
+        _expect(message, key, str, f"{REQUEST}.messages", "string")
+    _expect(message, "tool_calls", list, f"{REQUEST}.messages", "[]openai.ToolCall")
+    role, content = (message.get("role") or "").lower(), message.get("content")
+    kept = {key: message[key] for key in ROLE_FIELDS if message.get(key)}
     calls = message.get("tool_calls")
-    if isinstance(calls, list):
-        kept["tool_calls"] = [_call(call) for call in calls]
+    made_calls = {"tool_calls": [_call(call) for call in calls]} if calls else {}
     if isinstance(content, str):
-        return [{"role": role, "content": content, **kept}]
+        return [{"role": role, "content": content, **kept, **made_calls}]
     if isinstance(content, list):
         # Parts become messages of their own, which lose what belonged to the whole.
-        return [_part(part, role) for part in content]
+        parts = [_part(part, role) for part in content]
+        return [*parts[:-1], {**parts[-1], **made_calls}] if parts else []
     if content is None and calls is not None:
-        return [{"role": role, "content": "", **kept}]
-    got = "<nil>" if content is None else "map[string]interface {}"
-    raise Rejected(400, f"invalid message content type: {got}")
+        return [{"role": role, "content": "", **kept, **made_calls}]
+    names = {bool: "bool", int: "float64", float: "float64", dict: "map[string]interface {}"}
+    got = names.get(type(content), "<nil>")
+    raise Rejected(400, f"invalid message content type: {got}", early=True)
 
 
 def _part(part: Any, role: str) -> Json:
     kind = part.get("type") if isinstance(part, dict) else None
-    if kind not in PART_TYPES:
-        raise Rejected(400, "invalid message format")
+    if not isinstance(kind, str) or kind not in PART_TYPES:
+        raise Rejected(400, "invalid message format", early=True)
     if kind == "text":
-        return {"role": role, "content": part.get("text", "")}
+        if not isinstance(part.get("text"), str):
+            raise Rejected(400, "invalid message format", early=True)
+        return {"role": role, "content": part["text"]}
     if kind == "image_url":
-        url = part["image_url"]
-        url = url.get("url", "") if isinstance(url, dict) else url
-        if url.startswith(("http://", "https://")):
-            raise Rejected(
-                400,
-                "image URLs are not currently supported, please use base64 encoded data instead",
-            )
-        allowed = tuple(f"data:image/{kind};base64," for kind in IMAGE_TYPES)
-        if not url.startswith((*allowed, "data:;base64,")):
-            raise Rejected(400, "invalid image input")
-        return {"role": role, "content": "", "images": [url.split(",", 1)[1]]}
+        return {"role": role, "content": "", "images": [_image(part.get("image_url"))]}
     return {"role": role, "content": ""}
 
 
-def _call(call: Any) -> Json:
-    function = call.get("function", {})
-    arguments = function.get("arguments")
-    if not isinstance(arguments, str):
-        raise Rejected(
-            400,
-            "json: cannot unmarshal object into Go struct field "
-            "ChatCompletionRequest.messages.tool_calls.function.arguments of type string",
-        )
+def _image(given: Any) -> str:
+    """The base64 text of a data URL, given as such or in an object."""
+    url = given.get("url") if isinstance(given, dict) else given
+    if not isinstance(url, str):
+        raise Rejected(400, "invalid message format", early=True)
+    if url.startswith(("http://", "https://")):
+        text = "image URLs are not currently supported, please use base64 encoded data instead"
+        raise Rejected(400, text, early=True)
+    head = next((head for head in IMAGE_HEADS if url.startswith(head)), None)
+    if head is None:
+        raise Rejected(400, "invalid image input", early=True)
     try:
-        parsed = orjson.loads(arguments)
+        base64.b64decode(url.removeprefix(head), validate=True)
+    except (binascii.Error, ValueError):
+        raise Rejected(400, "invalid message format", early=True) from None
+    return url.removeprefix(head)
+
+
+def _call(call: Any) -> Json:
+    """A call of the history; its arguments are a JSON text that holds an object or null."""
+    where = f"{REQUEST}.messages.tool_calls"
+    if not isinstance(call, dict):
+        raise go_mismatch(call, where, "openai.ToolCall")
+    _expect(call, "id", str, where, "string")
+    _expect(call, "function", dict, where, "struct")
+    function = call.get("function") or {}
+    for key in ("name", "arguments"):
+        _expect(function, key, str, f"{where}.function", "string")
+    try:
+        arguments = orjson.loads(function.get("arguments") or "")
     except orjson.JSONDecodeError:
-        raise Rejected(400, "invalid tool call arguments") from None
-    if parsed is not None and not isinstance(parsed, dict):
-        raise Rejected(400, "invalid tool call arguments")
-    return {"id": call.get("id", ""), "name": function.get("name", ""), "arguments": parsed}
+        raise Rejected(400, "invalid tool call arguments", early=True) from None
+    if arguments is not None and not isinstance(arguments, dict):
+        raise Rejected(400, "invalid tool call arguments", early=True)
+    name = function.get("name") or ""
+    return {"id": call.get("id") or "", "name": name, "arguments": _as_go(arguments)}
 
 
-def _tool(tool: Any) -> Json:
-    """A declaration as a template sees it: what the server does not know is gone."""
-    function = tool.get("function") if isinstance(tool, dict) else None
-    if not isinstance(function, dict):
-        raise _schema_error("Tool.function", "api.ToolFunction")
-    description = function.get("description", "")
-    if not isinstance(description, str):
-        raise _schema_error("ToolFunction.description", "string")
-    parameters = function.get("parameters")
-    if parameters is not None:
-        if not isinstance(parameters, dict):
-            raise _schema_error("ToolFunction.parameters", "api.ToolFunctionParameters")
-        if isinstance(parameters.get("type"), list):
-            raise _schema_error("ToolFunctionParameters.type", "string")
-        parameters = _schema(parameters)
-    return {
-        "type": tool.get("type", ""),
-        "function": {
-            "name": function.get("name", ""),
-            "description": description,
-            "parameters": parameters or {"type": "object", "properties": {}},
-        },
-    }
+def _as_go(value: Any, top: bool = True) -> Any:
+    """Values after a trip through Go: every number a float64, keys below the top sorted."""
+    if isinstance(value, dict):
+        made = {key: _as_go(entry, top=False) for key, entry in value.items()}
+        return made if top else dict(sorted(made.items()))
+    if isinstance(value, list):
+        return [_as_go(entry, top=False) for entry in value]
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        exact = float(value)
+        return int(exact) if exact.is_integer() and abs(exact) < 2**53 else exact
+    return value
 
 
-def _schema(schema: Any) -> Json:
-    if not isinstance(schema, dict):
-        raise _schema_error("ToolProperty", "api.ToolProperty")
-    if not isinstance(schema.get("description", ""), str):
-        raise _schema_error("ToolProperty.description", "string")
-    if not isinstance(schema.get("type") or "", str | list):
-        raise _schema_error("ToolProperty.type", "api.PropertyType")
-    required = schema.get("required") or []
-    if not isinstance(required, list) or not all(isinstance(name, str) for name in required):
-        raise _schema_error("ToolProperty.required", "[]string")
-    properties = schema.get("properties")
-    if not isinstance(properties, dict | None):
-        raise _schema_error("ToolProperty.properties", "map[string]api.ToolProperty")
-    kept = {key: value for key, value in schema.items() if key in SCHEMA_KEYS}
-    if properties:
-        kept["properties"] = {name: _schema(entry) for name, entry in properties.items()}
-    if isinstance(schema.get("anyOf"), list):
-        kept["anyOf"] = [_schema(entry) for entry in schema["anyOf"]]
-    return kept
+def _name_results(messages: list[Json]) -> None:
+    """Give tool results the name of the call they answer; the last one with its id wins."""
+    names: dict[str, str] = {}
+    for message in messages:
+        names |= {call["id"]: call["name"] for call in message.get("tool_calls") or []}
+        name = names.get(message.get("tool_call_id") or "")
+        if name and message["role"] == "tool":
+            message.setdefault("name", name)
 
 
-def _schema_error(where: str, wanted: str) -> Rejected:
-    return Rejected(
-        400, f"json: cannot unmarshal value into Go struct field {where} of type {wanted}"
-    )
+def _effort(request: Json, version: str) -> str | None:
+    """The level asked for, if any. Raises Rejected for one that this version does not know."""
+    reasoning = request.get("reasoning") or {}
+    _expect(reasoning, "effort", str, f"{REQUEST}.reasoning", "string")
+    effort: str | None = reasoning.get("effort") or request.get("reasoning_effort")
+    if number(version) < (0, 11, 1):
+        return None
+    if effort and effort not in efforts(version):
+        *most, last = [f'"{level}"' for level in efforts(version)]
+        words = f"(must be {', '.join(most)}, or {last})"
+        raise Rejected(400, f'invalid reasoning value: "{effort}" {words}', early=True)
+    return effort or None
 
 
-def tokens(messages: list[Json]) -> int:
-    """A crude count: four characters a token, and some for each message."""
-    return sum(4 + math.ceil(len(str(message.get("content", ""))) / 4) for message in messages)
+def efforts(version: str) -> tuple[str, ...]:
+    """The levels of reasoning that a version knows."""
+    levels: tuple[str, ...] = ("low", "medium", "high")
+    if number(version) >= (0, 32, 11):
+        return ("minimal", *levels, "xhigh", "ultra", "max", "none")
+    if number(version) >= (0, 21, 3):
+        return (*levels, "max", "none")
+    return (*levels, "none") if number(version) >= (0, 12, 4) else levels
 
 
-def _fit(messages: list[Json], facts: ModelFacts) -> list[Json]:
-    """Drop whole messages from the front until the rest fits, all but system and the last."""
-    messages = list(messages)
-    while tokens(messages) > facts.num_ctx:
-        victims = [n for n, m in enumerate(messages[:-1]) if m["role"] != "system"]
-        if not victims:
-            break
-        del messages[victims[0]]
-    return messages
+def _check_top_logprobs(request: Json) -> None:
+    if not 0 <= request.get("top_logprobs", 0) <= 20:
+        raise Rejected(400, "top_logprobs must be between 0 and 20")
+
+
+def _check_capabilities(
+    facts: ModelFacts, tools: list[Json], effort: str | None, version: str
+) -> None:
+    if tools and "tools" not in facts.capabilities:
+        name = f"registry.ollama.ai/library/{facts.name}"
+        raise Rejected(400, f"{name} does not support tools")
+    if effort in {None, "none"}:
+        return
+    if "thinking" not in facts.capabilities:
+        raise Rejected(400, f'"{facts.name}" does not support thinking')
+    if number(version) < (0, 17, 7) and facts.family not in {"gptoss", "gpt-oss"}:
+        raise Rejected(400, f'think value "{effort}" is not supported for this model')
+
+
+def _think(effort: str | None, facts: ModelFacts, version: str) -> bool | str | None:
+    if effort == "none":
+        return False
+    if effort:
+        return {"minimal": "low", "xhigh": "max", "ultra": "max"}.get(effort, effort)
+    decided = "thinking" in facts.capabilities and number(version) >= (0, 12, 4)
+    return True if decided else None
+
+
+def _expect(given: Json, key: str, kind: type, where: str, wanted: str) -> None:
+    """Raises Rejected where `key` holds something that is neither null nor of its kind."""
+    if given.get(key) is not None and not isinstance(given[key], kind):
+        raise go_mismatch(given[key], f"{where}.{key}", wanted)

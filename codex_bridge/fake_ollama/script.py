@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 from attrs import field, frozen
@@ -93,9 +93,14 @@ class Hold:
 
 @frozen
 class Finish:
-    """The end, with its reason; implied where an answer names none."""
+    """The end; implied where an answer names none.
 
-    reason: str
+    `reason`: "stop", "tool_calls", "length" or any other word. `usage`: the token counts
+    `prompt_tokens`, `completion_tokens`, `total_tokens`; counted where left out.
+    """
+
+    reason: str = "stop"
+    usage: Json | None = None
 
 
 @frozen
@@ -116,9 +121,12 @@ class Refuse:
 @frozen
 class Die:
     """A broken end: "close" (clean, without finish reason), "empty-model" (the chunk that
-    stands for an error), "reset" (TCP), "ndjson" (200, another type, no body)."""
+    stands for an error), "reset" (TCP), "ndjson" (200, another type, no body).
 
-    how: str
+    As the first step "empty-model" is how versions before 0.12.6 told every error.
+    """
+
+    how: Literal["close", "empty-model", "reset", "ndjson"]
 
 
 Step = Say | Think | Call | Calls | Fragments | Pause | Hold | Finish | Raw | Refuse | Die
@@ -149,21 +157,35 @@ def demo_model(request: Json) -> Answer:
     offered = {tool["function"]["name"] for tool in request.get("tools") or []}
     last = messages[-1]
     if request.get("response_format"):
-        return [Say(orjson.dumps({"title": "A demonstration"}).decode())]
+        return [Say(_json_answer(request["response_format"]))]
     if last["role"] == "tool":
         # Codex puts facts about the run before the output itself.
         output = last["content"].rpartition("Output:\n")[2]
         lines = [line for line in output.splitlines() if line.strip()]
         shown = ", ".join(lines[-5:]) or "nothing"
         return [Think("The command ran. I report."), Say(f"It worked. I see: {shown}")]
-    if "exec_command" in offered:
+    runner = next((name for name in ("exec_command", "shell") if name in offered), None)
+    if runner and last["role"] == "user":
         command = _command(last["content"])
         return [
             Think(f"The user wants something done. I should run {command}."),
             Say("Let me look."),
-            Call("exec_command", {"cmd": command}),
+            Call(runner, {"cmd": command}),
         ]
     return [Think("A plain question."), Say("Hello! I am a scripted model; I can run commands.")]
+
+
+def _json_answer(response_format: Json) -> str:
+    """The least object that has what the schema requires; a title is always a good guess."""
+    schema = (response_format.get("json_schema") or {}).get("schema") or {}
+    properties = schema.get("properties") or {"title": {"type": "string"}}
+    wanted = schema.get("required") or list(properties)
+    empty = {"array": [], "object": {}, "boolean": False, "integer": 0, "number": 0}
+    made = {}
+    for name in wanted:
+        kind = (properties.get(name) or {}).get("type", "string")
+        made[name] = empty.get(kind if isinstance(kind, str) else "string", "A demonstration")
+    return orjson.dumps(made).decode()
 
 
 def _command(content: Any) -> str:

@@ -1,41 +1,28 @@
-"""The fake Ollama as an HTTP server: routes, and one generation at a time per model."""
+"""The fake Ollama as an HTTP server: what it records, and one generation at a time per model."""
 
 from __future__ import annotations
 
-import hashlib
-import ipaddress
-from collections.abc import Iterable
-from io import BytesIO
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import orjson
 from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred, DeferredLock
-from twisted.internet.protocol import connectionDone
-from twisted.internet.task import deferLater
+from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.http import HTTPChannel
-from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET, Request, Site
 
-from codex_bridge.fake_ollama import sides, wire
-from codex_bridge.fake_ollama.rules import ModelFacts, Rejected, check_chat, tokens
-from codex_bridge.fake_ollama.script import (
-    Answer,
-    Die,
-    Finish,
-    Hold,
-    Model,
-    Pause,
-    Raw,
-    Refuse,
-    Say,
-    Step,
-    Think,
-    demo_model,
-)
+from codex_bridge.fake_ollama import native, sides, wire
+from codex_bridge.fake_ollama.facts import ModelFacts, Rejected, find
+from codex_bridge.fake_ollama.generation import Dialect, Generation, OpenAIDialect
+from codex_bridge.fake_ollama.rules import check_chat
+from codex_bridge.fake_ollama.script import Answer, Finish, Model, demo_model
+from codex_bridge.fake_ollama.site import ChannelSite, Root, ServedRequest, host_allowed
 
 Json = dict[str, Any]
+CHAT = b"/v1/chat/completions"
+NATIVE: dict[bytes, native.Route] = {b"/api/chat": "chat", b"/api/generate": "generate"}
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+log = Logger()
 
 
 @define(eq=False)
@@ -50,6 +37,8 @@ class Recorded:
     """Bytes of body; those of a blob are counted, not kept."""
     effective: Json | None = None
     """What the model was really given, for an accepted chat."""
+    answered: bool = False
+    """The answer ended as it was meant to, if only by breaking off as scripted."""
     hung_up: bool = False
     """The client closed before the answer ended."""
     _gone: list[Deferred[None]] = field(factory=list)
@@ -82,7 +71,8 @@ class Recorded:
 class FakeOllama:
     """A server as strict as Ollama in front of a scripted model.
 
-    `listen` starts it, `stop` ends it. `exchanges` holds every request it got.
+    `listen` starts it, `stop` ends it. `exchanges` holds every request it got, `models` the
+    models it has by name, `loaded` the names of those in memory: at first all of them.
     """
 
     def __init__(
@@ -94,236 +84,150 @@ class FakeOllama:
     ) -> None:
         self.version = version
         self.models = {facts.name: facts for facts in models}
+        self.loaded = set(self.models)
+        self.blobs: set[str] = set()
         self.exchanges: list[Recorded] = []
         self.port = 0
         self.url = ""
         self._reactor = reactor
         self._model = model
-        self._port: Any = None
-        self._running: set[Deferred[Any]] = set()
+        self._listening: Any = None
+        self._checks_host = True
+        self._running: set[Deferred[None]] = set()
         self._locks: dict[str, DeferredLock] = {}
         self._watchers: list[Deferred[Recorded]] = []
 
     @property
     def chats(self) -> list[Recorded]:
-        """The requests to /v1/chat/completions."""
-        return [seen for seen in self.exchanges if seen.uri == b"/v1/chat/completions"]
+        """The requests to POST /v1/chat/completions."""
+        return [seen for seen in self.exchanges if seen.uri == CHAT and seen.method == "POST"]
 
-    def listen(self, port: int = 0, interface: str = "127.0.0.1") -> None:
-        """Start. Raises CannotListenError for a taken port."""
-        site = _Site(_Root(self), requestFactory=_Request, reactor=self._reactor)
-        self._port = self._reactor.listenTCP(port, site, interface=interface)
-        self.port = self._port.getHost().port
-        self.url = f"http://{interface}:{self.port}"
+    def listen(self, port: int = 0, interface: str = "127.0.0.1") -> Any:
+        """Start; the IListeningPort. Raises CannotListenError for a taken port."""
+        site = ChannelSite(Root(self._start), requestFactory=ServedRequest, reactor=self._reactor)
+        self._listening = self._reactor.listenTCP(port, site, interface=interface)
+        # As Ollama, which trusts every name once it listens to the outside.
+        self._checks_host = interface in LOOPBACK
+        self.port = self._listening.getHost().port
+        self.url = f"http://{f'[{interface}]' if ':' in interface else interface}:{self.port}"
+        return self._listening
 
-    async def stop(self) -> None:
-        """Stop listening and end what is going on."""
-        if self._port is not None:
-            port, self._port = self._port, None
-            await port.stopListening()
-            for channel in list(port.factory.channels):
-                channel.transport.abortConnection()
+    def stop(self) -> Deferred[None]:
+        """Stop listening, end what is going on, close every connection; fires when all is gone."""
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        if self._listening is None:
+            return
+        listening, self._listening = self._listening, None
+        await listening.stopListening()
         for running in list(self._running):
             running.cancel()
+        await listening.factory.abort_all()
 
     def chat_seen(self) -> Deferred[Recorded]:
-        """Fires with the next chat request that is accepted."""
+        """Fires with the next chat request that arrives, accepted or not."""
         watcher: Deferred[Recorded] = Deferred()
         self._watchers.append(watcher)
         return watcher
 
-    def start(self, request: _Request) -> None:
+    def _start(self, request: Any) -> None:
         """Answer a request; its end, good or bad, is taken care of."""
         recorded = Recorded(
-            request.method.decode(),
+            request.method.decode("ascii", "replace"),
             request.uri,
             {name: list(values) for name, values in request.requestHeaders.getAllRawHeaders()},
             request.content.getvalue(),
             request.received,
         )
         self.exchanges.append(recorded)
+        gone = request.notifyFinish()
         running = Deferred.fromCoroutine(self._respond(request, recorded))
         self._running.add(running)
 
-        def left(_: Any) -> None:
-            recorded.client_left()
+        def left(_: Failure) -> None:
+            # First of all free the model: whoever is told may ask for the next answer at once.
             running.cancel()
+            if not recorded.answered and self._listening is not None:
+                recorded.client_left()
 
-        request.notifyFinish().addErrback(left)
-        running.addErrback(lambda failure: failure.trap(CancelledError))
+        gone.addErrback(left)
+        running.addErrback(lambda failure: self._failed(failure, request))
         running.addCallback(lambda _: self._running.discard(running))
 
-    async def _respond(self, request: _Request, recorded: Recorded) -> None:
-        if not _host_allowed(request.getRequestHostname().decode("ascii", "replace")):
-            request.setResponseCode(403)
-        elif request.path == b"/v1/chat/completions" and request.method == b"POST":
-            await self._chat(request, recorded)
-        else:
-            sides.answer(request, recorded.body, self)
-        if not request._disconnected:
+    def _failed(self, failure: Failure, request: Any) -> None:
+        """It was stopped, or the script has a mistake, which must not look like Ollama's own."""
+        if failure.check(CancelledError):
+            return
+        log.failure("fake ollama: the script failed", failure)
+        if request.channel is not None:
+            request.channel.forceAbortClient()
+
+    async def _respond(self, request: Any, recorded: Recorded) -> None:
+        name = request.getRequestHostname().decode("ascii", "replace")
+        post = request.method == b"POST"
+        try:
+            if self._checks_host and not host_allowed(name):
+                request.setResponseCode(403)
+                request.setHeader(b"content-length", b"0")
+            elif post and request.path == CHAT:
+                await self._chat(request, recorded)
+            elif post and request.path in NATIVE:
+                await self._native(request, recorded, NATIVE[request.path])
+            else:
+                sides.answer(request, recorded.body, self)
+        except Rejected as rejected:
+            self._refuse(request, rejected)
+        recorded.answered = True
+        if request.channel is not None:
             request.finish()
 
-    async def _chat(self, request: _Request, recorded: Recorded) -> None:
+    async def _chat(self, request: Any, recorded: Recorded) -> None:
         try:
-            effective = check_chat(recorded.body, self.models, self.version)
-        except Rejected as rejected:
-            self._refuse(request, rejected.status, rejected.message)
-            return
+            recorded.effective = check_chat(recorded.body, self.models, self.version)
+        finally:
+            watchers, self._watchers = self._watchers, []
+            for watcher in watchers:
+                watcher.callback(recorded)
+        effective = recorded.effective
+        steps: Answer | None = None if effective["messages"] else [Finish("load")]
+        await self._generate(
+            request, effective, steps, lambda: OpenAIDialect(effective, self.version)
+        )
+
+    async def _native(self, request: Any, recorded: Recorded, route: native.Route) -> None:
+        effective = native.read(recorded.body, route, self.models, self.version)
         recorded.effective = effective
-        watchers, self._watchers = self._watchers, []
-        for watcher in watchers:
-            watcher.callback(recorded)
-        lock = self._locks.setdefault(effective["model"], DeferredLock())
+        steps = native.loading(effective)
+        await self._generate(
+            request, effective, steps, lambda: native.NativeDialect(effective, route)
+        )
+        if steps == [Finish("unload")]:
+            self.loaded.discard(find(effective["model"], self.models).name)
+
+    async def _generate(
+        self, request: Any, effective: Json, steps: Answer | None, dialect: Callable[[], Dialect]
+    ) -> None:
+        """Wait for the model, then play `steps`, or what the model answers where None."""
+        name = find(effective["model"], self.models).name
+        lock = self._locks.setdefault(name, DeferredLock())
         await lock.acquire()
         try:
-            steps = self._model(effective)
-            generation = _Generation(self._reactor, request, effective, self.version)
-            await (generation.stream(steps) if effective.get("stream") else generation.whole(steps))
-        except Rejected as rejected:
-            self._refuse(request, rejected.status, rejected.message)
+            self.loaded.add(name)
+            played = self._model(effective) if steps is None else steps
+            generation = Generation(self._reactor, request, dialect())
+            play = generation.stream if effective.get("stream") else generation.whole
+            await play(played)
         finally:
             lock.release()
 
-    def _refuse(self, request: _Request, status: int, message: str) -> None:
-        request.setResponseCode(status)
-        request.setHeader(b"content-type", b"application/json")
-        request.write(wire.error_body(status, message, self.version))
-
-
-class _Generation:
-    """One answer on its way out. The head of the response goes with the first bytes."""
-
-    def __init__(self, reactor: Any, request: _Request, effective: Json, version: str) -> None:
-        self._reactor = reactor
-        self._request = request
-        self._effective = effective
-        self._chunks = wire.ChatStream(effective["model"], version)
-        self._written = 0
-
-    async def stream(self, steps: Answer) -> None:
-        """Play the steps as a stream."""
-        self._request.setHeader(b"content-type", b"text/event-stream")
-        reason = wire.implied_finish(steps)
-        for step in steps:
-            if isinstance(step, Finish):
-                reason = step.reason
-            elif isinstance(step, Die):
-                self._die(step)
-                return
-            elif not await self._silent(step):
-                self._play(step)
-        last = [self._chunks.finish(Finish(reason))]
-        if (self._effective.get("stream_options") or {}).get("include_usage"):
-            last.append(self._chunks.usage(self._usage(steps)))
-        self._request.write(b"".join([*last, wire.DONE]))
-
-    async def whole(self, steps: Answer) -> None:
-        """Play the steps as one JSON answer."""
-        for step in steps:
-            await self._silent(step)
-            if isinstance(step, Die):
-                raise Rejected(500, "an error was encountered while running the model")
-        self._request.setHeader(b"content-type", b"application/json")
-        self._request.write(wire.whole_answer(self._effective["model"], steps, self._usage(steps)))
-
-    async def _silent(self, step: Step) -> bool:
-        """Act out a step that writes nothing; whether it was one."""
-        if isinstance(step, Refuse):
-            raise Rejected(step.status, step.message)
-        if isinstance(step, Pause):
-            await deferLater(self._reactor, step.seconds)
-        elif isinstance(step, Hold):
-            await step.until
+    def _refuse(self, request: Any, rejected: Rejected) -> None:
+        if request.path.startswith(b"/v1/"):
+            body = wire.error_body(rejected.status, rejected.message, self.version)
         else:
-            return False
-        return True
-
-    def _play(self, step: Step) -> None:
-        for chunk in [step.data] if isinstance(step, Raw) else self._chunks.step(step):
-            self._request.write(chunk)
-
-    def _die(self, step: Die) -> None:
-        if step.how == "empty-model":
-            self._request.write(self._chunks.empty_model())
-        elif step.how == "ndjson":
-            self._request.setHeader(b"content-type", b"application/x-ndjson")
-        elif step.how == "reset":
-            transport: Any = self._request.transport
-            transport.abortConnection()
-
-    def _usage(self, steps: Answer) -> Json:
-        prompt = tokens(self._effective["messages"])
-        pieces = (len(step.pieces) for step in steps if isinstance(step, Say | Think))
-        completion = sum(pieces) + 1
-        return {
-            "prompt_tokens": prompt,
-            "completion_tokens": completion,
-            "total_tokens": prompt + completion,
-        }
-
-
-class _Request(Request):
-    """Keeps every body in memory but a blob's, which is only counted and hashed."""
-
-    defaultContentType = None
-    content: BytesIO
-    received = 0
-    digest: Any = None
-
-    def gotLength(self, length: int | None) -> None:
-        self.content = BytesIO()
-        channel: Any = self.channel
-        if channel._path.startswith(b"/api/blobs/"):
-            self.digest = hashlib.sha256()
-
-    def handleContentChunk(self, data: bytes) -> None:
-        self.received += len(data)
-        if self.digest is None:
-            self.content.write(data)
-        else:
-            self.digest.update(data)
-
-
-class _Channel(HTTPChannel):
-    """A connection that its site can find again."""
-
-    def connectionMade(self) -> None:
-        super().connectionMade()
-        self.site.channels.add(self)  # type: ignore[attr-defined]
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self.site.channels.discard(self)  # type: ignore[attr-defined]
-        super().connectionLost(reason)
-
-
-class _Site(Site):
-    protocol = _Channel  # type: ignore[assignment]
-    noisy = False
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, parsePOSTFormSubmission=False, **kwargs)
-        self.channels: set[Any] = set()
-
-    def log(self, request: Any) -> None:
-        """Nothing."""
-
-
-class _Root(Resource):
-    isLeaf = True
-
-    def __init__(self, fake: FakeOllama) -> None:
-        super().__init__()
-        self._fake = fake
-
-    def render(self, request: Any) -> int:
-        request.responseHeaders.removeHeader(b"server")
-        self._fake.start(request)
-        return NOT_DONE_YET
-
-
-def _host_allowed(name: str) -> bool:
-    try:
-        address = ipaddress.ip_address(name)
-    except ValueError:
-        return name in {"", "localhost"} or name.endswith((".localhost", ".local", ".internal"))
-    return address.is_loopback or address.is_private
+            body = wire.go_json({"error": rejected.message})
+        charset = b"; charset=utf-8" if rejected.early or request.path[:4] != b"/v1/" else b""
+        request.setResponseCode(rejected.status)
+        request.setHeader(b"content-type", b"application/json" + charset)
+        request.setHeader(b"content-length", str(len(body)).encode())
+        request.write(body)

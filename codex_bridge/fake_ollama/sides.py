@@ -9,10 +9,11 @@ from urllib.parse import unquote
 
 import orjson
 
-from codex_bridge.fake_ollama.rules import ModelFacts, Rejected, find
+from codex_bridge.fake_ollama.facts import ModelFacts, Rejected, find
 from codex_bridge.fake_ollama.wire import go_json
 
 Json = dict[str, Any]
+DIGEST = "sha256:bdbd181c33f2ed1b31c972991882db3cf4d192569092138a7d29e973cd9debe8"
 
 
 class Host(Protocol):
@@ -20,45 +21,63 @@ class Host(Protocol):
 
     version: str
     models: dict[str, ModelFacts]
-
-
-DIGEST = "sha256:bdbd181c33f2ed1b31c972991882db3cf4d192569092138a7d29e973cd9debe8"
+    loaded: set[str]
+    blobs: set[str]
 
 
 def answer(request: Any, body: bytes, fake: Host) -> None:
-    """Write the answer of any route but chat completions; the caller finishes."""
+    """Write the answer of any route that generates nothing; the caller finishes.
+
+    Raises Rejected for what the caller shall answer as an error.
+    """
     path = request.path.decode("ascii", "replace")
-    method = "GET" if request.method == b"HEAD" else request.method.decode()
-    for prefix, handle in PREFIXES.items():
-        if path.startswith(prefix) and len(path) > len(prefix):
-            handle(request, path.removeprefix(prefix), fake)
-            return
-    routes = ROUTES.get(path)
-    if routes is None:
+    routes = _routes(path)
+    if routes is None and path != "/" and _routes(path.rstrip("/")) is not None:
+        # As the router of Ollama does; only GET may be repeated by a client without asking.
+        request.setHeader(b"location", path.rstrip("/").encode())
+        _text(request, 301 if request.method == b"GET" else 307, "")
+    elif routes is None:
         _text(request, 404, "404 page not found")
-    elif method not in routes:
+    elif request.method.decode("ascii", "replace") not in routes:
         request.setHeader(b"allow", ", ".join(routes).encode())
         _text(request, 405, "405 method not allowed")
     else:
-        try:
-            parsed = orjson.loads(body) if body else {}
-            routes[method](request, parsed, fake)
-        except orjson.JSONDecodeError:
-            _json(request, {"error": "invalid JSON"}, 400)
-        except Rejected as rejected:
-            _json(request, {"error": rejected.message}, rejected.status)
+        routes[request.method.decode()](request, _object(body, request), fake)
+
+
+def _routes(path: str) -> dict[str, Handler] | None:
+    """The methods of a path with their handlers; names below a prefix hold no slash."""
+    prefix, _, name = path.rpartition("/")
+    return ROUTES.get(path) or (NAMED.get(prefix) if name else None)
+
+
+def _object(body: bytes, request: Any) -> Json:
+    """The JSON of a request to the native API."""
+    if request.digest is not None or request.method in {b"GET", b"HEAD"}:
+        return {}
+    try:
+        parsed = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        text = f"invalid character in JSON: {error}" if body else "missing request body"
+        raise Rejected(400, text) from None
+    if not isinstance(parsed, dict):
+        raise Rejected(400, "json: cannot unmarshal value into Go value")
+    return parsed
 
 
 def _text(request: Any, status: int, text: str) -> None:
-    request.setResponseCode(status)
-    request.setHeader(b"content-type", b"text/plain; charset=utf-8")
-    request.write(text.encode())
+    _write(request, status, b"text/plain; charset=utf-8", text.encode())
 
 
 def _json(request: Any, value: Any, status: int = 200) -> None:
+    _write(request, status, b"application/json; charset=utf-8", go_json(value))
+
+
+def _write(request: Any, status: int, kind: bytes, body: bytes) -> None:
     request.setResponseCode(status)
-    request.setHeader(b"content-type", b"application/json; charset=utf-8")
-    request.write(go_json(value))
+    request.setHeader(b"content-type", kind)
+    request.setHeader(b"content-length", str(len(body)).encode())
+    request.write(body)
 
 
 def _running(request: Any, body: Json, fake: Host) -> None:
@@ -82,6 +101,7 @@ def _ps(request: Any, body: Json, fake: Host) -> None:
             "context_length": facts.num_ctx,
         }
         for facts in fake.models.values()
+        if facts.name in fake.loaded
     ]
     _json(request, {"models": running})
 
@@ -101,13 +121,14 @@ def _entry(facts: ModelFacts) -> Json:
             "parameter_size": "14.8B",
             "quantization_level": "Q4_K_M",
             "context_length": facts.trained_ctx,
+            "embedding_length": 5120,
         },
         "capabilities": list(facts.capabilities),
     }
 
 
 def _show(request: Any, body: Json, fake: Host) -> None:
-    facts = find(str(body.get("model") or body.get("name") or ""), fake.models)
+    facts = _named(body, fake)
     _json(
         request,
         {
@@ -126,7 +147,7 @@ def _show(request: Any, body: Json, fake: Host) -> None:
 
 
 def _pull(request: Any, body: Json, fake: Host) -> None:
-    name = str(body.get("model") or body.get("name") or "")
+    name = _name(body)
     lines: list[Json] = [{"status": "pulling manifest"}]
     if name.startswith("missing"):
         lines.append({"error": "pull model manifest: file does not exist"})
@@ -136,9 +157,9 @@ def _pull(request: Any, body: Json, fake: Host) -> None:
             progress = {"digest": DIGEST, "total": size, "completed": completed}
             lines.append({"status": f"pulling {DIGEST[7:19]}"} | progress)
         lines += [{"status": "verifying sha256 digest"}, {"status": "success"}]
-        fake.models[name] = ModelFacts(name)
+        fake.models.setdefault(name, ModelFacts(name))
     if body.get("stream") is False:
-        _json(request, lines[-1])
+        _json(request, lines[-1], 500 if "error" in lines[-1] else 200)
         return
     request.setHeader(b"content-type", b"application/x-ndjson")
     for line in lines:
@@ -146,8 +167,22 @@ def _pull(request: Any, body: Json, fake: Host) -> None:
 
 
 def _delete(request: Any, body: Json, fake: Host) -> None:
-    facts = find(str(body.get("model") or body.get("name") or ""), fake.models)
+    facts = _named(body, fake)
     del fake.models[facts.name]
+    fake.loaded.discard(facts.name)
+    request.setHeader(b"content-length", b"0")
+
+
+def _name(body: Json) -> str:
+    """The model that a native request names, with its tag."""
+    name = body.get("model") or body.get("name") or ""
+    if not isinstance(name, str) or not name:
+        raise Rejected(400, "model is required")
+    return name if ":" in name.rpartition("/")[2] else f"{name}:latest"
+
+
+def _named(body: Json, fake: Host) -> ModelFacts:
+    return find(_name(body), fake.models)
 
 
 def _models(request: Any, body: Json, fake: Host) -> None:
@@ -160,44 +195,48 @@ def _model(facts: ModelFacts) -> Json:
     return {"id": facts.name, "object": "model", "created": created, "owned_by": "library"}
 
 
-def _one_model(request: Any, name: str, fake: Host) -> None:
-    try:
-        _json(request, _model(find(unquote(name), fake.models)))
-    except Rejected as rejected:
-        error = {
-            "message": rejected.message,
-            "type": "not_found_error",
-            "param": None,
-            "code": None,
-        }
-        _json(request, {"error": error}, rejected.status)
+def _one_model(request: Any, body: Json, fake: Host) -> None:
+    _json(request, _model(find(_last(request), fake.models)))
 
 
-def _blob(request: Any, digest: str, fake: Host) -> None:
-    wanted = unquote(digest).removeprefix("sha256:")
-    if request.method == b"HEAD":
-        request.setResponseCode(404)
-    elif request.digest.hexdigest() == wanted:
-        request.setResponseCode(201)
-    else:
-        got = request.digest.hexdigest()
-        message = f'digest mismatch, expected "sha256:{wanted}", got "sha256:{got}"'
-        _json(request, {"error": message}, 400)
+def _has_blob(request: Any, body: Json, fake: Host) -> None:
+    _write(request, 200 if _last(request) in fake.blobs else 404, b"text/plain", b"")
+
+
+def _blob(request: Any, body: Json, fake: Host) -> None:
+    wanted = _last(request)
+    got = f"sha256:{request.digest.hexdigest()}"
+    if got != wanted.replace("sha256-", "sha256:"):
+        raise Rejected(400, f'digest mismatch, expected "{wanted}", got "{got}"')
+    fake.blobs.add(wanted)
+    _write(request, 201, b"text/plain", b"")
+
+
+def _last(request: Any) -> str:
+    """The name at the end of the path."""
+    return unquote(request.path.decode("ascii", "replace").rpartition("/")[2])
+
+
+def _elsewhere(request: Any, body: Json, fake: Host) -> None:
+    """For the table only: routes that generate are answered before it is asked."""
 
 
 Handler = Callable[[Any, Json, Host], None]
 ROUTES: dict[str, dict[str, Handler]] = {
-    "/": {"GET": _running},
-    "/api/version": {"GET": _version},
-    "/api/tags": {"GET": _tags},
+    "/": {"GET": _running, "HEAD": _running},
+    "/api/version": {"GET": _version, "HEAD": _version},
+    "/api/tags": {"GET": _tags, "HEAD": _tags},
     "/api/ps": {"GET": _ps},
     "/api/show": {"POST": _show},
     "/api/pull": {"POST": _pull},
     "/api/delete": {"DELETE": _delete},
+    "/api/chat": {"POST": _elsewhere},
+    "/api/generate": {"POST": _elsewhere},
     "/v1/models": {"GET": _models},
-    "/v1/chat/completions": {},
+    "/v1/chat/completions": {"POST": _elsewhere},
 }
-PREFIXES: dict[str, Callable[[Any, str, Host], None]] = {
-    "/v1/models/": _one_model,
-    "/api/blobs/": _blob,
+NAMED: dict[str, dict[str, Handler]] = {
+    "/v1/models": {"GET": _one_model},
+    "/api/blobs": {"POST": _blob, "HEAD": _has_blob},
 }
+"""Routes whose last part is a name."""

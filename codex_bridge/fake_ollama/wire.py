@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from codex_bridge.fake_ollama.rules import number
+from codex_bridge.fake_ollama.facts import number
 from codex_bridge.fake_ollama.script import (
     Answer,
     Call,
@@ -42,17 +42,34 @@ def error_body(status: int, message: str, version: str) -> bytes:
     return go_json({"error": error}) + b"\n"
 
 
-def implied_finish(steps: Answer) -> str:
-    """The reason Ollama gives where the script names none."""
+def ending(steps: Answer) -> Finish:
+    """The script's own Finish, or the one that Ollama would give it."""
+    for step in steps:
+        if isinstance(step, Finish):
+            return step
     called = any(isinstance(step, Call | Calls | Fragments) for step in steps)
-    return "tool_calls" if called else "stop"
+    return Finish("tool_calls" if called else "stop")
+
+
+def token_counts(steps: Answer, prompt_tokens: int) -> Json:
+    """The script's own token counts, or the prompt's and one for each piece."""
+    if given := ending(steps).usage:
+        return given
+    said = sum(len(step.pieces) for step in steps if isinstance(step, Say | Think))
+    completion = said + 1
+    return {
+        "prompt_tokens": prompt_tokens,
+        "completion_tokens": completion,
+        "total_tokens": prompt_tokens + completion,
+    }
 
 
 class ChatStream:
     """Steps -> the chunks of one streamed answer."""
 
     def __init__(self, model: str, version: str) -> None:
-        self._new = number(version) >= (0, 32, 6)
+        self._version = number(version)
+        self._new = self._version >= (0, 32, 6)
         self._first = True
         self._calls = 0
         self._head: Json = {
@@ -64,10 +81,11 @@ class ChatStream:
         }
 
     def step(self, step: Step) -> Iterator[bytes]:
-        """The chunks of one step."""
+        """The chunks of one step. Until 0.11.4 reasoning left only empty content behind."""
         if isinstance(step, Think):
             for piece in step.pieces:
-                yield self._delta({"content": "", "reasoning": piece})
+                known = self._version >= (0, 11, 4)
+                yield self._delta({"content": ""} | ({"reasoning": piece} if known else {}))
         elif isinstance(step, Say):
             for piece in step.pieces:
                 yield self._delta({"content": piece})
@@ -79,12 +97,17 @@ class ChatStream:
         elif isinstance(step, Fragments):
             yield from self._fragments(step)
 
-    def finish(self, step: Finish) -> bytes:
-        """The chunk with the finish reason."""
-        if self._new:
-            return self._chunk([{"index": 0, "delta": {}, "finish_reason": step.reason}])
-        delta = {"role": "assistant", "content": ""}
-        return self._chunk([{"index": 0, "delta": delta, "finish_reason": step.reason}])
+    def finish(self, reason: str) -> bytes:
+        """The chunk with the finish reason; an answer that said nothing gets an empty one first.
+
+        Until 0.32.5 calls make every end "tool_calls", before 0.5.12 "stop".
+        """
+        said = self._delta({"content": ""}) if self._first and self._new else b""
+        if self._calls and not self._new:
+            reason = "tool_calls" if self._version >= (0, 5, 12) else "stop"
+        delta = {} if self._new else {"role": "assistant", "content": ""}
+        choice = {"index": 0, "delta": delta, "finish_reason": reason}
+        return said + self._chunk([choice])
 
     def usage(self, usage: Json) -> bytes:
         """The chunk with the token counts."""
@@ -92,7 +115,8 @@ class ChatStream:
 
     def empty_model(self) -> bytes:
         """All that an error inside the stream leaves on the wire."""
-        choice = {"index": 0, "delta": {"content": ""}, "finish_reason": None}
+        delta = {"content": ""} if self._new else {"role": "assistant", "content": ""}
+        choice = {"index": 0, "delta": delta, "finish_reason": None}
         return b"data: " + go_json(self._head | {"model": "", "choices": [choice]}) + b"\n\n"
 
     def _fragments(self, step: Fragments) -> Iterator[bytes]:
@@ -120,26 +144,24 @@ class ChatStream:
         return self._chunk([{"index": 0, "delta": delta, "finish_reason": None}])
 
     def _chunk(self, choices: list[Json], **more: Any) -> bytes:
+        if not self._new:
+            self._head["created"] = int(time.time())
         return b"data: " + go_json(self._head | {"choices": choices} | more) + b"\n\n"
 
 
 def whole_answer(model: str, steps: Answer, usage: Json) -> bytes:
     """The one JSON answer of `stream: false`."""
-    message: Json = {"role": "assistant", "content": _texts(steps, Say)}
-    if reasoning := _texts(steps, Think):
+    message: Json = {"role": "assistant", "content": texts(steps, Say)}
+    if reasoning := texts(steps, Think):
         message["reasoning"] = reasoning
-    reason = implied_finish(steps)
     calls: list[Json] = []
-    for step in steps:
-        if isinstance(step, Finish):
-            reason = step.reason
-        for call in _calls_of(step):
-            function = {"name": call.name, "arguments": call.arguments_text}
-            head = {"id": call.id or new_call_id(), "index": len(calls), "type": "function"}
-            calls.append(head | {"function": function})
+    for call in (call for step in steps for call in calls_of(step)):
+        function = {"name": call.name, "arguments": call.arguments_text}
+        head = {"id": call.id or new_call_id(), "index": len(calls), "type": "function"}
+        calls.append(head | {"function": function})
     if calls:
         message["tool_calls"] = calls
-    choice = {"index": 0, "message": message, "finish_reason": reason}
+    choice = {"index": 0, "message": message, "finish_reason": ending(steps).reason}
     return (
         go_json(
             {
@@ -156,11 +178,13 @@ def whole_answer(model: str, steps: Answer, usage: Json) -> bytes:
     )
 
 
-def _texts(steps: Answer, kind: type[Say] | type[Think]) -> str:
+def texts(steps: Answer, kind: type[Say] | type[Think]) -> str:
+    """All content, or all reasoning, of an answer."""
     return "".join("".join(step.pieces) for step in steps if isinstance(step, kind))
 
 
-def _calls_of(step: Step) -> tuple[Call, ...]:
+def calls_of(step: Step) -> tuple[Call, ...]:
+    """The whole calls that a step makes."""
     if isinstance(step, Call):
         return (step,)
     if isinstance(step, Fragments):

@@ -1,18 +1,11 @@
-"""The fake as a server: bytes, timing, side routes."""
+"""The fake as a server: bytes, timing, hang-ups."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import AsyncIterator, Callable
-from typing import Any
-
-import orjson
 import pytest
 import pytest_twisted
-from treq.client import HTTPClient
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
-from twisted.web.client import Agent
 
 from codex_bridge.fake_ollama import (
     Call,
@@ -20,48 +13,15 @@ from codex_bridge.fake_ollama import (
     Die,
     FakeOllama,
     Hold,
-    Playlist,
+    ModelFacts,
+    Pause,
     Raw,
     Refuse,
     Say,
     Think,
 )
-from tests.harness import Answer
-
-Make = Callable[..., FakeOllama]
-CHAT = {"model": "qwen3:14b", "messages": [{"role": "user", "content": "hi"}], "stream": True}
-
-
-@pytest_twisted.async_yield_fixture
-async def make() -> AsyncIterator[Make]:
-    running: list[FakeOllama] = []
-
-    def make_fake(*answers: Any, **options: Any) -> FakeOllama:
-        fake = FakeOllama(reactor, model=Playlist(*answers), **options)
-        fake.listen()
-        running.append(fake)
-        return fake
-
-    yield make_fake
-    for fake in running:
-        await fake.stop()
-
-
-async def ask(fake: FakeOllama, method: str, path: str, body: Any = None, **headers: str) -> Answer:
-    data = body if isinstance(body, bytes) or body is None else orjson.dumps(body)
-    client = HTTPClient(Agent(reactor))
-    response = await client.request(method, fake.url + path, data=data, headers=headers)
-    return Answer(response.code, response.headers, await response.content())
-
-
-async def chat(fake: FakeOllama, **change: Any) -> Answer:
-    return await ask(fake, "POST", "/v1/chat/completions", CHAT | change)
-
-
-def chunks(answer: Answer) -> list[Any]:
-    *records, done = answer.body.split(b"\n\n")[:-1]
-    assert done == b"data: [DONE]"
-    return [orjson.loads(record.removeprefix(b"data: ")) for record in records]
+from tests.conftest import LogBook
+from tests.fake_ollama.client import CHAT, Make, ask, chat, chunks, connect
 
 
 @pytest_twisted.ensureDeferred
@@ -179,38 +139,129 @@ async def test_a_playlist_that_is_over_says_so(make: Make) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_side_routes(make: Make) -> None:
-    fake = make()
-    assert (await ask(fake, "GET", "/")).body == b"Ollama is running"
-    assert (await ask(fake, "GET", "/api/ps")).json["models"][0]["context_length"] == 32768
-    shown = await ask(fake, "POST", "/api/show", {"model": "qwen3:14b"})
-    assert "tools" in shown.json["capabilities"]
-    missing = await ask(fake, "POST", "/api/show", {"model": "zz"})
-    assert (missing.status, missing.json) == (404, {"error": "model 'zz' not found"})
-    assert (await ask(fake, "GET", "/v1/models/qwen3:14b")).json["object"] == "model"
-    assert (await ask(fake, "PUT", "/api/tags")).status == 405
-    assert (await ask(fake, "GET", "/nope")).status == 404
-    assert (await ask(fake, "GET", "/api/tags", Host="evil.example")).status == 403
-    assert (await ask(fake, "DELETE", "/api/delete", {"model": "qwen3:14b"})).status == 200
-    assert (await ask(fake, "GET", "/v1/models")).json["data"] is None
+async def test_a_client_that_hangs_up_stops_the_generation_and_frees_the_model(make: Make) -> None:
+    fake = make([Say("Hello"), Hold(Deferred()), Say("never")], [Say("next")])
+    client = await connect(fake)
+    client.post(CHAT, "/v1/chat/completions")
+    await client.until(b"Hello")
+    await client.close()
+    (recorded,) = fake.chats
+    await recorded.when_hung_up()
+    assert (recorded.hung_up, recorded.answered) == (True, False)
+    assert b"next" in (await chat(fake)).body
+    assert (fake.chats[1].hung_up, fake.chats[1].answered) == (False, True)
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_pull_adds_the_model_or_tells_an_error_in_its_stream(make: Make) -> None:
-    fake = make()
-    pulled = await ask(fake, "POST", "/api/pull", {"model": "new:1b"})
-    assert orjson.loads(pulled.body.splitlines()[-1]) == {"status": "success"}
-    assert "new:1b" in fake.models
-    failed = await ask(fake, "POST", "/api/pull", {"model": "missing:1b"})
-    assert "error" in orjson.loads(failed.body.splitlines()[-1])
+async def test_a_client_that_hangs_up_while_it_queues_is_never_played(make: Make) -> None:
+    until: Deferred[None] = Deferred()
+    fake = make([Hold(until), Say("first")], [Say("second")])
+    seen = fake.chat_seen()
+    first = Deferred.fromCoroutine(chat(fake))
+    await seen
+    again = fake.chat_seen()
+    client = await connect(fake)
+    client.post(CHAT, "/v1/chat/completions")
+    queued = await again
+    await client.close()
+    await queued.when_hung_up()
+    until.callback(None)
+    assert b"first" in (await first).body
+    assert b"second" in (await chat(fake)).body
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_blob_is_checked_and_not_kept(make: Make) -> None:
+async def test_a_pause_of_a_client_that_left_leaves_no_delayed_call(make: Make) -> None:
+    before = set(reactor.getDelayedCalls())
+    fake = make([Say("Hello"), Pause(3600), Say("never")])
+    client = await connect(fake)
+    client.post(CHAT, "/v1/chat/completions")
+    await client.until(b"Hello")
+    await client.close()
+    await fake.chats[0].when_hung_up()
+    await fake.stop()
+    assert set(reactor.getDelayedCalls()) <= before
+
+
+@pytest_twisted.ensureDeferred
+async def test_stopping_ends_a_generation_and_closes_its_connection(make: Make) -> None:
+    fake = make([Say("Hello"), Hold(Deferred())])
+    client = await connect(fake)
+    client.post(CHAT, "/v1/chat/completions")
+    await client.until(b"Hello")
+    await fake.stop()
+    await client.lost
+    assert not fake.chats[0].hung_up
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_reset_comes_after_what_was_said(make: Make) -> None:
+    fake = make([Say("Hello"), Die("reset")])
+    client = await connect(fake)
+    client.post(CHAT, "/v1/chat/completions")
+    await client.lost
+    assert b"Hello" in client.received
+    assert b"0\r\n\r\n" not in client.received
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_end_comes_in_one_piece_and_the_head_is_ollamas(make: Make) -> None:
+    fake = make([Say("Hello")])
+    client = await connect(fake)
+    client.post(CHAT | {"stream_options": {"include_usage": True}}, "/v1/chat/completions")
+    received = await client.until(b"0\r\n\r\n")
+    head, body = received.split(b"\r\n\r\n", 1)
+    names = {line.split(b":")[0].lower() for line in head.split(b"\r\n")[1:]}
+    assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert names == {b"transfer-encoding", b"date", b"content-type"}
+    last = body.split(b"\r\n")[3]
+    assert b'"finish_reason":"stop"' in last
+    assert b'"usage"' in last
+    assert b"[DONE]" in last
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_error_after_the_stream_began_is_swallowed(make: Make) -> None:
+    answer = await chat(make([Say("Hello"), Refuse(500, "XML syntax error")]))
+    assert answer.status == 200
+    assert b'"model":""' in answer.body
+    assert b"XML" not in answer.body
+    assert b"[DONE]" not in answer.body
+
+
+@pytest_twisted.ensureDeferred
+async def test_errors_of_the_reading_layer_name_a_charset(make: Make) -> None:
     fake = make()
-    blob = b"x" * 300_000
-    digest = hashlib.sha256(blob).hexdigest()
-    assert (await ask(fake, "POST", f"/api/blobs/sha256:{digest}", blob)).status == 201
-    assert (await ask(fake, "POST", "/api/blobs/sha256:00", blob)).status == 400
-    recorded = fake.exchanges[0]
-    assert (recorded.length, recorded.body) == (300_000, b"")
+    early, late = await chat(fake, messages=[]), await chat(fake, model="nope:1b")
+    assert early.header("content-type") == "application/json; charset=utf-8"
+    assert late.header("content-type") == "application/json"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_request_that_leaves_no_message_only_loads(make: Make) -> None:
+    (_, finish) = chunks(await chat(make(), messages=[{"role": "user", "content": []}]))
+    assert finish["choices"][0]["finish_reason"] == "load"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_prompt_that_was_cut_reports_fewer_tokens(make: Make) -> None:
+    fake = make([Say("ok")], models=[ModelFacts(num_ctx=100)])
+    old = [{"role": role, "content": "x" * 200} for role in ("user", "assistant") * 4]
+    answer = await chat(fake, stream=False, messages=[*old, CHAT["messages"][0]])
+    assert answer.json["usage"]["prompt_tokens"] <= 100
+    assert len(fake.chats[0].effective["messages"]) < len(fake.chats[0].json["messages"])
+
+
+@pytest.mark.expects_errors
+@pytest_twisted.ensureDeferred
+async def test_a_mistake_in_the_script_breaks_the_connection_and_is_logged(
+    logged: LogBook,
+) -> None:
+    fake = FakeOllama(reactor, model=lambda _: 1 / 0)
+    fake.listen()
+    client = await connect(fake)
+    client.post(CHAT, "/v1/chat/completions")
+    await client.lost
+    assert client.received == b""
+    assert logged.errors()
+    await fake.stop()
