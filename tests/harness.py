@@ -115,6 +115,7 @@ class RawClient(Protocol):
 
     def __init__(self) -> None:
         self.received = b""
+        self.keep_last: int | None = None
         self.lost: Deferred[None] = Deferred()
         self._waiting: list[tuple[bytes, Deferred[bytes]]] = []
 
@@ -135,6 +136,8 @@ class RawClient(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         self.received += data
+        if self.keep_last is not None:
+            self.received = self.received[-self.keep_last :]
         self._tell()
 
     def connectionLost(self, reason: Failure) -> None:

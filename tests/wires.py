@@ -15,6 +15,7 @@ class Wire(Protocol):
     def __init__(self, arrived: Callable[[Wire], None]) -> None:
         self._arrived = arrived
         self.received = b""
+        self.keep_last: int | None = None
         self.lost: Deferred[None] = Deferred()
         self._waiting: list[tuple[bytes, Deferred[bytes]]] = []
 
@@ -23,6 +24,8 @@ class Wire(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         self.received += data
+        if self.keep_last is not None:
+            self.received = self.received[-self.keep_last :]
         for entry in list(self._waiting):
             if entry[0] in self.received:
                 self._waiting.remove(entry)

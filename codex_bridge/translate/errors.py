@@ -107,7 +107,8 @@ def from_upstream(failure: UpstreamFailure, model: str, url: str) -> ApiError:
 
 
 def _refused(failure: UpstreamFailure, model: str) -> ApiError:
-    status = failure.status or 502
+    # What is no error as a status (a redirect, say) must not look like one to the client.
+    status = failure.status if failure.status and 400 <= failure.status < 600 else 502
     if any(phrase in failure.message for phrase in CONTEXT_PHRASES):
         return ApiError(
             400,
@@ -122,5 +123,5 @@ def _refused(failure: UpstreamFailure, model: str) -> ApiError:
             code="model_not_found",
             param="model",
         )
-    message = f"Ollama refused the request ({status}): {failure.message}"
+    message = f"Ollama refused the request ({failure.status}): {failure.message}"
     return ApiError(status, message, code="upstream_error", passing=status >= 500)

@@ -18,7 +18,7 @@ from codex_bridge.translate.toolbox import Toolbox
 from codex_bridge.vocabulary import Json
 
 INSTRUCTION_ROLES = frozenset({"system", "developer"})
-TEXT_PARTS = frozenset({"input_text", "output_text", "text", "summary_text", "reasoning_text"})
+TEXT_PARTS = ("input_text", "output_text", "text", "summary_text", "reasoning_text")
 ABORTED = "aborted"
 """Stands for a result that never came; Codex uses the same word."""
 
@@ -150,7 +150,8 @@ class _History:
 
     def _call_for(self, call_id: Any) -> _Call | None:
         calls = self._turn.calls if self._turn else []
-        same = [call for call in calls if call.original_id == call_id]
+        # A result without an id can only belong to the call that waits longest.
+        same = [call for call in calls if not call_id or call.original_id == call_id]
         unanswered = [call for call in same if not call.results]
         return next(iter(unanswered or same[-1:]), None)
 
@@ -234,12 +235,16 @@ def _join(parts: Any) -> str:
     """The texts of content parts, one below the other."""
     if not isinstance(parts, list):
         return ""
-    texts = (
-        part.get("text") if part.get("type") in TEXT_PARTS else part.get("refusal")
-        for part in parts
-        if isinstance(part, dict)
-    )
+    texts = (_part_text(part) for part in parts if isinstance(part, dict))
     return "\n".join(text for text in texts if isinstance(text, str))
+
+
+def _part_text(part: Json) -> Any:
+    """The text of a content part; for a file, that it was left out."""
+    kind = part.get("type")
+    if kind == "input_file":
+        return f"[The file {part.get('filename', '')} was left out: it cannot be read here.]"
+    return part.get("text") if kind in TEXT_PARTS else part.get("refusal")
 
 
 def _image(part: Any) -> Json | None:

@@ -12,6 +12,8 @@ from codex_bridge.translate.history import to_messages
 from codex_bridge.translate.toolbox import Toolbox
 from codex_bridge.vocabulary import ChatRequest, Json
 
+STRING_FIELDS = ("type", "role", "name", "namespace", "call_id")
+"""What is a string in every kind of item that has it."""
 EFFORTS = {
     "none": "none",
     "minimal": "low",
@@ -47,6 +49,11 @@ def parse(body: bytes) -> Json:
         ) from None
     if not isinstance(request, dict):
         raise invalid("The request body must be a JSON object.", code="invalid_type")
+    try:
+        # Reading goes deeper than writing; parts of the request are written inside of others.
+        orjson.dumps([[[[[[[[request]]]]]]]])
+    except orjson.JSONEncodeError:
+        raise invalid("The request body is nested too deeply.", code="nested_too_deeply") from None
     return request
 
 
@@ -137,8 +144,9 @@ def _item(value: Any, where: str) -> Json:
     item: Json = value
     if "type" not in item and "role" in item:
         item = {"type": "message", **item}
-    if not isinstance(item.get("type"), str):
-        raise invalid(f"{where}.type must be a string.", f"{where}.type", "invalid_type")
+    for key in STRING_FIELDS:
+        if not isinstance(item.get(key), str if key == "type" else str | None):
+            raise invalid(f"{where}.{key} must be a string.", f"{where}.{key}", "invalid_type")
     return item
 
 
@@ -147,7 +155,10 @@ def _tool_choice(choice: Any, toolbox: Toolbox) -> Json | str | None:
     if choice == "required":
         return "required"
     if isinstance(choice, dict) and choice.get("type") == "function":
-        name = toolbox.function_name(str(choice.get("name")), choice.get("namespace") or None)
+        namespace = choice.get("namespace")
+        if not isinstance(namespace, str | None):
+            raise invalid("tool_choice.namespace must be a string.", "tool_choice.namespace")
+        name = toolbox.function_name(str(choice.get("name")), namespace or None)
         return {"type": "function", "function": {"name": name}}
     return None
 
@@ -161,7 +172,7 @@ def _effort(request: Json) -> str | None:
 def _response_format(request: Json) -> Json | None:
     """`text.format` in chat's words; None for plain text."""
     form = (_get(request, "text", dict) or {}).get("format")
-    if not isinstance(form, dict) or form.get("type") not in {"json_object", "json_schema"}:
+    if not isinstance(form, dict) or form.get("type") not in ("json_object", "json_schema"):
         return None
     if form["type"] == "json_object":
         return {"type": "json_object"}

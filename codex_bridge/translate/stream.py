@@ -235,7 +235,7 @@ class ResponseStream:
         self.tools_called.append(f"{namespace}.{name}" if namespace else name)
 
     def _counted(self) -> UsageDelta:
-        if self.usage is None:
+        if self.usage is None or not (self.usage.input_tokens or self.usage.output_tokens):
             self.usage = UsageDelta(
                 self._prompt_size // BYTES_PER_TOKEN, self._answer_size // BYTES_PER_TOKEN
             )

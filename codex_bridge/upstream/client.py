@@ -11,9 +11,10 @@ import orjson
 from treq.client import HTTPClient
 from twisted.internet import error as network
 from twisted.internet.defer import CancelledError
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
-from twisted.web.client import ResponseDone, ResponseNeverReceived
+from twisted.web.client import ResponseDone, ResponseFailed, ResponseNeverReceived
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IBodyProducer, IResponse
@@ -23,6 +24,8 @@ from codex_bridge.upstream.agent import RawAgent, Server, make_agent, make_endpo
 from codex_bridge.upstream.body import BytesBody, read_limited
 from codex_bridge.vocabulary import ChatRequest, Delta, FailureKind, UpstreamFailure
 
+LINGER = 1.0
+"""Seconds that the body of an answer may still take to end when all of it has been said."""
 ERROR_BODY_LIMIT = 64 * 1024
 """Bytes of an error's body that are read."""
 
@@ -75,7 +78,8 @@ class Upstream:
             raise await _refusal(response)
         content_type = (response.headers.getRawHeaders(b"content-type") or [b""])[0]
         whole = not stream or content_type.startswith(b"application/json")
-        return ChatAnswer(response, chat.AnswerDecoder() if whole else chat.StreamDecoder())
+        decoder: Decoder = chat.AnswerDecoder() if whole else chat.StreamDecoder()
+        return ChatAnswer(response, decoder, self._reactor)
 
     async def _post(self, path: str, body: bytes) -> Any:
         try:
@@ -110,6 +114,8 @@ class Upstream:
             return str(answer["version"])
         except (orjson.JSONDecodeError, KeyError, TypeError):
             return None
+        except ResponseFailed as error:
+            raise _unreachable(error) from error
 
     async def forward(
         self, method: bytes, target: bytes, headers: Headers, body: IBodyProducer | None
@@ -134,14 +140,15 @@ class Upstream:
 class ChatAnswer:
     """An answer that has begun. Nothing is read before `deliver_to`, which must be called."""
 
-    def __init__(self, response: IResponse, decoder: Decoder) -> None:
+    def __init__(self, response: IResponse, decoder: Decoder, clock: IReactorTime) -> None:
         self._response = response
         self._decoder = decoder
+        self._clock = clock
         self._reader: _Reader | None = None
 
     def deliver_to(self, receiver: Receiver) -> None:
         """Tell `receiver` of everything that comes."""
-        self._reader = _Reader(self._decoder, receiver)
+        self._reader = _Reader(self._decoder, receiver, self._clock)
         self._response.deliverBody(self._reader)
 
     def pause(self) -> None:
@@ -165,10 +172,12 @@ class ChatAnswer:
 class _Reader(Protocol):
     """Feeds a response's body to the decoder and its deltas to the receiver."""
 
-    def __init__(self, decoder: Decoder, receiver: Receiver) -> None:
+    def __init__(self, decoder: Decoder, receiver: Receiver, clock: IReactorTime) -> None:
         self._decoder = decoder
         self._receiver = receiver
+        self._clock = clock
         self._told = False
+        self._lingering: IDelayedCall | None = None
 
     def dataReceived(self, data: bytes) -> None:
         if self._told:
@@ -176,10 +185,14 @@ class _Reader(Protocol):
         deltas = self._decoder.feed(data)
         if deltas:
             self._receiver.deltas_received(deltas)
-        if self._decoder.over:
+        if self._decoder.over and not self._told:
+            # A kept connection is worth the moment that the rest of the body takes.
+            self._lingering = self._clock.callLater(LINGER, self.hang_up)
             self._end()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self._lingering is not None and self._lingering.active():
+            self._lingering.cancel()
         if self._told:
             return
         self._end(is_clean=bool(reason.check(ResponseDone, PotentialDataLoss)))

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IConsumer, IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone
-from twisted.web.http import PotentialDataLoss
+from twisted.web.http import NO_BODY_CODES, PotentialDataLoss
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IBodyProducer, IResponse
 from zope.interface import implementer
 
-from codex_bridge.translate.errors import from_upstream, invalid
+from codex_bridge.translate.errors import ApiError, from_upstream, invalid
 from codex_bridge.upstream.body import UNKNOWN_LENGTH
 from codex_bridge.upstream.client import Upstream
 from codex_bridge.vocabulary import UpstreamFailure
@@ -61,12 +61,9 @@ class PassThrough:
             _copy_head(response, request)
             await _Relay(request).run(response)
             return None
-        except UpstreamFailure as failure:
-            outcome = f"502, {failure.message}"
-            return send_error(request, from_upstream(failure, "", self._upstream.url))
-        except ValueError:
-            outcome = "400"
-            return send_error(request, invalid("The request target is not a valid URL."))
+        except ApiError as error:
+            outcome = f"{error.status}, {error.message}"
+            return send_error(request, error)
         finally:
             self._log.info(
                 "{method} {path} {outcome}, {duration:.3f} s",
@@ -79,7 +76,12 @@ class PassThrough:
     async def _forward(self, request: BridgeRequest) -> IResponse:
         headers = end_to_end(request.requestHeaders, OURS)
         body = UploadBody(request.upload) if request.upload else None
-        return await self._upstream.forward(request.method, origin_form(request.uri), headers, body)
+        try:
+            return await self._upstream.forward(request.method, request.uri, headers, body)
+        except UpstreamFailure as failure:
+            raise from_upstream(failure, "", self._upstream.url) from failure
+        except ValueError:
+            raise invalid("HTTP does not allow this method or request target.") from None
 
 
 def end_to_end(headers: Headers, without: frozenset[bytes] = frozenset()) -> Headers:
@@ -95,22 +97,14 @@ def end_to_end(headers: Headers, without: frozenset[bytes] = frozenset()) -> Hea
     )
 
 
-def origin_form(target: bytes) -> bytes:
-    """Path and query of a request target; a proxy's absolute form leads nowhere but here."""
-    if target.startswith(b"/"):
-        return target
-    _, separator, rest = target.partition(b"://")
-    slash = rest.find(b"/")
-    return rest[slash:] if separator and slash >= 0 else b"/"
-
-
 def _copy_head(response: IResponse, request: BridgeRequest) -> None:
     """Give `request` the status and headers of the upstream's answer, and no others."""
     request.setResponseCode(response.code, response.phrase)
     request.responseHeaders.removeHeader(b"server")
     for name, values in end_to_end(response.headers).getAllRawHeaders():
         request.responseHeaders.setRawHeaders(name, values)
-    if response.length is not UNKNOWN_LENGTH and request.method != b"HEAD":
+    has_body = request.method != b"HEAD" and response.code not in NO_BODY_CODES
+    if has_body and response.length is not UNKNOWN_LENGTH:
         request.setHeader(b"content-length", b"%d" % response.length)
 
 
@@ -175,6 +169,3 @@ class _Relay(Protocol):
     def _hang_up(self) -> None:
         if self.transport:
             self.transport.loseConnection()
-
-
-__all__ = ["CancelledError", "PassThrough", "UploadBody", "end_to_end", "origin_form"]

@@ -57,6 +57,8 @@ def _survives(method: Method) -> Method:
 
     @wraps(method)
     def guarded(self: Exchange, *args: Any) -> None:
+        if self._ended.called:
+            return
         try:
             method(self, *args)
         except Exception:
@@ -106,6 +108,8 @@ class Exchange:
             self.context.log.failure("{exchange} failed inside", exchange=self.id)
             self._finish_with(internal(self.id))
         finally:
+            if not self._ended.called:
+                self._hang_up()
             tally.open -= 1
             tally.served += 1
             self._log_line()

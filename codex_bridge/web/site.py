@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from io import BytesIO
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 from twisted.web.http import HTTPChannel
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
 EXCHANGE_PATHS = frozenset({b"/v1/responses", b"/responses"})
+"""Their bodies are collected, up to the limit."""
 IDLE_TIMEOUT = 60.0
 """Seconds that a connection may be silent between requests and inside of one."""
 MAX_HEADERS_SIZE = 64 * 1024
@@ -33,6 +35,7 @@ class Upload:
         self.length = length
         """Bytes, None for a chunked body."""
         self.complete = False
+        self._paused = False
         self._request = request
         self._early: list[bytes] = []
         self._on_data: Callable[[bytes], None] = self._keep
@@ -57,20 +60,27 @@ class Upload:
     def pause(self) -> None:
         """Stop reading from the client. The pause is ours, so it must not count as idle."""
         if not self.complete and self._request.is_connected:
+            self._paused = True
             self._request.channel.setTimeout(None)
             self._request.connection.pauseProducing()
 
     def resume(self) -> None:
         """Read on."""
         if not self.complete and self._request.is_connected:
+            self._paused = False
             self._request.channel.setTimeout(IDLE_TIMEOUT)
             self._request.connection.resumeProducing()
 
     def data_received(self, data: bytes) -> None:
+        """A piece came."""
         self._on_data(data)
 
     def ended(self) -> None:
+        """The last piece came."""
         self.complete = True
+        if self._paused and self._request.is_connected:
+            # Only a socket that is read tells that the client has left.
+            self._request.connection.resumeProducing()
         self._on_end()
 
     def _keep(self, data: bytes) -> None:
@@ -108,12 +118,16 @@ class BridgeRequest(Request):
         """The headers are in. Start on a streamed body now; twisted.web would wait for its end."""
         self.content = BytesIO()
         channel: Any = self.channel
-        if channel._path.split(b"?", 1)[0] in EXCHANGE_PATHS:
-            self._limit = channel.site.max_body_size
-            self.too_large = length is not None and length > self._limit
-        elif length != 0:
-            self.upload = Upload(self, length)
-            super().requestReceived(channel._command, channel._path, channel._version)
+        is_exchange = exchange_path(channel._path) is not None
+        self._limit = channel.site.max_body_size
+        self.too_large = is_exchange and length is not None and length > self._limit
+        if length == 0 or (is_exchange and not self.too_large):
+            return
+        self.upload = Upload(self, length)
+        self._received_request(channel._command, channel._path, channel._version)
+        if self.startedWriting:
+            # The channel would send "100 Continue" behind the answer.
+            self.requestHeaders.removeHeader(b"expect")
 
     def handleContentChunk(self, data: bytes) -> None:
         """A piece of the body."""
@@ -121,7 +135,7 @@ class BridgeRequest(Request):
             self.upload.data_received(data)
             return
         self._received += len(data)
-        if self._received <= self._limit and not self.too_large:
+        if self._received <= self._limit:
             self.content.write(data)
             return
         self.too_large = True
@@ -132,22 +146,47 @@ class BridgeRequest(Request):
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
         """The body is in."""
         if self.upload is None:
-            super().requestReceived(command, path, version)
+            self._received_request(command, path, version)
             return
         self.upload.ended()
         if self._finish_later and not self._disconnected:
             super().finish()
 
-    def finish(self) -> None:
-        """End the response; where the client is still sending, once it is through.
+    def _received_request(self, command: bytes, target: bytes, version: bytes) -> None:
+        target = origin_form(target)
+        if path := exchange_path(target):
+            target = path + target[len(target.partition(b"?")[0]) :]
+        super().requestReceived(command, target, version)
 
-        twisted.web takes the next request from the connection when a response ends.
-        """
-        if self.upload is not None and not self.upload.complete:
-            self._finish_later = True
-            self.upload.discard()
-        else:
+    def finish(self) -> None:
+        """End the response; take the next request once the client has sent the rest of this one."""
+        if self.upload is None or self.upload.complete:
             super().finish()
+            return
+        self._finish_later = True
+        if not self.startedWriting:
+            self.write(b"")
+        if self.chunked:
+            # A client that stops sending at an early answer waits for this.
+            self.channel.write(b"0\r\n\r\n")
+            self.chunked = 0
+        self.upload.discard()
+
+
+def origin_form(target: bytes) -> bytes:
+    """Path and query of a request target; a proxy's absolute form leads nowhere but here."""
+    if target.startswith(b"/"):
+        return target
+    _, separator, rest = target.partition(b"://")
+    slash = rest.find(b"/")
+    return rest[slash:] if separator and slash >= 0 else b"/"
+
+
+def exchange_path(target: bytes) -> bytes | None:
+    """Which of EXCHANGE_PATHS a request target means, however it is spelled; else None."""
+    path = unquote_to_bytes(origin_form(target).partition(b"?")[0])
+    plain = b"/" + b"/".join(filter(None, path.split(b"/")))
+    return plain if plain in EXCHANGE_PATHS else None
 
 
 class BridgeChannel(HTTPChannel):

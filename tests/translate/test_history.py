@@ -147,6 +147,14 @@ CASES = {
         [call(None), result(None, "1")],
         [assistant("", chat_call("call")), tool("call", "1")],
     ),
+    "a result without an id goes to the call that waits": (
+        [call("a"), call("b"), result("a", "A"), result(None, "B")],
+        [assistant("", chat_call("a"), chat_call("b")), tool("a", "A"), tool("b", "B")],
+    ),
+    "a file is named, not lost without a word": (
+        [{"type": "message", "role": "user", "content": [{"type": "input_file", "filename": "x"}]}],
+        [user("[The file x was left out: it cannot be read here.]")],
+    ),
     "a namespaced call keeps its flat name": (
         [call("a", name="spawn", namespace="agents"), result("a")],
         [assistant("", chat_call("a", name="agents__spawn")), tool("a", name="agents__spawn")],

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from codex_bridge.translate.errors import ApiError
+from codex_bridge.translate.events import ResponseTemplate, frame
 from codex_bridge.translate.request import parse, translate
+from codex_bridge.upstream.chat import encode
 
 BASE: dict[str, Any] = {"model": "qwen3:14b", "input": "hi"}
 RUN = {"type": "function", "name": "run", "parameters": {}}
@@ -155,3 +159,67 @@ def test_a_bad_value_is_refused_by_its_name(change: dict[str, Any], param: str) 
 def test_a_body_that_is_no_json_object_is_refused(body: bytes) -> None:
     with pytest.raises(ApiError, match="JSON"):
         parse(body)
+
+
+WHOLE: dict[str, Any] = {
+    "model": "m",
+    "instructions": "x",
+    "stream": True,
+    "tool_choice": {"type": "function", "name": "a", "namespace": "n"},
+    "reasoning": {"effort": "low"},
+    "text": {"format": {"type": "json_schema", "schema": {"a": 1}, "name": "x"}},
+    "max_output_tokens": 4,
+    "temperature": 1,
+    "tools": [
+        {"type": "function", "name": "a", "description": "d", "parameters": {"type": "object"}},
+        {"type": "namespace", "name": "n", "tools": [{"type": "function", "name": "a"}]},
+    ],
+    "input": [
+        {
+            "type": "message",
+            "role": "user",
+            "content": [
+                {"type": "input_text", "text": "hi"},
+                {"type": "input_image", "image_url": "data:x"},
+                {"type": "input_file", "filename": "x"},
+            ],
+        },
+        {"type": "message", "role": "developer", "content": "x"},
+        {"type": "reasoning", "summary": [{"type": "summary_text", "text": "t"}], "content": None},
+        {"type": "function_call", "name": "a", "namespace": "n", "arguments": "{}", "call_id": "c"},
+        {
+            "type": "function_call_output",
+            "call_id": "c",
+            "output": [{"type": "input_text", "text": "x"}],
+        },
+    ],
+    "metadata": {"a": "b"},
+}
+VALUES = [None, 0, 1.5, True, "", "x", [], [1], {}, {"a": 1}, [{"type": ["x"]}]]
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Every place in a JSON value."""
+    if path:
+        yield path
+    if isinstance(value, dict | list):
+        for key, member in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from places(member, (*path, key))
+
+
+@pytest.mark.parametrize("place", list(places(WHOLE)), ids=lambda place: ".".join(map(str, place)))
+def test_a_wrong_type_anywhere_is_accepted_or_refused_but_never_a_fault(
+    place: tuple[Any, ...],
+) -> None:
+    for value in VALUES:
+        request = copy.deepcopy(WHOLE)
+        holder: Any = request
+        for key in place[:-1]:
+            holder = holder[key]
+        holder[place[-1]] = value
+        try:
+            translation = translate(request)
+        except ApiError:
+            continue
+        encode(translation.chat, stream=True)
+        frame({"type": "x", "response": ResponseTemplate("r", 0, request).response("x", [])})

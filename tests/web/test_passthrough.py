@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator
 
 import orjson
 import pytest
@@ -15,44 +14,9 @@ from twisted.internet.defer import Deferred
 from twisted.web.http_headers import Headers
 
 from codex_bridge.fake_ollama import Hold, Playlist, Say
-from codex_bridge.service import make_service
-from codex_bridge.settings import Settings
-from codex_bridge.web.passthrough import end_to_end, origin_form
+from codex_bridge.web.passthrough import end_to_end
 from tests.conftest import Start
-from tests.harness import RawClient, Setup
-from tests.wires import WireServer
-
-
-class Scene:
-    """A bridge between a raw client and a raw upstream."""
-
-    def __init__(self) -> None:
-        self._wires = WireServer(reactor)
-        self.upstream = self._wires.next_connection
-        self.upstream_url = self._wires.url
-        self.service = make_service(Settings(port=0, ollama_url=self._wires.url), reactor)
-        self.service.startService()
-        port = self.service.listening_port.getHost().port
-        self.setup = Setup(reactor, None, self.service, f"http://127.0.0.1:{port}", port)  # type: ignore[arg-type]
-
-    async def client(self, *lines: bytes) -> RawClient:
-        client = await self.setup.connect()
-        if lines:
-            client.send(b"\r\n".join([*lines, b"Host: localhost", b"", b""]))
-        return client
-
-    async def stop(self) -> None:
-        for connection in self.setup.connections:
-            await connection.close()
-        await self.service.stopService()
-        await self._wires.stop()
-
-
-@pytest_twisted.async_yield_fixture
-async def scene() -> AsyncIterator[Scene]:
-    scene = Scene()
-    yield scene
-    await scene.stop()
+from tests.web.scene import Scene
 
 
 @pytest.mark.parametrize(
@@ -166,78 +130,6 @@ async def test_an_answer_is_passed_on_chunk_by_chunk(scene: Scene) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_an_upload_is_passed_on_before_it_is_complete(scene: Scene) -> None:
-    client = await scene.client(b"POST /api/blobs/x HTTP/1.1", b"Content-Length: 11")
-    client.send(b"first")
-    wire = await scene.upstream()
-    await wire.until(b"first")
-    client.send(b"second")
-    received = await wire.until(b"firstsecond")
-    assert b"Content-Length: 11" in received
-    wire.say(b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n")
-    await client.until(b"201 Created")
-
-
-@pytest_twisted.ensureDeferred
-async def test_a_chunked_upload_stays_chunked(scene: Scene) -> None:
-    client = await scene.client(b"POST /api/blobs/x HTTP/1.1", b"Transfer-Encoding: chunked")
-    client.send(b"5\r\nfirst\r\n")
-    wire = await scene.upstream()
-    await wire.until(b"5\r\nfirst\r\n")
-    client.send(b"0\r\n\r\n")
-    await wire.until(b"0\r\n\r\n")
-    wire.say(b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n")
-    await client.until(b"201 Created")
-
-
-@pytest_twisted.ensureDeferred
-async def test_an_upload_waits_for_a_slow_upstream(scene: Scene) -> None:
-    """Bytes in flight stay bounded: socket buffers, and one read of ours."""
-    client = await scene.client(b"POST /api/blobs/x HTTP/1.1", b"Content-Length: 100000000")
-    wire = await scene.upstream()
-    await wire.until(b"\r\n\r\n")
-    wire.transport.pauseProducing()
-    paused: Deferred[None] = Deferred()
-
-    class Pump:
-        sent = 0
-
-        def resumeProducing(self) -> None:
-            while not client.transport.producerPaused and self.sent < 100_000_000:
-                self.sent += 65536
-                client.send(b"x" * 65536)
-
-        def pauseProducing(self) -> None:
-            if not paused.called:
-                paused.callback(None)
-
-        def stopProducing(self) -> None:
-            """The test is over."""
-
-    pump = Pump()
-    client.transport.registerProducer(pump, True)
-    pump.resumeProducing()
-    await paused
-    for _ in range(5):
-        # Each is many turns of the reactor, in which a leak would go on.
-        await scene.setup.request("GET", "/__nothing")
-    assert pump.sent < 20_000_000
-
-
-@pytest_twisted.ensureDeferred
-async def test_a_refusal_before_the_upload_is_complete_reaches_the_client(scene: Scene) -> None:
-    client = await scene.client(b"POST /api/blobs/x HTTP/1.1", b"Content-Length: 10")
-    client.send(b"first")
-    wire = await scene.upstream()
-    await wire.until(b"first")
-    wire.say(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno")
-    await client.until(b"\r\n\r\nno")
-    client.send(b"other" + b"GET /next HTTP/1.1\r\nHost: localhost\r\n\r\n")
-    following = await scene.upstream()
-    assert (await following.until(b"\r\n\r\n")).startswith(b"GET /next ")
-
-
-@pytest_twisted.ensureDeferred
 async def test_an_upstream_that_dies_mid_answer_cuts_the_client_off(scene: Scene) -> None:
     """A clean end would make half a model look like a whole one."""
     client = await scene.client(b"GET /x HTTP/1.1")
@@ -250,14 +142,21 @@ async def test_an_upstream_that_dies_mid_answer_cuts_the_client_off(scene: Scene
     assert not client.received.endswith(b"0\r\n\r\n")
 
 
-@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nfirst"])
+WHOLE_POST = [b"POST /api/chat HTTP/1.1", b"Content-Length: 4"]
+BEGUN = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nfirst"
+
+
+@pytest.mark.parametrize("answer", [b"", BEGUN], ids=["no answer yet", "mid answer"])
+@pytest.mark.parametrize("lines", [[b"GET /x HTTP/1.1"], WHOLE_POST], ids=["GET", "whole POST"])
 @pytest_twisted.ensureDeferred
 async def test_a_client_that_leaves_closes_the_upstream_connection(
-    scene: Scene, answer: bytes
+    scene: Scene, lines: list[bytes], answer: bytes
 ) -> None:
-    client = await scene.client(b"GET /x HTTP/1.1")
+    client = await scene.client(*lines)
+    if lines is WHOLE_POST:
+        client.send(b"body")
     wire = await scene.upstream()
-    await wire.until(b"\r\n\r\n")
+    await wire.until(b"body" if lines is WHOLE_POST else b"\r\n\r\n")
     if answer:
         wire.say(answer)
         await client.until(b"first")
@@ -265,16 +164,30 @@ async def test_a_client_that_leaves_closes_the_upstream_connection(
     await wire.lost
 
 
+@pytest.mark.parametrize("code", [b"204 No Content", b"304 Not Modified"])
 @pytest_twisted.ensureDeferred
-async def test_a_client_that_leaves_mid_upload_closes_the_upstream_connection(
-    scene: Scene,
-) -> None:
-    client = await scene.client(b"POST /api/blobs/x HTTP/1.1", b"Content-Length: 10")
-    client.send(b"first")
+async def test_an_answer_that_has_no_body_gets_no_length(scene: Scene, code: bytes) -> None:
+    client = await scene.client(b"GET /x HTTP/1.1")
     wire = await scene.upstream()
-    await wire.until(b"first")
-    await client.close()
-    await wire.lost
+    await wire.until(b"\r\n\r\n")
+    wire.say(b"HTTP/1.1 " + code + b"\r\nETag: x\r\n\r\n")
+    received = await client.until(b"\r\n\r\n")
+    assert b"ETag: x" in received
+    assert b"Content-Length" not in received
+    assert b"Transfer-Encoding" not in received
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_download_waits_for_a_slow_client(scene: Scene) -> None:
+    client = await scene.client(b"GET /x HTTP/1.1")
+    client.transport.pauseProducing()
+    wire = await scene.upstream()
+    await wire.until(b"\r\n\r\n")
+    wire.say(b"HTTP/1.1 200 OK\r\nContent-Length: 50000000\r\n\r\n")
+    assert await scene.flood(wire.transport, b"x" * 50_000, 50_000_000) < 25_000_000
+    client.keep_last = 100
+    client.transport.resumeProducing()
+    await scene.flooded
 
 
 @pytest_twisted.ensureDeferred
@@ -334,18 +247,3 @@ def test_no_connection_header_gets_through(raw: dict[bytes, bytes]) -> None:
     names = {name.lower() for name, _ in kept.getAllRawHeaders()}
     assert names <= {b"x-a", b"host"}
     assert (b"x-a" in names) == (b"x-a" in raw and b"connection" not in raw)
-
-
-@pytest.mark.parametrize(
-    ("target", "expected"),
-    [
-        (b"/a?b", b"/a?b"),
-        (b"//host/a", b"//host/a"),
-        (b"http://host/a?b", b"/a?b"),
-        (b"http://host", b"/"),
-        (b"*", b"/"),
-        (b"host:443", b"/"),
-    ],
-)
-def test_origin_form(target: bytes, expected: bytes) -> None:
-    assert origin_form(target) == expected
