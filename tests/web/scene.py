@@ -46,9 +46,12 @@ class Scene:
         self.flooded = pump.done
         transport.registerProducer(pump, True)
         pump.resumeProducing()
-        for _ in range(10):
-            # Each is many turns of the reactor, in which a leak would go on.
+        idle = 0
+        while idle < 20 and pump.sent < total:
+            before = pump.sent
+            # Many turns of the reactor, in which a leak would go on.
             await self.setup.request("GET", "/__nothing")
+            idle = idle + 1 if pump.sent == before else 0
         return pump.sent
 
 

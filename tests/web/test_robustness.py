@@ -123,3 +123,18 @@ async def test_health_is_503_when_ollama_dies_inside_its_answer(scene: Scene) ->
     wire.transport.loseConnection()
     received = await client.until(b"\r\n\r\n{")
     assert received.startswith(b"HTTP/1.1 503 ")
+
+
+@pytest.mark.expects_errors
+@pytest_twisted.ensureDeferred
+async def test_a_bug_before_the_first_event_leaves_no_generation_behind(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("codex_bridge.web.responses.Exchange._start_events", lambda _: 1 / 0)
+    client = await scene.client()
+    client.post(ASK)
+    wire = await scene.upstream()
+    await wire.until(b"include_usage")
+    wire.say(HEAD + chunk(EVENT % b"Hello"))
+    assert (await client.until(b"internal_error")).startswith(b"HTTP/1.1 500 ")
+    await wire.lost
