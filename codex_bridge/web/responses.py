@@ -106,10 +106,9 @@ class Exchange:
             raise
         except Exception:
             self.context.log.failure("{exchange} failed inside", exchange=self.id)
+            self._hang_up()
             self._finish_with(internal(self.id))
         finally:
-            if not self._ended.called:
-                self._hang_up()
             tally.open -= 1
             tally.served += 1
             self._log_line()
