@@ -21,7 +21,7 @@ from codex_bridge.vocabulary import (
     TextDelta,
     UpstreamFailure,
 )
-from tests.wires import WireServer
+from tests.wires import Wire, WireServer
 
 ASK = ChatRequest("qwen3:14b", [{"role": "user", "content": "hi"}])
 EVENTS = (
@@ -78,6 +78,14 @@ def ask(upstream: Upstream) -> Deferred[ChatAnswer]:
     return Deferred.fromCoroutine(upstream.open_chat(ASK, stream=True))
 
 
+async def asked(server: WireServer, upstream: Upstream) -> tuple[Deferred[ChatAnswer], Wire]:
+    """An exchange whose request has arrived whole at the upstream."""
+    answer = ask(upstream)
+    wire = await server.next_connection()
+    await wire.until(END_OF_REQUEST)
+    return answer, wire
+
+
 async def hear(answer: Deferred[ChatAnswer]) -> Ear:
     ear = Ear()
     (await answer).deliver_to(ear)
@@ -86,9 +94,7 @@ async def hear(answer: Deferred[ChatAnswer]) -> Ear:
 
 @pytest_twisted.ensureDeferred
 async def test_a_connection_is_used_again(server: WireServer, upstream: Upstream) -> None:
-    first = ask(upstream)
-    wire = await server.next_connection()
-    await wire.until(END_OF_REQUEST)
+    first, wire = await asked(server, upstream)
     wire.say(chunked(EVENTS + DONE))
     await (await hear(first)).ended
     await deferLater(reactor, 0)  # the connection goes back to the pool
@@ -106,9 +112,7 @@ async def test_a_connection_is_used_again(server: WireServer, upstream: Upstream
 async def test_a_kept_connection_that_died_is_replaced_once(
     server: WireServer, upstream: Upstream
 ) -> None:
-    first = ask(upstream)
-    wire = await server.next_connection()
-    await wire.until(END_OF_REQUEST)
+    first, wire = await asked(server, upstream)
     wire.say(chunked(EVENTS + DONE))
     await (await hear(first)).ended
     await deferLater(reactor, 0)  # the connection goes back to the pool
@@ -127,9 +131,7 @@ async def test_a_new_connection_that_closes_without_an_answer_is_not_asked_again
     server: WireServer, upstream: Upstream
 ) -> None:
     """The model may have worked on it: a second generation is not ours to start."""
-    answer = ask(upstream)
-    wire = await server.next_connection()
-    await wire.until(END_OF_REQUEST)
+    answer, wire = await asked(server, upstream)
     wire.transport.loseConnection()
     with pytest.raises(UpstreamFailure, match="without an answer") as caught:
         await answer
@@ -141,9 +143,7 @@ async def test_a_new_connection_that_closes_without_an_answer_is_not_asked_again
 async def test_an_answer_whose_connection_is_lost_behind_the_finish_is_whole(
     server: WireServer, upstream: Upstream
 ) -> None:
-    answer = ask(upstream)
-    wire = await server.next_connection()
-    await wire.until(END_OF_REQUEST)
+    answer, wire = await asked(server, upstream)
     wire.say(chunked(EVENTS, end=False))
     ear = await hear(answer)
     wire.transport.loseConnection()
@@ -154,9 +154,7 @@ async def test_an_answer_whose_connection_is_lost_behind_the_finish_is_whole(
 async def test_an_answer_is_over_at_done_whatever_the_connection_does(
     server: WireServer, upstream: Upstream
 ) -> None:
-    answer = ask(upstream)
-    wire = await server.next_connection()
-    await wire.until(END_OF_REQUEST)
+    answer, wire = await asked(server, upstream)
     wire.say(chunked(EVENTS + DONE, end=False))
     assert await (await hear(answer)).ended is None
 
@@ -165,9 +163,7 @@ async def test_an_answer_is_over_at_done_whatever_the_connection_does(
 async def test_cancelling_before_an_answer_closes_the_connection(
     server: WireServer, upstream: Upstream
 ) -> None:
-    answer = ask(upstream)
-    wire = await server.next_connection()
-    await wire.until(END_OF_REQUEST)
+    answer, wire = await asked(server, upstream)
     answer.cancel()
     await wire.lost
     with pytest.raises(CancelledError):
@@ -179,9 +175,7 @@ async def test_cancelling_before_an_answer_closes_the_connection(
 async def test_closing_an_answer_closes_the_connection_and_tells_nobody(
     server: WireServer, upstream: Upstream, delivered: bool
 ) -> None:
-    opening = ask(upstream)
-    wire = await server.next_connection()
-    await wire.until(END_OF_REQUEST)
+    opening, wire = await asked(server, upstream)
     wire.say(chunked(EVENTS, end=False))
     answer = await opening
     ear = Ear()
@@ -196,9 +190,7 @@ async def test_closing_an_answer_closes_the_connection_and_tells_nobody(
 async def test_one_json_answer_is_taken_where_a_stream_was_asked_for(
     server: WireServer, upstream: Upstream
 ) -> None:
-    answer = ask(upstream)
-    wire = await server.next_connection()
-    await wire.until(END_OF_REQUEST)
+    answer, wire = await asked(server, upstream)
     body = b'{"choices":[{"message":{"content":"Hi"},"finish_reason":"stop"}]}'
     wire.say(chunked(body, b"application/json"))
     ear = await hear(answer)
@@ -221,9 +213,7 @@ REFUSALS = {
 async def test_a_refusal_keeps_the_upstreams_sentence(
     server: WireServer, upstream: Upstream, body: bytes, message: str
 ) -> None:
-    answer = ask(upstream)
-    wire = await server.next_connection()
-    await wire.until(END_OF_REQUEST)
+    answer, wire = await asked(server, upstream)
     wire.say(sized(b"418 Nope", body))
     with pytest.raises(UpstreamFailure) as caught:
         await answer
@@ -234,9 +224,7 @@ async def test_a_refusal_keeps_the_upstreams_sentence(
 
 @pytest_twisted.ensureDeferred
 async def test_an_endless_refusal_is_cut(server: WireServer, upstream: Upstream) -> None:
-    answer = ask(upstream)
-    wire = await server.next_connection()
-    await wire.until(END_OF_REQUEST)
+    answer, wire = await asked(server, upstream)
     wire.say(b"HTTP/1.1 500 Oops\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 70_000)
     with pytest.raises(UpstreamFailure) as caught:
         await answer
@@ -248,9 +236,7 @@ async def test_an_endless_refusal_is_cut(server: WireServer, upstream: Upstream)
 async def test_a_redirect_is_not_followed_and_no_cookie_is_kept(
     server: WireServer, upstream: Upstream
 ) -> None:
-    answer = ask(upstream)
-    wire = await server.next_connection()
-    await wire.until(END_OF_REQUEST)
+    answer, wire = await asked(server, upstream)
     wire.say(
         b"HTTP/1.1 307 Moved\r\nLocation: http://192.0.2.1/\r\nSet-Cookie: a=b\r\n"
         b"Content-Length: 0\r\n\r\n"

@@ -10,13 +10,24 @@ import pytest_twisted
 
 from codex_bridge.fake_ollama import Playlist, Say
 from tests.conftest import Start
+from tests.harness import RawClient
 from tests.web.scene import Scene
+from tests.wires import Wire
 
 ASK = {"model": "qwen3:14b", "input": "hi", "stream": True}
 EVENT = b'data: {"model":"m","choices":[{"delta":{"content":"%b"}}]}\n\n'
 STOP = b'data: {"model":"m","choices":[{"delta":{},"finish_reason":"stop"}]}\n\n'
 DONE = b"data: [DONE]\n\n"
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+async def asked(scene: Scene) -> tuple[RawClient, Wire]:
+    """An exchange whose chat request has arrived whole at the upstream."""
+    client = await scene.client()
+    client.post(ASK)
+    wire = await scene.upstream()
+    await wire.until(b"include_usage")
+    return client, wire
 
 
 def chunk(data: bytes) -> bytes:
@@ -56,10 +67,7 @@ async def test_nesting_that_cannot_be_written_again_is_refused(start: Start) -> 
 async def test_a_status_that_is_no_error_is_not_passed_on_as_one(
     scene: Scene, status: bytes
 ) -> None:
-    client = await scene.client()
-    client.post(ASK)
-    wire = await scene.upstream()
-    await wire.until(b"include_usage")
+    client, wire = await asked(scene)
     wire.say(b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\n\r\n")
     received = await client.until(b"upstream_error")
     assert received.startswith(b"HTTP/1.1 502 ")
@@ -67,10 +75,7 @@ async def test_a_status_that_is_no_error_is_not_passed_on_as_one(
 
 @pytest_twisted.ensureDeferred
 async def test_a_usage_of_zeros_is_estimated(scene: Scene) -> None:
-    client = await scene.client()
-    client.post(ASK)
-    wire = await scene.upstream()
-    await wire.until(b"include_usage")
+    client, wire = await asked(scene)
     usage = b'data: {"model":"m","choices":[],"usage":{"prompt_tokens":0}}\n\n'
     wire.say(HEAD + chunk(EVENT % b"Hello" + STOP + usage + DONE) + b"0\r\n\r\n")
     received = await client.until(b"response.completed")
@@ -83,10 +88,7 @@ async def test_an_upstream_that_does_not_end_its_answer_is_hung_up_on(
     scene: Scene, last: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("codex_bridge.upstream.client.LINGER", 0.01)
-    client = await scene.client()
-    client.post(ASK)
-    wire = await scene.upstream()
-    await wire.until(b"include_usage")
+    client, wire = await asked(scene)
     wire.say(HEAD + chunk(EVENT % b"Hello" + STOP + last))
     await client.until(b"response.completed" if last is DONE else b"response.failed")
     await wire.lost
@@ -131,10 +133,7 @@ async def test_a_bug_before_the_first_event_leaves_no_generation_behind(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("codex_bridge.web.responses.Exchange._start_events", lambda _: 1 / 0)
-    client = await scene.client()
-    client.post(ASK)
-    wire = await scene.upstream()
-    await wire.until(b"include_usage")
+    client, wire = await asked(scene)
     wire.say(HEAD + chunk(EVENT % b"Hello"))
     assert (await client.until(b"internal_error")).startswith(b"HTTP/1.1 500 ")
     await wire.lost
