@@ -9,10 +9,8 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone
 from twisted.web.http import PotentialDataLoss
-from twisted.web.iweb import UNKNOWN_LENGTH, IBodyProducer, IResponse
+from twisted.web.iweb import IBodyProducer, IResponse
 from zope.interface import implementer
-
-__all__ = ["UNKNOWN_LENGTH", "BytesBody", "read_limited"]
 
 
 @implementer(IBodyProducer)

@@ -59,7 +59,7 @@ class Upstream:
         self.url = url
         self._reactor = reactor
         self._pool = make_pool(reactor, persistent=True)
-        # Never resends what one client's answer set: bodies only, no cookies.
+        # One client for all exchanges: a cookie set in one must not be sent with the next.
         no_cookies: Any = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
         self._server = Server(make_endpoint(reactor, url))
         agent = make_agent(reactor, self._server, self._pool)
@@ -85,7 +85,7 @@ class Upstream:
         try:
             return await self._send("POST", path, body)
         except _ConnectionWentStale:
-            # Ollama closed a kept connection just as it was used; it never saw the request.
+            # Ollama closed a kept connection just as it was used: nothing is generating there.
             return await self._send("POST", path, body)
 
     async def _send(self, method: str, path: str, body: bytes | None = None) -> Any:

@@ -12,11 +12,10 @@ from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone
 from twisted.web.http import NO_BODY_CODES, PotentialDataLoss
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IBodyProducer, IResponse
+from twisted.web.iweb import UNKNOWN_LENGTH, IBodyProducer, IResponse
 from zope.interface import implementer
 
 from codex_bridge.translate.errors import ApiError, from_upstream, invalid
-from codex_bridge.upstream.body import UNKNOWN_LENGTH
 from codex_bridge.upstream.client import Upstream
 from codex_bridge.vocabulary import UpstreamFailure
 from codex_bridge.web.answers import printable, send_error

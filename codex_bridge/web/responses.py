@@ -62,9 +62,7 @@ def _survives(method: Method) -> Method:
         try:
             method(self, *args)
         except Exception:
-            self.context.log.failure("{exchange} failed inside", exchange=self.id)
-            self._hang_up()
-            self._finish_with(internal(self.id))
+            self._fail_inside()
 
     return cast(Method, guarded)
 
@@ -105,9 +103,7 @@ class Exchange:
         except CancelledError:
             raise
         except Exception:
-            self.context.log.failure("{exchange} failed inside", exchange=self.id)
-            self._hang_up()
-            self._finish_with(internal(self.id))
+            self._fail_inside()
         finally:
             tally.open -= 1
             tally.served += 1
@@ -153,7 +149,7 @@ class Exchange:
 
     @_survives
     def deltas_received(self, deltas: Sequence[Delta]) -> None:
-        """Everything that one read from the upstream brought: at most one write."""
+        """Everything that one read from the upstream brought, in one write."""
         if self._first_delta is None:
             self._first_delta = self.context.clock.seconds()
         self._write(self._stream.feed(deltas))
@@ -185,6 +181,12 @@ class Exchange:
         else:
             self._body = send_error(self._request, error)
         self._end()
+
+    def _fail_inside(self) -> None:
+        """End with the exception at hand, a bug of ours: the client gets an id to look up."""
+        self.context.log.failure("{exchange} failed inside", exchange=self.id)
+        self._hang_up()
+        self._finish_with(internal(self.id))
 
     def _start_events(self) -> None:
         self._streaming = True
