@@ -15,6 +15,8 @@ from codex_bridge.settings import (
     DEFAULT_MAX_BODY_SIZE,
     DEFAULT_OLLAMA_URL,
     DEFAULT_PORT,
+    DEFAULT_TOOL_PROFILE,
+    TOOL_PROFILES,
     Settings,
 )
 
@@ -57,10 +59,18 @@ class Options(usage.Options):
             "on",
             "on or off; off asks Ollama for one JSON answer and streams that.",
         ],
+        [
+            "tool-profile",
+            None,
+            DEFAULT_TOOL_PROFILE,
+            "How much of Codex's tools the model is shown: essential, compact or full.",
+        ],
     ]
     optFlags: ClassVar[list[list[Any]]] = [
         ["debug", None, "Log both bodies of every exchange. [default: off]"],
         ["quiet", None, "Log errors only. [default: off]"],
+        ["no-directives", None, "Do not tell the model how to call functions. [default: off]"],
+        ["no-repair", None, "Pass calls on as the model wrote them. [default: off]"],
     ]
 
     settings: Settings
@@ -106,6 +116,9 @@ class Options(usage.Options):
             quiet=self._flag("quiet"),
             max_body_size=self._number("max-body-size", 1024, 1 << 40),
             upstream_stream=self._checked("upstream-stream", _on_off),
+            tool_profile=self._checked("tool-profile", _tool_profile),
+            directives=not self._flag("no-directives"),
+            repair=not self._flag("no-repair"),
         )
         _refuse_loop(self.settings)
 
@@ -145,6 +158,12 @@ def _on_off(text: str) -> bool:
     if word in {"off", "0", "false", "no", ""}:
         return False
     raise ValueError("give on or off")
+
+
+def _tool_profile(text: str) -> str:
+    if text.lower() not in TOOL_PROFILES:
+        raise ValueError(f"give one of {', '.join(TOOL_PROFILES)}")
+    return text.lower()
 
 
 def _interface(text: str) -> str:

@@ -8,6 +8,9 @@ DEFAULT_PORT = 11434
 DEFAULT_OLLAMA_URL = "http://localhost:11433"
 DEFAULT_MAX_BODY_SIZE = 4 * 1024 * 1024
 
+TOOL_PROFILES = ("essential", "compact", "full")
+DEFAULT_TOOL_PROFILE = TOOL_PROFILES[0]
+
 
 @frozen
 class Settings:
@@ -27,3 +30,9 @@ class Settings:
     """Largest accepted body of /v1/responses, in bytes."""
     upstream_stream: bool = True
     """Ask Ollama for a stream; else for one JSON answer, streamed on when it is whole."""
+    tool_profile: str = DEFAULT_TOOL_PROFILE
+    """How much of each tool's declaration the model is shown: essential, compact or full."""
+    directives: bool = True
+    """Tell the model in a few sentences how to call functions."""
+    repair: bool = True
+    """Mend the calls that a model writes: those in its text, wrong names, broken arguments."""

@@ -13,7 +13,17 @@ import codex_bridge
 
 ROOT = Path(codex_bridge.__file__).parent
 SHARED = {"codex_bridge.vocabulary", "codex_bridge.ids", "codex_bridge"}
-PURE = {"__future__", "attrs", "collections", "enum", "hashlib", "itertools", "orjson", "re"}
+PURE = {
+    "__future__",
+    "attrs",
+    "collections",
+    "enum",
+    "hashlib",
+    "itertools",
+    "orjson",
+    "re",
+    "shlex",
+}
 PURE |= {"typing"}
 
 # room -> what of the house it may import, besides itself and what all rooms share

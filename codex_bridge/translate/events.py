@@ -7,6 +7,8 @@ from typing import Any
 import orjson
 from attrs import frozen
 
+from codex_bridge.translate.calls import Settled
+from codex_bridge.translate.tools import Kind
 from codex_bridge.vocabulary import Json, UsageDelta
 
 STREAM_TYPE = b"text/event-stream; charset=utf-8"
@@ -110,19 +112,32 @@ def reasoning_item(item_id: str, summary: list[Json]) -> Json:
     return {"type": "reasoning", "id": item_id, "summary": summary}
 
 
-def function_call_item(
-    item_id: str, status: str, call_id: str, name: str, namespace: str | None, arguments: str
-) -> Json:
-    """A call of a function tool. Codex routes by name and, only where it gave one, namespace."""
-    item = {
-        "type": "function_call",
-        "id": item_id,
-        "status": status,
-        "call_id": call_id,
-        "name": name,
-        "arguments": arguments,
-    }
-    return item | {"namespace": namespace} if namespace else item
+def call_item(call: Settled, item_id: str, call_id: str, status: str) -> Json:
+    """The item that makes Codex run a call; of the kind that its tool was declared as."""
+    item: Json = {"id": item_id, "status": status, "call_id": call_id}
+    if call.kind is Kind.SEARCH:
+        return {
+            "type": "tool_search_call",
+            **item,
+            "execution": "client",
+            "arguments": call.object,
+        }
+    if call.kind is Kind.LOCAL_SHELL:
+        return {
+            "type": "local_shell_call",
+            **item,
+            "action": {"type": "exec", "env": {}, **call.object},
+        }
+    item["name"] = call.name
+    if call.namespace:
+        # Codex looks a tool up by both; an empty namespace is not the same as none.
+        item["namespace"] = call.namespace
+    if call.kind is Kind.CUSTOM:
+        return {"type": "custom_tool_call", **item, "input": call.payload}
+    if call.is_encrypted:
+        # Says that nothing is; Codex would take the plain text for a cipher.
+        item["encrypted_function_args"] = []
+    return {"type": "function_call", **item, "arguments": call.payload}
 
 
 def response_event(kind: str, response: Json) -> Json:
@@ -221,4 +236,24 @@ def arguments_done(item_id: str, output_index: int, name: str, arguments: str) -
         "output_index": output_index,
         "name": name,
         "arguments": arguments,
+    }
+
+
+def input_delta(item_id: str, output_index: int, delta: str) -> Json:
+    """A piece of a freeform tool's input."""
+    return {
+        "type": "response.custom_tool_call_input.delta",
+        "item_id": item_id,
+        "output_index": output_index,
+        "delta": delta,
+    }
+
+
+def input_done(item_id: str, output_index: int, text: str) -> Json:
+    """A freeform tool's whole input."""
+    return {
+        "type": "response.custom_tool_call_input.done",
+        "item_id": item_id,
+        "output_index": output_index,
+        "input": text,
     }

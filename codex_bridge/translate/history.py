@@ -8,28 +8,34 @@ the model's prompt cache holds.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import orjson
 from attrs import Factory, define
 
+from codex_bridge.translate.tool_profiles import shorten
 from codex_bridge.translate.toolbox import Toolbox
+from codex_bridge.translate.tools import INPUT, declared_by_item
 from codex_bridge.vocabulary import Json
 
 INSTRUCTION_ROLES = frozenset({"system", "developer"})
 TEXT_PARTS = ("input_text", "output_text", "text", "summary_text", "reasoning_text")
+NOTHING_FOUND = "No tools were found."
 ABORTED = "aborted"
 """Stands for a result that never came; Codex uses the same word."""
 
 
-def to_messages(instructions: str | None, items: list[Json], toolbox: Toolbox) -> list[Json]:
+def to_messages(
+    instructions: str | None, items: list[Json], toolbox: Toolbox, closing: str | None = None
+) -> list[Json]:
     """The chat messages of a conversation, system message first.
 
-    `items` are the `input` items in their order; unknown kinds are passed over.
+    `items` are the `input` items in their order; unknown kinds are passed over. `closing`
+    ends the system message.
     """
     leading = _leading_instructions(items)
-    system = [text for text in (instructions, *map(_text, leading)) if text]
+    system = [text for text in (instructions, *map(_text, leading), closing) if text]
     history = _History(toolbox)
     for item in items[len(leading) :]:
         history.add(item)
@@ -105,10 +111,15 @@ class _History:
         elif kind == "reasoning":
             if text := _reasoning(item):
                 self._assistant().reasoning.append(text)
-        elif kind == "function_call":
-            self._call(item)
-        elif kind == "function_call_output":
-            self._result(item)
+        elif kind in CALL_KINDS:
+            self._call(item, *CALL_KINDS[kind](item))
+        elif kind in RESULT_KINDS:
+            self._result(item, *_output(item.get("output")))
+        elif kind == "tool_search_output":
+            self._result(item, self._tools_found(item), [])
+        elif kind == "agent_message":
+            text = f"<agent_message>\n{_agent_text(item)}\n</agent_message>"
+            self._other({"role": "user", "content": text})
 
     def finish(self) -> list[Json]:
         self._close()
@@ -126,19 +137,17 @@ class _History:
         else:
             self._other({"role": "user", "content": _content(item.get("content"))})
 
-    def _call(self, item: Json) -> None:
-        name, namespace = item.get("name"), item.get("namespace")
-        function = self._toolbox.function_name(str(name), namespace or None)
+    def _call(self, item: Json, name: str, arguments: Any) -> None:
+        function = self._toolbox.function_name(name, item.get("namespace") or None)
         call_id = item.get("call_id")
         message = {
             "id": self._unique_id(call_id),
             "type": "function",
-            "function": {"name": function, "arguments": _arguments(item.get("arguments"))},
+            "function": {"name": function, "arguments": _arguments(arguments)},
         }
         self._assistant().calls.append(_Call(call_id, message))
 
-    def _result(self, item: Json) -> None:
-        text, images = _output(item.get("output"))
+    def _result(self, item: Json, text: str, images: list[Json]) -> None:
         call = self._call_for(item.get("call_id"))
         if call is None:
             self._other({"role": "user", "content": f"<tool_result>\n{text}\n</tool_result>"})
@@ -147,6 +156,15 @@ class _History:
         if images:
             # Tool messages carry text only.
             self._other({"role": "user", "content": images})
+
+    def _tools_found(self, item: Json) -> str:
+        """What a search found: the functions by the names under which they can be called."""
+        lines = [
+            f"- {self._toolbox.function_name(tool.name, tool.namespace)}: "
+            f"{shorten(tool.description, 200)}"
+            for tool in declared_by_item(item)
+        ]
+        return "\n".join(["These functions can be called now:", *lines]) if lines else NOTHING_FOUND
 
     def _call_for(self, call_id: Any) -> _Call | None:
         calls = self._turn.calls if self._turn else []
@@ -202,6 +220,37 @@ def _arguments(arguments: Any) -> str:
     if isinstance(parsed, dict):
         return arguments
     return "{}" if parsed is None else orjson.dumps({"input": arguments}).decode()
+
+
+def _local_shell_arguments(item: Json) -> Json:
+    action = item.get("action")
+    keys = ("command", "working_directory", "timeout_ms")
+    given = action if isinstance(action, dict) else {}
+    return {key: given[key] for key in keys if given.get(key) is not None}
+
+
+CALL_KINDS: dict[str, Callable[[Json], tuple[str, Any]]] = {
+    "function_call": lambda item: (str(item.get("name")), item.get("arguments")),
+    "custom_tool_call": lambda item: (str(item.get("name")), {INPUT: str(item.get("input") or "")}),
+    "tool_search_call": lambda item: ("tool_search", item.get("arguments")),
+    "local_shell_call": lambda item: ("local_shell", _local_shell_arguments(item)),
+}
+"""Kinds of items that are calls -> the name of the tool, and its arguments."""
+RESULT_KINDS = frozenset(
+    {"function_call_output", "custom_tool_call_output", "local_shell_call_output"}
+)
+
+
+def _agent_text(item: Json) -> str:
+    """What one agent wrote to another. Codex calls the text encrypted where it is not."""
+    parts = item.get("content")
+    texts = [
+        part.get("text") or part.get("encrypted_content")
+        for part in (parts if isinstance(parts, list) else [])
+        if isinstance(part, dict)
+    ]
+    text = "\n".join(text for text in texts if isinstance(text, str))
+    return f"from {item.get('author')} to {item.get('recipient')}:\n{text}"
 
 
 def _output(output: Any) -> tuple[str, list[Json]]:

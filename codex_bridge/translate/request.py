@@ -9,6 +9,8 @@ from attrs import frozen
 
 from codex_bridge.translate.errors import invalid
 from codex_bridge.translate.history import to_messages
+from codex_bridge.translate.tool_choice import choose
+from codex_bridge.translate.tool_profiles import ToolProfile
 from codex_bridge.translate.toolbox import Toolbox
 from codex_bridge.vocabulary import ChatRequest, Json
 
@@ -25,6 +27,18 @@ EFFORTS = {
     "ultra": "high",
 }
 """Codex's reasoning efforts -> the four that every Ollama with thinking models knows."""
+
+DIRECTIVES = (
+    "To act, call a function. Do not describe a call, and do not write one as text. The arguments "
+    "of a call are one JSON object with the declared parameters, by their exact names. Wait for "
+    "the result of a call before you rely on it. When nothing is left to do, answer in plain text."
+)
+"""How to call: small models drift into telling what they would call."""
+PATCH_DIRECTIVES = {
+    "apply_patch": "Edit files with apply_patch.",
+    "exec_command": "Edit files with the command apply_patch <<'EOF', then the patch, then EOF.",
+}
+"""Function that is offered -> how files are edited then; the first one counts."""
 
 
 @frozen
@@ -57,11 +71,17 @@ def parse(body: bytes) -> Json:
     return request
 
 
-def translate(request: Json) -> Translation:
+def translate(
+    request: Json,
+    *,
+    tool_profile: ToolProfile = ToolProfile.ESSENTIAL,
+    directives: bool = True,
+) -> Translation:
     """Turn a parsed request into what the model is asked.
 
-    Unknown fields are passed over. Raises ApiError (400) that names the field for a value
-    of a wrong type and for what a bridge that stores nothing cannot do.
+    With `directives` the model is told how to call functions. Unknown fields are passed over.
+    Raises ApiError (400) that names the field for a value of a wrong type and for what a bridge
+    that stores nothing cannot do.
     """
     model = _get(request, "model", str)
     if not model or not model.strip():
@@ -71,11 +91,19 @@ def translate(request: Json) -> Translation:
             "missing_required_parameter",
         )
     _refuse_stateful(request)
-    toolbox = Toolbox.from_request(request.get("tools"))
-    functions = [] if request.get("tool_choice") == "none" else toolbox.functions()
+    items = _items(request)
+    toolbox = Toolbox.from_request(request.get("tools"), items, tool_profile)
+    choice = choose(request.get("tool_choice"), toolbox)
+    functions = toolbox.functions()
     response_format = _response_format(request)
+    closing = [_directives(toolbox)] if directives else []
+    if functions and response_format:
+        # A grammar for the answer would leave no room for a call.
+        closing.append(_in_words(response_format))
+    if choice.words:
+        items.append({"type": "message", "role": "developer", "content": choice.words})
     messages = to_messages(
-        _instructions(request, functions, response_format), _items(request), toolbox
+        _get(request, "instructions", str), items, toolbox, "\n\n".join(filter(None, closing))
     )
     if not messages:
         raise invalid("input is empty; there is nothing to answer.", "input")
@@ -83,14 +111,13 @@ def translate(request: Json) -> Translation:
         model=model,
         messages=messages,
         functions=functions,
-        tool_choice=_tool_choice(request.get("tool_choice"), toolbox) if functions else None,
+        tool_choice=choice.field,
         temperature=_get(request, "temperature", int, float),
         top_p=_get(request, "top_p", int, float),
         presence_penalty=_get(request, "presence_penalty", int, float),
         frequency_penalty=_get(request, "frequency_penalty", int, float),
         max_tokens=_get(request, "max_output_tokens", int),
         effort=_effort(request),
-        # A grammar for the answer leaves no room for a call.
         response_format=None if functions else response_format,
     )
     return Translation(chat, toolbox, bool(_get(request, "stream", bool)), request)
@@ -150,19 +177,6 @@ def _item(value: Any, where: str) -> Json:
     return item
 
 
-def _tool_choice(choice: Any, toolbox: Toolbox) -> Json | str | None:
-    """`tool_choice` in chat's words; None, the default, for everything that means "auto"."""
-    if choice == "required":
-        return "required"
-    if isinstance(choice, dict) and choice.get("type") == "function":
-        namespace = choice.get("namespace")
-        if not isinstance(namespace, str | None):
-            raise invalid("tool_choice.namespace must be a string.", "tool_choice.namespace")
-        name = toolbox.function_name(str(choice.get("name")), namespace or None)
-        return {"type": "function", "function": {"name": name}}
-    return None
-
-
 def _effort(request: Json) -> str | None:
     reasoning = _get(request, "reasoning", dict) or {}
     effort = reasoning.get("effort")
@@ -182,14 +196,17 @@ def _response_format(request: Json) -> Json | None:
     return {"type": "json_schema", "json_schema": {key: form[key] for key in keys if key in form}}
 
 
-def _instructions(request: Json, functions: list[Json], response_format: Json | None) -> str | None:
-    """The client's instructions; with tools and a schema together, also the schema in words."""
-    instructions: str | None = _get(request, "instructions", str)
-    if not functions or not response_format:
-        return instructions
+def _in_words(response_format: Json) -> str:
     schema = response_format.get("json_schema", {}).get("schema", {"type": "object"})
-    words = (
+    return (
         "Your final answer, after all function calls, must be one JSON object and nothing "
         f"else. It must fit this JSON schema: {orjson.dumps(schema).decode()}"
     )
-    return f"{instructions}\n\n{words}" if instructions else words
+
+
+def _directives(toolbox: Toolbox) -> str:
+    """How to call, if there is anything to call."""
+    if not toolbox.offered:
+        return ""
+    editing = [text for function, text in PATCH_DIRECTIVES.items() if function in toolbox.offered]
+    return " ".join([DIRECTIVES, *editing[:1]])

@@ -12,17 +12,21 @@ of an answer that then breaks off would be run and asked for again.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from enum import Enum, auto
 
 import orjson
-from attrs import define
+from attrs import define, evolve
 
 from codex_bridge.ids import IdSource
 from codex_bridge.translate import events
+from codex_bridge.translate.calls import Judge, Settled, settle
 from codex_bridge.translate.errors import ApiError
 from codex_bridge.translate.events import ResponseTemplate
+from codex_bridge.translate.leaks import Found, LeakScanner, Piece
 from codex_bridge.translate.toolbox import Toolbox
+from codex_bridge.translate.tools import Kind
 from codex_bridge.vocabulary import (
     Delta,
     FinishDelta,
@@ -37,6 +41,9 @@ BYTES_PER_TOKEN = 4
 """For the rare server that counts no tokens; a client without counts never compacts."""
 
 
+ID_PREFIXES = {Kind.FUNCTION: "fc", Kind.CUSTOM: "ctc", Kind.SEARCH: "tsc", Kind.LOCAL_SHELL: "lsc"}
+
+
 class State(Enum):
     """Which item is open."""
 
@@ -48,9 +55,9 @@ class State(Enum):
 
 @define
 class _Call:
-    """A call as its fragments gave it so far."""
+    """A call as its fragments gave it so far. One that was found in the text has no index."""
 
-    index: int
+    index: int | None
     id: str
     name: str
     arguments: list[str]
@@ -67,14 +74,18 @@ class ResponseStream:
         *,
         prompt_size: int = 0,
         length_completes: bool = False,
+        repair: bool = True,
     ) -> None:
         """`prompt_size` in bytes stands in where the upstream counts no tokens.
 
         With `length_completes` an answer cut at the token limit ends as completed, for
-        clients that throw away an incomplete one.
+        clients that throw away an incomplete one. With `repair` calls are mended: looked
+        for in the text, and their names and arguments fitted to the tools.
         """
         self.output: list[Json] = []
         self.tools_called: list[str] = []
+        self.repairs: Counter[str] = Counter()
+        """What was mended -> how often."""
         self.usage: UsageDelta | None = None
         self._template = template
         self._toolbox = toolbox
@@ -89,6 +100,10 @@ class ResponseStream:
         self._calls: list[_Call] = []
         self._finish_reason = ""
         self._answer_size = 0
+        self._repair = repair
+        judge = Judge(toolbox)
+        scans = repair and bool(toolbox.offered)
+        self._scanner = LeakScanner(judge.known, judge.accepts) if scans else None
 
     def start(self) -> list[Json]:
         """The two events that open every stream."""
@@ -105,8 +120,10 @@ class ResponseStream:
         out: list[Json] = []
         for delta in deltas:
             if isinstance(delta, TextDelta):
-                self._piece(State.TEXT, delta.text, out)
+                self._text(delta.text, out)
             elif isinstance(delta, ReasoningDelta):
+                if self._scanner:
+                    self._pieces_of_text(self._scanner.end(), out)
                 self._piece(State.REASONING, delta.text, out)
             elif isinstance(delta, ToolCallDelta):
                 self._collect(delta)
@@ -119,11 +136,12 @@ class ResponseStream:
     def end(self, now: int) -> list[Json]:
         """The last events of a whole answer. `now` is the Unix time in seconds."""
         out: list[Json] = []
-        self._close(out)
         cut = self._finish_reason == "length"
-        for call in self._calls:
-            if not (cut and call is self._calls[-1] and not _is_object("".join(call.arguments))):
-                self._emit_call(call, out)
+        if self._scanner:
+            called = any(call.index is not None for call in self._calls)
+            self._pieces_of_text(self._scanner.end(cut=cut, called=called), out)
+        self._close(out)
+        self._emit_calls(cut, out)
         self._state = State.ENDED
         incomplete = cut and not self._length_completes
         status = "incomplete" if incomplete else "completed"
@@ -153,6 +171,20 @@ class ResponseStream:
             event["sequence_number"] = self._sequence
             self._sequence += 1
         return out
+
+    def _text(self, text: str, out: list[Json]) -> None:
+        self._pieces_of_text(self._scanner.feed(text) if self._scanner else [text], out)
+
+    def _pieces_of_text(self, pieces: list[Piece], out: list[Json]) -> None:
+        """Pass text on; collect the calls that stood in it."""
+        for piece in pieces:
+            if isinstance(piece, Found):
+                self.repairs[f"leak: {piece.style}"] += len(piece.calls)
+                for leak in piece.calls:
+                    self._answer_size += len(leak.arguments)
+                    self._calls.append(_Call(None, "", leak.name, [leak.arguments]))
+            else:
+                self._piece(State.TEXT, piece, out)
 
     def _piece(self, kind: State, text: str, out: list[Json]) -> None:
         """A piece of text or reasoning: open its item if need be, pass it on."""
@@ -217,22 +249,40 @@ class ResponseStream:
                 return
         self._calls.append(_Call(delta.index, delta.id, delta.name, [delta.arguments]))
 
-    def _emit_call(self, call: _Call, out: list[Json]) -> None:
-        name, namespace = self._toolbox.codex_name(call.name)
-        arguments = "".join(call.arguments).strip() or "{}"
-        item_id, index = self._new_id("fc"), len(self.output)
+    def _emit_calls(self, cut: bool, out: list[Json]) -> None:
+        """All calls, in the order in which they came."""
+        proper: set[tuple[str, str]] = set()
+        settled = []
+        for call in self._calls:
+            if cut and call is self._calls[-1] and not _is_object("".join(call.arguments)):
+                continue
+            arguments = "".join(call.arguments)
+            done = settle(call.name, arguments, self._toolbox, repair=self._repair)
+            settled.append((call, done))
+            if call.index is not None:
+                proper.add((done.full_name, done.payload))
+        for call, done in settled:
+            # What a model announced in text and then called is one call.
+            if call.index is not None or (done.full_name, done.payload) not in proper:
+                self._emit_call(call, done, out)
+
+    def _emit_call(self, call: _Call, done: Settled, out: list[Json]) -> None:
+        item_id, index = self._new_id(ID_PREFIXES[done.kind]), len(self.output)
         call_id = call.id
         if not call_id or any(item.get("call_id") == call_id for item in self.output):
             call_id = self._new_id("call")
-
-        def item(status: str, arguments: str) -> Json:
-            return events.function_call_item(item_id, status, call_id, name, namespace, arguments)
-
-        out.append(events.item_event("added", index, item("in_progress", "")))
-        out.append(events.arguments_delta(item_id, index, arguments))
-        out.append(events.arguments_done(item_id, index, name, arguments))
-        self._add(item("completed", arguments), out)
-        self.tools_called.append(f"{namespace}.{name}" if namespace else name)
+        empty = evolve(done, payload="")
+        added = events.call_item(empty, item_id, call_id, "in_progress")
+        out.append(events.item_event("added", index, added))
+        if done.kind is Kind.FUNCTION:
+            out.append(events.arguments_delta(item_id, index, done.payload))
+            out.append(events.arguments_done(item_id, index, done.name, done.payload))
+        elif done.kind is Kind.CUSTOM:
+            out.append(events.input_delta(item_id, index, done.payload))
+            out.append(events.input_done(item_id, index, done.payload))
+        self._add(events.call_item(done, item_id, call_id, "completed"), out)
+        self.tools_called.append(done.full_name)
+        self.repairs.update(done.steps)
 
     def _counted(self) -> UsageDelta:
         if self.usage is None or not (self.usage.input_tokens or self.usage.output_tokens):

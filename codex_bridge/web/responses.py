@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any, TypeVar, cast
 
 import attrs
 import orjson
-from attrs import define, frozen
+from attrs import Factory, define, frozen
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IPushProducer, IReactorTime
 from twisted.logger import Logger
@@ -21,6 +22,7 @@ from codex_bridge.translate.errors import ApiError, from_upstream, internal, too
 from codex_bridge.translate.events import STREAM_TYPE, ResponseTemplate, frame
 from codex_bridge.translate.request import Translation, parse, translate
 from codex_bridge.translate.stream import ResponseStream
+from codex_bridge.translate.tool_profiles import ToolProfile
 from codex_bridge.translate.toolbox import Toolbox
 from codex_bridge.upstream.client import ChatAnswer, Upstream
 from codex_bridge.vocabulary import Delta, Json, UpstreamFailure
@@ -50,6 +52,8 @@ class Tally:
 
     open: int = 0
     served: int = 0
+    repairs: Counter[str] = Factory(Counter)
+    """What was mended in all of them -> how often."""
 
 
 def _survives(method: Method) -> Method:
@@ -81,7 +85,7 @@ class Exchange:
         # A client that is told in the stream is told so before its wish is known, too.
         self._wants_stream = self._profile.fails_in_stream
         self._streaming = False
-        self._stream = self._new_stream({}, Toolbox([]), 0)
+        self._stream = self._new_stream({}, Toolbox(), 0)
         self._answer: ChatAnswer | None = None
         self._outcome = "client gone"
         self._body = b""
@@ -107,6 +111,7 @@ class Exchange:
         finally:
             tally.open -= 1
             tally.served += 1
+            tally.repairs += self._stream.repairs
             self._log_line()
         return self._body
 
@@ -128,7 +133,12 @@ class Exchange:
         body = self._request.content.read()
         request = parse(body)
         self._model = str(request.get("model") or "")
-        translation = translate(request)
+        settings = self.context.settings
+        translation = translate(
+            request,
+            tool_profile=ToolProfile(settings.tool_profile),
+            directives=settings.directives,
+        )
         self._wants_stream = translation.stream
         self._stream = self._new_stream(request, translation.toolbox, len(body))
         self._debug("request", request)
@@ -145,6 +155,7 @@ class Exchange:
             self.context.new_id,
             prompt_size=prompt_size,
             length_completes=self._profile.length_completes,
+            repair=self.context.settings.repair,
         )
 
     @_survives
@@ -221,7 +232,7 @@ class Exchange:
         first = self._first_delta
         self.context.log.info(
             "{exchange} {model} {mode}: {input} in, {output} out, first token {first}, "
-            "{duration:.3f} s, tools: {tools}; {outcome}",
+            "{duration:.3f} s, tools: {tools}; repairs: {repairs}; {outcome}",
             exchange=self.id,
             model=printable(self._model),
             mode="streamed" if self._wants_stream else "whole",
@@ -229,7 +240,8 @@ class Exchange:
             output=usage.output_tokens if usage else "?",
             first="never" if first is None else f"{first - self._started:.3f} s",
             duration=seconds - self._started,
-            tools=printable(", ".join(self._stream.tools_called), 500),
+            tools=printable(", ".join(self._stream.tools_called) or "none", 500),
+            repairs=printable(_counts(self._stream.repairs) or "none", 500),
             outcome=printable(self._outcome, 500),
         )
 
@@ -249,6 +261,11 @@ class _Flow:
 
     def stopProducing(self) -> None:
         """The client is gone; the exchange is cancelled for that."""
+
+
+def _counts(counter: Counter[str]) -> str:
+    """What was counted, a number behind what happened more than once."""
+    return ", ".join(f"{what} x{n}" if n > 1 else what for what, n in counter.items())
 
 
 def _pretty(body: Any) -> str:

@@ -25,6 +25,12 @@ def names(toolbox: Toolbox) -> list[str]:
     return [entry["function"]["name"] for entry in toolbox.functions()]
 
 
+def codex_name(toolbox: Toolbox, function: str) -> tuple[str, str | None]:
+    tool = toolbox.tool(function)
+    assert tool
+    return tool.name, tool.namespace
+
+
 @pytest.mark.parametrize(
     ("tools", "expected"),
     [
@@ -48,7 +54,7 @@ def test_names_that_clash_stay_apart_and_lead_back() -> None:
         [namespace("mcp__demo", "echo"), namespace("mcp__demo__", "echo"), function("mcp.demo")]
     )
     assert len(set(names(toolbox))) == 3
-    assert {toolbox.codex_name(name) for name in names(toolbox)} == {
+    assert {codex_name(toolbox, name) for name in names(toolbox)} == {
         ("echo", "mcp__demo"),
         ("echo", "mcp__demo__"),
         ("mcp.demo", None),
@@ -127,5 +133,5 @@ def test_every_tool_has_one_valid_name_that_leads_back(tools: list[tuple[str, st
     assert len(names(toolbox)) == len(tools)
     for flat, (tool, space) in zip(names(toolbox), tools, strict=True):
         assert re.fullmatch(r"[A-Za-z0-9_-]{1,64}", flat)
-        assert toolbox.codex_name(flat) == (tool, space)
+        assert codex_name(toolbox, flat) == (tool, space)
         assert toolbox.function_name(tool, space) == flat

@@ -97,7 +97,7 @@ async def test_a_namespaced_call_goes_back_as_codex_routes_it(start: Start) -> N
 
 @pytest_twisted.ensureDeferred
 async def test_the_model_gets_one_system_message_and_only_functions(start: Start) -> None:
-    setup = await start(Playlist([Say("ok")]))
+    setup = await start(Playlist([Say("ok")]), directives=False)
     developer = {"type": "message", "role": "developer", "content": "Be brief."}
     user = {"type": "message", "role": "user", "content": "hi"}
     await setup.ask({"input": [developer, user]})

@@ -1,0 +1,141 @@
+"""A call as the model wrote it -> the call that Codex routes."""
+
+from __future__ import annotations
+
+import orjson
+from attrs import field, frozen
+
+from codex_bridge.translate import arguments, freeform, names, patches
+from codex_bridge.translate.leak_json import Leak
+from codex_bridge.translate.toolbox import Toolbox
+from codex_bridge.translate.tools import INPUT, Kind, Tool
+from codex_bridge.vocabulary import Json
+
+NAME, STAND_IN, PATCH_AS_COMMAND = "name", "stand-in name", "patch as command"
+
+
+@frozen
+class Settled:
+    """A call in Codex's terms."""
+
+    kind: Kind
+    name: str
+    namespace: str | None
+    payload: str
+    """Arguments as JSON text; for a freeform tool its raw input."""
+    steps: list[str] = field(factory=list)
+    """What was mended."""
+    tool: Tool | None = None
+    readable: bool = False
+    """Whether the arguments are what the tool takes at all: an object, or a text."""
+    fits: bool = False
+    """Whether they also fit its own schema."""
+
+    @property
+    def full_name(self) -> str:
+        """Name and namespace, for people."""
+        return f"{self.namespace}.{self.name}" if self.namespace else self.name
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether Codex expects a parameter encrypted, and has to be told that none is."""
+        properties = self.tool.parameters.get("properties") if self.tool else None
+        nodes = properties.values() if isinstance(properties, dict) else ()
+        return any(isinstance(node, dict) and node.get("encrypted") is True for node in nodes)
+
+    @property
+    def object(self) -> Json:
+        """The arguments as an object, for items that want one."""
+        try:
+            value = orjson.loads(self.payload)
+        except orjson.JSONDecodeError:
+            value = self.payload
+        if isinstance(value, dict):
+            return value
+        # An item that is no object is dropped without a word; this one gets an answer.
+        first = next(iter(self.tool.parameters.get("properties", {})), "") if self.tool else ""
+        return {first or INPUT: self.payload}
+
+
+def settle(written: str, text: str, toolbox: Toolbox, *, repair: bool) -> Settled:
+    """Find the tool of a call, and put its arguments into the form the tool takes.
+
+    `written` and `text` are name and arguments as the model wrote them. A name that means no
+    offered tool, and arguments that cannot be mended, stay as they are: Codex tells the model.
+    """
+    tool = toolbox.tool(written)
+    if tool or not repair:
+        return _for_tool(tool, written, text, repair=repair, steps=[])
+    offered = toolbox.offered
+    function = names.meant(written, offered)
+    if function:
+        return _for_tool(offered[function], written, text, repair=True, steps=[NAME])
+    for function in names.stand_ins(written, offered):
+        trial = _for_tool(offered[function], written, text, repair=True, steps=[STAND_IN])
+        if trial.fits:
+            return trial
+    return _patch_as_command(written, text, toolbox) or _for_tool(
+        None, written, text, repair=False, steps=[]
+    )
+
+
+def _for_tool(
+    tool: Tool | None, written: str, text: str, *, repair: bool, steps: list[str]
+) -> Settled:
+    if tool is None:
+        return Settled(Kind.FUNCTION, written, None, text.strip() or "{}")
+    if tool.kind is Kind.CUSTOM:
+        payload, more = freeform.raw_input(text, tool, mend=repair)
+        readable = bool(payload.strip())
+        fits = readable and (tool.name != freeform.PATCH_TOOL or patches.is_valid(payload))
+    elif repair:
+        mended = arguments.mend(text, tool.parameters)
+        payload, more = mended.text, mended.steps
+        readable, fits = isinstance(mended.value, dict), mended.fits
+    else:
+        payload, more, readable, fits = text.strip() or "{}", [], True, True
+    return Settled(
+        tool.kind, tool.name, tool.namespace, payload, steps + more, tool, readable, fits
+    )
+
+
+def _patch_as_command(written: str, text: str, toolbox: Toolbox) -> Settled | None:
+    """A call of apply_patch where Codex offers it only as a command of the shell.
+
+    Its own instructions tell the model to use apply_patch even then.
+    """
+    if names.undecorated(written) != freeform.PATCH_TOOL:
+        return None
+    patch_tool = Tool(Kind.CUSTOM, freeform.PATCH_TOOL, None, "", {})
+    patch, _ = freeform.raw_input(text, patch_tool)
+    if not patches.is_valid(patch):
+        return None
+    for function in names.stand_ins("shell", toolbox.offered):
+        arguments_text = orjson.dumps({"cmd": patches.as_command(patch)}).decode()
+        tool = toolbox.offered[function]
+        made = _for_tool(tool, written, arguments_text, repair=True, steps=[PATCH_AS_COMMAND])
+        if made.fits:
+            return made
+    return None
+
+
+class Judge:
+    """Whether what stands in a text is a call of an offered tool."""
+
+    def __init__(self, toolbox: Toolbox) -> None:
+        self._toolbox = toolbox
+        self._known: dict[str, bool] = {}
+
+    def known(self, name: str) -> bool:
+        """Whether a name may mean an offered function."""
+        if name not in self._known:
+            offered = self._toolbox.offered
+            self._known[name] = bool(names.meant(name, offered) or names.stand_ins(name, offered))
+        return self._known[name]
+
+    def accepts(self, call: Leak, strict: bool) -> bool:
+        """Whether the call can be made; if `strict`, also without leaving anything out."""
+        settled = settle(call.name, call.arguments, self._toolbox, repair=True)
+        if settled.tool is None or not settled.readable:
+            return False
+        return not strict or (settled.fits and arguments.UNDECLARED not in settled.steps)

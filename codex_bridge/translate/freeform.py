@@ -1,0 +1,119 @@
+"""Freeform tools: raw text for Codex, a function with one string for the model."""
+
+from __future__ import annotations
+
+import re
+
+import orjson
+
+from codex_bridge.translate import lenient_json, patches
+from codex_bridge.translate.tools import INPUT, Tool
+from codex_bridge.vocabulary import Json
+
+SHOWN_SCHEMA: Json = {
+    "type": "object",
+    "properties": {INPUT: {"type": "string", "description": "The raw text, line by line."}},
+    "required": [INPUT],
+}
+PATCH_TOOL = "apply_patch"
+PATCH_HELP = f"""Edit files with a patch. input is one patch:
+{patches.EXAMPLE}
+Every line of an update begins with a space (context, copied exactly), - or +. Every line of a
+new file begins with +. Also: *** Delete File: path, and *** Move to: path after *** Update File.
+Paths are relative."""
+NO_FENCE = "input is the raw text itself: no JSON inside, no code fence."
+GRAMMAR_LIMIT = 1500
+"""Longest grammar that is shown, in characters."""
+FENCE = re.compile(r"\s*```[\w+-]*[ \t]*\n(.*?)\n?```\s*", re.DOTALL)
+ABOUT_FREEFORM = re.compile(r"[^.\n]*(?:FREEFORM|freeform|wrap the patch|not JSON)[^.\n]*\.?\s*")
+QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"|\'(?:[^\'\\]|\\.)*\'|`(?:[^`\\]|\\.)*`', re.DOTALL)
+
+
+def explain(tool: Tool) -> str:
+    """What the model is told of a freeform tool: its format in words, or its grammar."""
+    if tool.name == PATCH_TOOL:
+        return PATCH_HELP
+    about = ABOUT_FREEFORM.sub("", tool.description).strip()
+    form = tool.format or {}
+    definition = form.get("definition")
+    parts = [about, NO_FENCE]
+    if isinstance(definition, str) and len(definition) <= GRAMMAR_LIMIT:
+        parts.append(
+            f"It must match this {form.get('syntax') or 'lark'} grammar:\n{definition.strip()}"
+        )
+    return "\n".join(part for part in parts if part)
+
+
+def raw_input(arguments: str, tool: Tool, *, mend: bool = True) -> tuple[str, list[str]]:
+    """The text a freeform tool is given, and what had to be mended to get at it.
+
+    `arguments` are the model's: `{"input": text}`, or the text bare, fenced or escaped twice.
+    """
+    if not mend:
+        return _strictly(arguments), []
+    text, steps = _unwrapped(arguments)
+    if tool.name == PATCH_TOOL:
+        return _patch(text, steps)
+    if fenced := FENCE.fullmatch(text):
+        return fenced[1], [*steps, "fence"]
+    if "\n" not in text and "\\n" in QUOTED.sub("", text):
+        # Outside of quotes no language has a backslash and an n: these were line ends.
+        return _unescaped(text), [*steps, "double escape"]
+    return text, steps
+
+
+def _strictly(arguments: str) -> str:
+    try:
+        value = orjson.loads(arguments)
+    except orjson.JSONDecodeError:
+        return arguments
+    text = value.get(INPUT) if isinstance(value, dict) else None
+    return text if isinstance(text, str) else arguments
+
+
+def _unwrapped(arguments: str) -> tuple[str, list[str]]:
+    """The text inside of the JSON around it, if there is any."""
+    try:
+        value, slips = lenient_json.loads(arguments)
+    except ValueError:
+        return arguments, ["bare input"]
+    steps = sorted(slips)
+    if isinstance(value, str):
+        return value, ["bare input", *steps]
+    if isinstance(value, dict):
+        if isinstance(value.get(INPUT), str):
+            inner: str = value[INPUT]
+            return (_inner(inner, steps)) if inner.lstrip().startswith('{"') else (inner, steps)
+        if len(value) == 1:
+            (only,) = value.values()
+            if isinstance(only, list) and only and all(isinstance(word, str) for word in only):
+                only = only[-1]
+            if isinstance(only, str):
+                return only, ["input key", *steps]
+    return arguments, ["bare input"]
+
+
+def _inner(text: str, steps: list[str]) -> tuple[str, list[str]]:
+    """`{"input": "{\\"input\\": …}"}` is wrapped twice."""
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return text, steps
+    if isinstance(value, dict) and list(value) == [INPUT] and isinstance(value[INPUT], str):
+        return value[INPUT], [*steps, "double encoding"]
+    return text, steps
+
+
+def _patch(text: str, steps: list[str]) -> tuple[str, list[str]]:
+    if patches.is_valid(text):
+        return text, steps
+    if mended := patches.mend(text):
+        return mended, [*steps, "patch"]
+    if "\\n" in text and (mended := patches.mend(_unescaped(text))):
+        return mended, [*steps, "double escape"]
+    return text, steps
+
+
+def _unescaped(text: str) -> str:
+    pairs = {"\\n": "\n", "\\t": "\t", '\\"': '"', "\\\\": "\\", "\\r": ""}
+    return re.sub(r'\\[ntr"\\]', lambda found: pairs[found[0]], text)

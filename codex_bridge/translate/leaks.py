@@ -1,0 +1,305 @@
+"""Tool calls that a model wrote as text -> tool calls.
+
+Text goes in as it arrives; text and calls come out. Held back is only what can still become a
+call, and only while it can. What looks like a call and is none stays text, byte for byte:
+
+- inside of a code fence, of inline code, of quotes, of an indented block or a quotation;
+- where the words right before it say that it is an example;
+- JSON without a tag (bare, or in a fence of its own), unless the words before announce it or
+  nothing but white space and other calls comes after it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from attrs import Factory, define, frozen
+
+from codex_bridge.translate.cursor import Cursor, NoCall, Reading
+from codex_bridge.translate.leak_json import Known, Leak
+from codex_bridge.translate.leak_styles import STYLES, Style
+
+OPENERS = {opener.decode(): style for style in STYLES for opener in style.openers}
+OPENER = re.compile("|".join(re.escape(opener) for opener in OPENERS))
+BEGINNINGS: dict[str, list[Style]] = {}
+"""What an opener may have been cut to at the end of a piece -> the styles it may open."""
+for _opener, _style in OPENERS.items():
+    for _end in range(1, len(_opener)):
+        BEGINNINGS.setdefault(_opener[:_end], []).append(_style)
+LONGEST_BEGINNING = max(map(len, BEGINNINGS))
+STRAY = re.compile(
+    r"\s*(?:</(?:tool_calls?|function|function_calls|invoke|parameter)>|<end_function_call>|"
+    r"<tool_call\|>|<\|(?:eom_id|eot_id|im_end|call|end|tool_calls_section_end)\|>|"
+    r"<｜tool▁calls▁end｜>)"
+)
+"""Ends of tags that a call leaves behind."""
+STRAY_BEGINNING = re.compile(r"\s*(?:<[^>\s]{0,30})?")
+SLICE = 4096
+"""Text is looked at in slices, so that a single huge piece costs no more than many small ones."""
+LINE_LIMIT, BEFORE_LIMIT = 400, 300
+"""How much is remembered of the line and of what was said before, in characters."""
+RESCAN_LIMIT = 2000
+"""Longest disproved call that is searched for another one inside, in characters."""
+QUOTING = "\"'`“‘«=\\"
+EXAMPLE = re.compile(
+    r"\b(?:(?:for|an?|another|this|following|simple) example|for instance|such as|(?:looks?|like) "
+    r"(?:like|this)|would (?:be|look)|(?:the|this|following|right|correct) (?:format|syntax|form)|"
+    r"formatted as|(?:is|are) written|zum Beispiel|par exemple|por ejemplo)\b|\be\.g\.|\bz\. ?B\.|"
+    r"^\W*Examples?\b|例如|比如",
+    re.IGNORECASE,
+)
+ANNOUNCEMENT = re.compile(
+    r"\b(?:I['’]?ll|I will|I['’]?m|I am|I need|I should|I want|let me|let['’]s|let us|we will|"
+    r"we['’]ll|we need|going to|first|next|then|now|calling|running|using)\b",
+    re.IGNORECASE,
+)
+
+
+@frozen
+class Found:
+    """Calls that stood in the text, and the name of the form they were written in."""
+
+    calls: tuple[Leak, ...]
+    style: str
+
+
+Piece = str | Found
+Judge = Callable[[Leak, bool], bool]
+"""Whether a call names an offered tool and its arguments can be read; with True, whether they
+also fit that tool's schema."""
+
+
+@define
+class _Candidate:
+    """Text that can still become a call, and its reader."""
+
+    style: Style
+    cursor: Cursor
+    reading: Reading[list[Leak]]
+
+
+@define
+class _Doubt:
+    """Calls that count only if no prose follows, and the text they were read from."""
+
+    calls: list[Found] = Factory(list)
+    text: str = ""
+    announced: bool = True
+    """Whether each was announced; then prose may follow on a line of its own."""
+
+
+@define
+class _Prose:
+    """What is known of the text so far: where in it we are, and what was said last."""
+
+    line: str = ""
+    before: str = ""
+    fence: str = ""
+
+    def add(self, text: str) -> None:
+        first, *others = text.split("\n")
+        self.line = (self.line + first)[:LINE_LIMIT]
+        for line in others:
+            self._end_line()
+            self.line = line[:LINE_LIMIT]
+        self.before = (self.before + text)[-BEFORE_LIMIT:]
+
+    def _end_line(self) -> None:
+        line = self.line.strip()
+        if self.fence:
+            if line.startswith(self.fence) and not line.strip(self.fence[0]):
+                self.fence = ""
+        elif mark := re.match(r"(?:(?:[-*>]|\d+\.)\s+)*(`{3,}|~{3,})[^`]*$", line):
+            self.fence = mark[1]
+
+    def admits(self, style: Style) -> bool:
+        """Whether a call of this form may begin here."""
+        line = self.line
+        blank = not line.strip()
+        indented = blank and ("\t" in line or len(line) > 3)
+        if self.fence or indented or line.lstrip().startswith(">") or line.count("`") % 2:
+            return False
+        if style.words or style.name == "fence":
+            return blank
+        if not blank and line.rstrip()[-1] in QUOTING:
+            return False
+        return style.tagged or blank or line[-1] == ":" or line[-1].isspace()
+
+    @property
+    def is_announcement(self) -> bool:
+        """Whether the last paragraph says that something will be done now."""
+        return bool(ANNOUNCEMENT.search(self.before.rstrip().rpartition("\n\n")[2]))
+
+    @property
+    def is_introduction(self) -> bool:
+        """Whether the last sentence says that an example follows."""
+        paragraph = self.before.rstrip().rpartition("\n\n")[2]
+        return bool(EXAMPLE.search(re.split(r"[.!?]\s", paragraph)[-1]))
+
+
+class LeakScanner:
+    """Splits the text of one answer into text and calls."""
+
+    def __init__(self, known: Known, judge: Judge) -> None:
+        self._known = known
+        self._judge = judge
+        self._prose = _Prose()
+        self._out: list[Piece] = []
+        self._pending = ""
+        self._candidate: _Candidate | None = None
+        self._doubt = _Doubt()
+        self._after_call = False
+        self._gap = ""
+        """White space since the last call: nothing, unless prose follows."""
+
+    def feed(self, text: str) -> list[Piece]:
+        """What `text` adds, as far as it is certain."""
+        for start in range(0, len(text), SLICE):
+            self._take(text[start : start + SLICE])
+        return self._given()
+
+    def end(self, *, cut: bool = False, called: bool = False) -> list[Piece]:
+        """What is left at the end of the answer.
+
+        In an answer that was `cut` at a limit nothing unfinished is a call. Where the model
+        also `called` in the proper way, a doubtful call was only words about it.
+        """
+        if cut and self._candidate is not None:
+            text, self._candidate = self._candidate.cursor.text(0), None
+            self._emit(text)
+        self._run(ended=True)
+        self._decide(calls=not (cut or called))
+        return self._given()
+
+    def _given(self) -> list[Piece]:
+        """The pieces so far, neighbouring texts joined."""
+        made: list[Piece] = []
+        for piece in self._out:
+            if isinstance(piece, str) and made and isinstance(made[-1], str):
+                made[-1] += piece
+            elif piece:
+                made.append(piece)
+        self._out = []
+        return made
+
+    def _take(self, text: str) -> None:
+        if self._candidate is None:
+            self._pending += text
+        else:
+            self._candidate.cursor.append(text)
+        self._run(ended=False)
+
+    def _run(self, *, ended: bool) -> None:
+        """Go on until more text is needed, or none is left."""
+        progress = True
+        while progress:
+            if self._candidate is not None:
+                self._candidate.cursor.ended = ended
+                progress = self._resume(self._candidate)
+            else:
+                progress = bool(self._pending) and self._look(ended=ended)
+
+    def _resume(self, candidate: _Candidate) -> bool:
+        """Let the reader go on; False if it needs more text."""
+        try:
+            next(candidate.reading)
+        except StopIteration as finished:
+            self._candidate = None
+            self._found(candidate, tuple(finished.value))
+        except NoCall:
+            self._candidate = None
+            self._disproved(candidate)
+        else:
+            return False
+        return True
+
+    def _look(self, *, ended: bool) -> bool:
+        """Look through pending text for the beginning of a call; False if there is none."""
+        if self._after_call and not self._skip_strays(ended=ended):
+            return False
+        text, self._pending = self._pending, ""
+        done = 0
+        for opener in OPENER.finditer(text):
+            self._emit(text[done : opener.start()])
+            done = opener.start()
+            if not ended and text[done:] in BEGINNINGS:
+                # A short opener that may yet grow into a longer one.
+                break
+            style = OPENERS[opener[0]]
+            if self._prose.admits(style):
+                cursor = Cursor(text[done:])
+                self._candidate = _Candidate(style, cursor, style.read(cursor, self._known))
+                return True
+        keep = 0 if ended else self._ambiguous(text[done:])
+        self._emit(text[done : len(text) - keep])
+        self._pending = text[len(text) - keep :]
+        return False
+
+    def _ambiguous(self, text: str) -> int:
+        """How many characters at the end of `text` may be the beginning of an opener."""
+        for length in range(min(LONGEST_BEGINNING, len(text)), 0, -1):
+            if styles := BEGINNINGS.get(text[-length:]):
+                here = _Prose(self._prose.line, "", self._prose.fence)
+                here.add(text[:-length])
+                if any(here.admits(style) for style in styles):
+                    return length
+        return 0
+
+    def _skip_strays(self, *, ended: bool) -> bool:
+        """Leave out the ends of tags after a call; False if what follows is still open."""
+        while stray := STRAY.match(self._pending):
+            if self._doubt.calls:
+                self._doubt.text += self._gap + stray[0]
+            self._gap = ""
+            self._pending = self._pending[stray.end() :]
+        return bool(self._pending) and (ended or not STRAY_BEGINNING.fullmatch(self._pending))
+
+    def _found(self, candidate: _Candidate, calls: tuple[Leak, ...]) -> None:
+        style, cursor, doubt = candidate.style, candidate.cursor, self._doubt
+        strict = not style.tagged
+        if self._prose.is_introduction or not all(self._judge(call, strict) for call in calls):
+            self._disproved(candidate)
+            return
+        if doubt.calls:
+            doubt.text += self._gap
+        doubt.calls.append(Found(calls, style.name))
+        doubt.text += cursor.text(0, cursor.at)
+        doubt.announced = doubt.announced and self._prose.is_announcement
+        if style.tagged:
+            self._decide(calls=True)
+        self._gap = ""
+        self._prose.line = ""
+        self._pending = cursor.text(cursor.at)
+        self._after_call = True
+
+    def _decide(self, *, calls: bool) -> None:
+        """End the doubt: these were calls, or they were text."""
+        doubt, self._doubt = self._doubt, _Doubt()
+        if calls:
+            self._out += doubt.calls
+        elif doubt.calls:
+            self._out.append(doubt.text + self._gap)
+            self._prose.add(doubt.text + self._gap)
+            self._gap = ""
+
+    def _disproved(self, candidate: _Candidate) -> None:
+        cursor = candidate.cursor
+        text = cursor.text(0)
+        # One byte at least, and a whole character of it.
+        done = 1 if cursor.at < RESCAN_LIMIT else max(1, len(cursor.text(0, cursor.at)))
+        self._emit(text[:done])
+        self._pending = text[done:] + self._pending
+
+    def _emit(self, text: str) -> None:
+        """Pass text on. Prose after a doubtful call makes that text, too."""
+        if self._after_call:
+            if not text.strip():
+                self._gap += text
+                return
+            between = self._gap + text[: -len(text.lstrip())]
+            self._decide(calls=self._doubt.announced and "\n" in between)
+            text, self._gap, self._after_call = self._gap + text, "", False
+        if text:
+            self._out.append(text)
+            self._prose.add(text)

@@ -1,0 +1,130 @@
+"""How much of a tool's declaration the model is shown.
+
+Codex declares its tools for a model that reads 4,000 tokens of them at ease. A local one pays
+for each in prefill and gets long schemas wrong; Codex has a default for almost everything.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from enum import Enum
+from typing import Any
+
+from codex_bridge.translate import freeform
+from codex_bridge.translate.schemas import portable
+from codex_bridge.translate.tools import Kind, Tool
+from codex_bridge.vocabulary import Json
+
+LIMITS = {"essential": (140, 80), "compact": (200, 120), "mcp": (800, 300)}
+"""Longest description of a tool and of a parameter, in characters. MCP tools get more room in
+the essential profile: nobody but their author knows them."""
+
+OWN: dict[str, tuple[str, dict[str, str]]] = {
+    "exec_command": (
+        "Run a shell command. Returns its output, or a session_id if it still runs.",
+        {"cmd": "", "workdir": ""},
+    ),
+    "shell_command": ("Run a shell command.", {"command": "", "workdir": ""}),
+    "shell": ("Run a program with arguments.", {"command": "", "workdir": ""}),
+    "write_stdin": (
+        "Type into a command that still runs, or poll it with empty chars.",
+        {"session_id": "", "chars": ""},
+    ),
+    "view_image": ("Look at a local image file.", {"path": ""}),
+    "update_plan": (
+        "Keep a plan of steps; at most one is in_progress.",
+        {"plan": "status: pending, in_progress or completed"},
+    ),
+    "request_user_input": ("Ask the user; only in Plan mode.", {"questions": "1 to 3"}),
+    "spawn_agent": (
+        "Start a sub-agent, only if the user wants agents. Returns its id.",
+        {"agent_type": "default, explorer or worker", "message": "its task", "items": ""},
+    ),
+    "send_input": (
+        "Send a message to an agent.",
+        {"target": "agent id", "message": "", "items": ""},
+    ),
+    "resume_agent": ("Reopen a closed agent.", {"id": ""}),
+    "wait_agent": ("Wait until one of the agents is done.", {"targets": "agent ids"}),
+    "close_agent": ("Close an agent that is no longer needed.", {"target": "agent id"}),
+}
+"""Codex's own tools in the essential profile: what they do, and the parameters that are shown
+beside the required ones, with what is worth saying of each."""
+
+
+class ToolProfile(Enum):
+    """What `--tool-profile` chooses from."""
+
+    ESSENTIAL = "essential"
+    """Of Codex's own tools the parameters that matter; short descriptions."""
+    COMPACT = "compact"
+    """All parameters, short descriptions."""
+    FULL = "full"
+    """As declared, in the words that Ollama keeps."""
+
+
+def declaration(function: str, tool: Tool, profile: ToolProfile) -> Json:
+    """The `function` object of a chat request that shows `tool` to the model."""
+    schema = portable(tool.parameters)
+    description = tool.description
+    if tool.kind is Kind.CUSTOM:
+        description = freeform.explain(tool)
+        schema = freeform.SHOWN_SCHEMA
+    elif profile is ToolProfile.ESSENTIAL and tool.name in OWN and not tool.is_mcp:
+        description, shown = OWN[tool.name]
+        schema = _essential(schema, shown)
+    elif profile is not ToolProfile.FULL:
+        roomy = profile is ToolProfile.ESSENTIAL and tool.is_mcp
+        tool_limit, limit = LIMITS["mcp" if roomy else profile.value]
+        description = shorten(description, tool_limit)
+        schema = _described(schema, lambda text: shorten(text, limit))
+    return {"name": function, "description": description, "parameters": schema}
+
+
+def shorten(text: str, limit: int) -> str:
+    """The sentences of `text` that fit `limit` characters; the first one cut if need be."""
+    text = " ".join(text.split())
+    if len(text) <= limit:
+        return text
+    kept = ""
+    for sentence in re.split(r"(?<=[.!?;])(?<!e\.g\.)(?<!i\.e\.)\s+", text):
+        longer = f"{kept} {sentence}".strip()
+        if len(longer) > limit:
+            break
+        kept = longer
+    return kept or text[: limit - 1].rsplit(" ", 1)[0] + "…"
+
+
+def _essential(schema: Json, shown: dict[str, str]) -> Json:
+    """Of a schema's parameters those in `shown` and the required ones."""
+    required = schema.get("required", [])
+    properties = {}
+    for name, node in schema["properties"].items():
+        if name in shown or name in required:
+            # One's own description is replaced, or goes with those of the parts inside.
+            plain = _described(node, lambda text: "")
+            about = {"description": shown[name]} if shown.get(name) else {}
+            kind = {"type": plain["type"]} if "type" in plain else {}
+            properties[name] = kind | about | plain
+    return {**schema, "properties": properties}
+
+
+def _described(node: Any, change: Callable[[str], str]) -> Any:
+    """A schema with every description changed; an empty one goes."""
+    if not isinstance(node, dict):
+        return node
+    made: Json = {}
+    for key, value in node.items():
+        if key == "description":
+            if text := change(value):
+                made[key] = text
+        elif key == "properties":
+            made[key] = {name: _described(child, change) for name, child in value.items()}
+        elif key == "items":
+            made[key] = _described(value, change)
+        elif key == "anyOf":
+            made[key] = [_described(child, change) for child in value]
+        else:
+            made[key] = value
+    return made
