@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from itertools import groupby
 
 from attrs import Factory, define, frozen
 
@@ -29,12 +30,12 @@ for _opener, _style in OPENERS.items():
         BEGINNINGS.setdefault(_opener[:_end], []).append(_style)
 LONGEST_BEGINNING = max(map(len, BEGINNINGS))
 STRAY = re.compile(
-    r"\s*(?:</(?:tool_calls?|function|function_calls|invoke|parameter)>|<end_function_call>|"
+    r"(?:</(?:tool_calls?|function|function_calls|invoke|parameter)>|<end_function_call>|"
     r"<tool_call\|>|<\|(?:eom_id|eot_id|im_end|call|end|tool_calls_section_end)\|>|"
     r"<｜tool▁calls▁end｜>)"
 )
 """Ends of tags that a call leaves behind."""
-STRAY_BEGINNING = re.compile(r"\s*(?:<[^>\s]{0,30})?")
+STRAY_BEGINNING = re.compile(r"<[^>\s]{0,30}")
 SLICE = 4096
 """Text is looked at in slices, so that a single huge piece costs no more than many small ones."""
 LINE_LIMIT, BEFORE_LIMIT = 400, 300
@@ -84,7 +85,7 @@ class _Doubt:
     """Calls that count only if no prose follows, and the text they were read from."""
 
     calls: list[Found] = Factory(list)
-    text: str = ""
+    text: list[str] = Factory(list)
     announced: bool = True
     """Whether each was announced; then prose may follow on a line of its own."""
 
@@ -150,7 +151,7 @@ class LeakScanner:
         self._candidate: _Candidate | None = None
         self._doubt = _Doubt()
         self._after_call = False
-        self._gap = ""
+        self._gap: list[str] = []
         """White space since the last call: nothing, unless prose follows."""
 
     def feed(self, text: str) -> list[Piece]:
@@ -174,13 +175,13 @@ class LeakScanner:
 
     def _given(self) -> list[Piece]:
         """The pieces so far, neighbouring texts joined."""
+        out, self._out = self._out, []
         made: list[Piece] = []
-        for piece in self._out:
-            if isinstance(piece, str) and made and isinstance(made[-1], str):
-                made[-1] += piece
-            elif piece:
-                made.append(piece)
-        self._out = []
+        for is_text, group in groupby(out, lambda piece: isinstance(piece, str)):
+            if not is_text:
+                made += group
+            elif text := "".join(map(str, group)):
+                made.append(text)
         return made
 
     def _take(self, text: str) -> None:
@@ -231,29 +232,36 @@ class LeakScanner:
                 cursor = Cursor(text[done:])
                 self._candidate = _Candidate(style, cursor, style.read(cursor, self._known))
                 return True
-        keep = 0 if ended else self._ambiguous(text[done:])
-        self._emit(text[done : len(text) - keep])
-        self._pending = text[len(text) - keep :]
+        self._emit_certain(text[done:], ended=ended)
         return False
 
-    def _ambiguous(self, text: str) -> int:
-        """How many characters at the end of `text` may be the beginning of an opener."""
-        for length in range(min(LONGEST_BEGINNING, len(text)), 0, -1):
+    def _emit_certain(self, text: str, *, ended: bool) -> None:
+        """Pass `text` on but for an end of it that may be the beginning of an opener."""
+        done = 0
+        for length in range(0 if ended else min(LONGEST_BEGINNING, len(text)), 0, -1):
             if styles := BEGINNINGS.get(text[-length:]):
-                here = _Prose(self._prose.line, "", self._prose.fence)
-                here.add(text[:-length])
-                if any(here.admits(style) for style in styles):
-                    return length
-        return 0
+                self._emit(text[done:-length])
+                done = len(text) - length
+                if any(self._prose.admits(style) for style in styles):
+                    break
+        else:
+            self._emit(text[done:])
+            return
+        self._pending = text[done:]
 
     def _skip_strays(self, *, ended: bool) -> bool:
         """Leave out the ends of tags after a call; False if what follows is still open."""
-        while stray := STRAY.match(self._pending):
+        while self._pending:
+            rest = self._pending.lstrip()
+            self._emit(self._pending[: len(self._pending) - len(rest)])
+            stray = STRAY.match(rest)
+            self._pending = rest[stray.end() :] if stray else rest
+            if not stray:
+                return bool(rest) and (ended or not STRAY_BEGINNING.fullmatch(rest))
             if self._doubt.calls:
-                self._doubt.text += self._gap + stray[0]
-            self._gap = ""
-            self._pending = self._pending[stray.end() :]
-        return bool(self._pending) and (ended or not STRAY_BEGINNING.fullmatch(self._pending))
+                self._doubt.text += [*self._gap, stray[0]]
+            self._gap = []
+        return False
 
     def _found(self, candidate: _Candidate, calls: tuple[Leak, ...]) -> None:
         style, cursor, doubt = candidate.style, candidate.cursor, self._doubt
@@ -264,11 +272,11 @@ class LeakScanner:
         if doubt.calls:
             doubt.text += self._gap
         doubt.calls.append(Found(calls, style.name))
-        doubt.text += cursor.text(0, cursor.at)
+        doubt.text.append(cursor.text(0, cursor.at))
         doubt.announced = doubt.announced and self._prose.is_announcement
         if style.tagged:
             self._decide(calls=True)
-        self._gap = ""
+        self._gap = []
         self._prose.line = ""
         self._pending = cursor.text(cursor.at)
         self._after_call = True
@@ -279,9 +287,10 @@ class LeakScanner:
         if calls:
             self._out += doubt.calls
         elif doubt.calls:
-            self._out.append(doubt.text + self._gap)
-            self._prose.add(doubt.text + self._gap)
-            self._gap = ""
+            text = "".join([*doubt.text, *self._gap])
+            self._out.append(text)
+            self._prose.add(text)
+            self._gap = []
 
     def _disproved(self, candidate: _Candidate) -> None:
         cursor = candidate.cursor
@@ -295,11 +304,13 @@ class LeakScanner:
         """Pass text on. Prose after a doubtful call makes that text, too."""
         if self._after_call:
             if not text.strip():
-                self._gap += text
+                self._gap.append(text)
+                self._prose.add(text)
                 return
-            between = self._gap + text[: -len(text.lstrip())]
+            between = "".join(self._gap) + text[: -len(text.lstrip())]
             self._decide(calls=self._doubt.announced and "\n" in between)
-            text, self._gap, self._after_call = self._gap + text, "", False
+            self._out += self._gap
+            self._gap, self._after_call = [], False
         if text:
             self._out.append(text)
             self._prose.add(text)
