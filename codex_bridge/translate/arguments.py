@@ -45,6 +45,7 @@ SYNONYMS = (
 COMMAND_NAMES = SYNONYMS[0]
 SHELLS = frozenset({"bash", "sh", "zsh", "/bin/bash", "/bin/sh", "/bin/zsh", "/usr/bin/bash"})
 NUMERAL = re.compile(r"\s*-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?\s*")
+WRAPPING = frozenset({"name", "arguments", "parameters", "type"})
 UNDECLARED = "undeclared key"
 JSON_TYPES = {
     "object": dict,
@@ -79,9 +80,12 @@ def mend(text: str, schema: Json) -> Mended:
         value, slips = lenient_json.loads(text)
     except ValueError:
         return Mended(text, None, [], fits=False)
-    if value is None:
-        value, slips = {}, slips | {"no object"}
     fitter = _Fitter(schema, sorted(slips))
+    if not isinstance(value, dict):
+        value = fitter.as_object(value)
+    elif inner := _wrapped(value, schema):
+        value = inner
+        fitter.steps.append("wrapped")
     if isinstance(value, dict):
         value = fitter.fit(value, schema, 0)
     fits = isinstance(value, dict) and fitter.accepts(value, schema, 0)
@@ -114,6 +118,19 @@ class _Fitter:
         if isinstance(value, list) and isinstance(schema.get("items"), dict):
             return [self.fit(entry, schema["items"], depth + 1) for entry in value]
         return self._fit_enum(value, schema)
+
+    def as_object(self, value: Any) -> Any:
+        """What stands for an object: nothing for an empty one, a value for the only parameter."""
+        properties, required = _dict(self.root.get("properties")), _list(self.root.get("required"))
+        if value is None or value == []:
+            self.steps.append("no object")
+            return {}
+        if len(required) == 1 and required[0] in properties:
+            name = str(required[0])
+            if self.accepts(value, properties[name], 1):
+                self.steps.append("lone value")
+                return {name: value}
+        return value
 
     def accepts(self, value: Any, schema: Any, depth: int) -> bool:
         """Whether `value` fits `schema`, by the keywords that tools use."""
@@ -176,7 +193,7 @@ class _Fitter:
             if step:
                 self.steps.append(step)
                 return fitted
-        if "array" in kinds and not isinstance(value, dict | None):
+        if "array" in kinds and value is not None:
             # One for a list of one: only if an entry of the list may look like that.
             if isinstance(value, str) and name in COMMAND_NAMES:
                 self.steps.append("command line")
@@ -232,6 +249,15 @@ class _Fitter:
             return value
         self.steps.append("choice")
         return same[0]
+
+
+def _wrapped(value: Json, schema: Json) -> Json | None:
+    """The arguments inside of a whole call, `{"name": …, "arguments": {…}}`."""
+    properties = _dict(schema.get("properties"))
+    if any(key in properties or key not in WRAPPING for key in value):
+        return None
+    inner = value.get("arguments", value.get("parameters"))
+    return inner if isinstance(inner, dict) else None
 
 
 def _converted(value: Any, kind: str, name: str) -> tuple[Any, str]:

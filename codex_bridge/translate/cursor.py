@@ -109,6 +109,13 @@ class Cursor:
             search = max(start, len(self.buffer) - longest_end)
             yield
 
+    def before(self, end: bytes, limit: int) -> Reading[str]:
+        """Take what comes before `end`, and `end`. Raises NoCall if it does not come soon."""
+        text, found = yield from self.until(re.compile(re.escape(end)), len(end), limit)
+        if not found:
+            raise NoCall
+        return text
+
     def json(self) -> Reading[str]:
         """Take an object or array up to its own end, by brackets; without it, all there is.
 

@@ -69,9 +69,12 @@ def fenced(cursor: Cursor, known: Known) -> Reading[list[Leak]]:
             raise NoCall
 
 
+TOOL_CALL_TAGS = (b"<tool_call>", b"<tools>", b"<function_call>", b"<|tool_call|>")
+
+
 def tool_call(cursor: Cursor, known: Known) -> Reading[list[Leak]]:
-    """`<tool_call>` and JSON, `<function=…>` or a name with `<arg_key>` pairs."""
-    yield from cursor.literal(b"<tool_call>")
+    """`<tool_call>` or the like, and JSON, `<function=…>` or a name with `<arg_key>` pairs."""
+    yield from cursor.literal(*TOOL_CALL_TAGS)
     yield from cursor.space()
     char = yield from cursor.peek()
     start = cursor.at
@@ -92,7 +95,7 @@ def tool_call(cursor: Cursor, known: Known) -> Reading[list[Leak]]:
         yield from cursor.space()
         if not (yield from cursor.take(b"<arg_key>")):
             break
-        key, _ = yield from cursor.until(re.compile(rb"</arg_key>"), 10, 200)
+        key = yield from cursor.before(b"</arg_key>", MAX_NAME)
         yield from cursor.space()
         yield from cursor.literal(b"<arg_value>")
         value, _ = yield from cursor.until(re.compile(rb"</arg_value>|</tool_call>"), 12)
@@ -119,8 +122,10 @@ def function_tag(cursor: Cursor, known: Known) -> Reading[list[Leak]]:
         yield from cursor.space()
         if not (yield from cursor.take(b"<parameter=")):
             break
-        key, _ = yield from cursor.until(re.compile(rb">"), 1, 200)
-        value, _ = yield from cursor.until(end, 64)
+        key = yield from cursor.before(b">", MAX_NAME)
+        value, closed = yield from cursor.until(end, 64)
+        if not closed and not value.strip():
+            raise NoCall
         values[key.strip("\"' ")] = _value(value)
     if not (yield from cursor.take(b"</function>")) and (yield from cursor.peek()) not in {
         b"",
@@ -130,13 +135,17 @@ def function_tag(cursor: Cursor, known: Known) -> Reading[list[Leak]]:
     return [_typed(name, values)]
 
 
+INVOKE_VALUE_END = re.compile(rb"</parameter>|\n\s*(?=</invoke>)")
+INVOKE_WRAPPERS = (b"<function_calls>", b"<minimax:tool_call>")
+
+
 def invoke(cursor: Cursor, known: Known) -> Reading[list[Leak]]:
     """`<invoke name="…">` with `<parameter name="…">` values, one or several, maybe wrapped."""
     calls: list[Leak] = []
-    if (yield from cursor.take(b"<function_calls>")):
+    if (yield from cursor.take(*INVOKE_WRAPPERS)):
         yield from cursor.space()
     while (yield from cursor.take(b"<invoke name=")):
-        name = (yield from cursor.until(re.compile(rb">"), 1, MAX_NAME))[0].strip("\"' ")
+        name = (yield from cursor.before(b">", MAX_NAME)).strip("\"' ")
         if not known(name):
             raise NoCall
         values: Json = {}
@@ -144,8 +153,10 @@ def invoke(cursor: Cursor, known: Known) -> Reading[list[Leak]]:
             yield from cursor.space()
             if not (yield from cursor.take(b"<parameter name=")):
                 break
-            key, _ = yield from cursor.until(re.compile(rb">"), 1, 200)
-            value, _ = yield from cursor.until(re.compile(rb"</parameter>|\n\s*(?=</invoke>)"), 64)
+            key = yield from cursor.before(b">", MAX_NAME)
+            value, closed = yield from cursor.until(INVOKE_VALUE_END, 64)
+            if not closed:
+                raise NoCall
             values[key.split('"')[1] if key.count('"') > 1 else key.strip("\"' ")] = _value(value)
         calls.append(_typed(name, values))
         if not (yield from cursor.take(b"</invoke>")) and (yield from cursor.peek()):
@@ -153,7 +164,7 @@ def invoke(cursor: Cursor, known: Known) -> Reading[list[Leak]]:
         yield from cursor.space()
     if not calls:
         raise NoCall
-    yield from cursor.take(b"</function_calls>")
+    yield from cursor.take(b"</function_calls>", b"</minimax:tool_call>")
     return calls
 
 
@@ -298,7 +309,8 @@ def _value(text: str) -> str:
     """A value between tags, less the line ends that belong to the tags."""
     if "\n" not in text:
         return text.strip()
-    return text.removeprefix("\n").removesuffix("\n")
+    # A line end before the value goes together with one behind it; one alone is the value's.
+    return text[1:].removesuffix("\n") if text.startswith("\n") else text
 
 
 def _typed(name: str, values: dict[str, Any]) -> Leak:
@@ -307,9 +319,9 @@ def _typed(name: str, values: dict[str, Any]) -> Leak:
 
 
 STYLES = (
-    Style("tool_call tag", (b"<tool_call>",), tool_call),
+    Style("tool_call tag", TOOL_CALL_TAGS, tool_call),
     Style("function tag", (b"<function=",), function_tag),
-    Style("invoke tag", (b"<function_calls>", b"<invoke name="), invoke),
+    Style("invoke tag", (*INVOKE_WRAPPERS, b"<invoke name="), invoke),
     Style("mistral", (b"[TOOL_CALLS]",), mistral),
     Style("llama", (b"<|python_tag|>",), python_tag),
     Style("deepseek", (CALLS_BEGIN, CALL_BEGIN), deepseek),

@@ -19,6 +19,7 @@ from attrs import Factory, define, frozen
 
 from codex_bridge.translate.cursor import Cursor, NoCall, Reading
 from codex_bridge.translate.leak_json import Known, Leak
+from codex_bridge.translate.leak_prose import Prose
 from codex_bridge.translate.leak_styles import STYLES, Style
 
 OPENERS = {opener.decode(): style for style in STYLES for opener in style.openers}
@@ -30,7 +31,7 @@ for _opener, _style in OPENERS.items():
         BEGINNINGS.setdefault(_opener[:_end], []).append(_style)
 LONGEST_BEGINNING = max(map(len, BEGINNINGS))
 STRAY = re.compile(
-    r"(?:</(?:tool_calls?|function|function_calls|invoke|parameter)>|<end_function_call>|"
+    r"(?:</(?:(?:minimax:)?tool_calls?|tools|function|function_calls?|invoke|parameter)>|<end_function_call>|"
     r"<tool_call\|>|<\|(?:eom_id|eot_id|im_end|call|end|tool_calls_section_end)\|>|"
     r"<｜tool▁calls▁end｜>)"
 )
@@ -38,23 +39,8 @@ STRAY = re.compile(
 STRAY_BEGINNING = re.compile(r"<[^>\s]{0,30}")
 SLICE = 4096
 """Text is looked at in slices, so that a single huge piece costs no more than many small ones."""
-LINE_LIMIT, BEFORE_LIMIT = 400, 300
-"""How much is remembered of the line and of what was said before, in characters."""
 RESCAN_LIMIT = 2000
 """Longest disproved call that is searched for another one inside, in characters."""
-QUOTING = "\"'`“‘«=\\"
-EXAMPLE = re.compile(
-    r"\b(?:(?:for|an?|another|this|following|simple) example|for instance|such as|(?:looks?|like) "
-    r"(?:like|this)|would (?:be|look)|(?:the|this|following|right|correct) (?:format|syntax|form)|"
-    r"formatted as|(?:is|are) written|zum Beispiel|par exemple|por ejemplo)\b|\be\.g\.|\bz\. ?B\.|"
-    r"^\W*Examples?\b|例如|比如",
-    re.IGNORECASE,
-)
-ANNOUNCEMENT = re.compile(
-    r"\b(?:I['’]?ll|I will|I['’]?m|I am|I need|I should|I want|let me|let['’]s|let us|we will|"
-    r"we['’]ll|we need|going to|first|next|then|now|calling|running|using)\b",
-    re.IGNORECASE,
-)
 
 
 @frozen
@@ -90,62 +76,13 @@ class _Doubt:
     """Whether each was announced; then prose may follow on a line of its own."""
 
 
-@define
-class _Prose:
-    """What is known of the text so far: where in it we are, and what was said last."""
-
-    line: str = ""
-    before: str = ""
-    fence: str = ""
-
-    def add(self, text: str) -> None:
-        first, *others = text.split("\n")
-        self.line = (self.line + first)[:LINE_LIMIT]
-        for line in others:
-            self._end_line()
-            self.line = line[:LINE_LIMIT]
-        self.before = (self.before + text)[-BEFORE_LIMIT:]
-
-    def _end_line(self) -> None:
-        line = self.line.strip()
-        if self.fence:
-            if line.startswith(self.fence) and not line.strip(self.fence[0]):
-                self.fence = ""
-        elif mark := re.match(r"(?:(?:[-*>]|\d+\.)\s+)*(`{3,}|~{3,})[^`]*$", line):
-            self.fence = mark[1]
-
-    def admits(self, style: Style) -> bool:
-        """Whether a call of this form may begin here."""
-        line = self.line
-        blank = not line.strip()
-        indented = blank and ("\t" in line or len(line) > 3)
-        if self.fence or indented or line.lstrip().startswith(">") or line.count("`") % 2:
-            return False
-        if style.words or style.name == "fence":
-            return blank
-        if not blank and line.rstrip()[-1] in QUOTING:
-            return False
-        return style.tagged or blank or line[-1] == ":" or line[-1].isspace()
-
-    @property
-    def is_announcement(self) -> bool:
-        """Whether the last paragraph says that something will be done now."""
-        return bool(ANNOUNCEMENT.search(self.before.rstrip().rpartition("\n\n")[2]))
-
-    @property
-    def is_introduction(self) -> bool:
-        """Whether the last sentence says that an example follows."""
-        paragraph = self.before.rstrip().rpartition("\n\n")[2]
-        return bool(EXAMPLE.search(re.split(r"[.!?]\s", paragraph)[-1]))
-
-
 class LeakScanner:
     """Splits the text of one answer into text and calls."""
 
     def __init__(self, known: Known, judge: Judge) -> None:
         self._known = known
         self._judge = judge
-        self._prose = _Prose()
+        self._prose = Prose()
         self._out: list[Piece] = []
         self._pending = ""
         self._candidate: _Candidate | None = None
@@ -266,8 +203,13 @@ class LeakScanner:
     def _found(self, candidate: _Candidate, calls: tuple[Leak, ...]) -> None:
         style, cursor, doubt = candidate.style, candidate.cursor, self._doubt
         strict = not style.tagged
-        if self._prose.is_introduction or not all(self._judge(call, strict) for call in calls):
-            self._disproved(candidate)
+        self._pending = cursor.text(cursor.at)
+        shown = self._prose.is_introduction
+        if shown or not all(self._judge(call, strict) for call in calls):
+            # It is a call by its form, so that nothing inside of it is another.
+            self._emit(cursor.text(0, cursor.at))
+            if not shown:
+                self._prose.forget_tags()
             return
         if doubt.calls:
             doubt.text += self._gap
@@ -278,7 +220,6 @@ class LeakScanner:
             self._decide(calls=True)
         self._gap = []
         self._prose.line = ""
-        self._pending = cursor.text(cursor.at)
         self._after_call = True
 
     def _decide(self, *, calls: bool) -> None:
@@ -298,6 +239,7 @@ class LeakScanner:
         # One byte at least, and a whole character of it.
         done = 1 if cursor.at < RESCAN_LIMIT else max(1, len(cursor.text(0, cursor.at)))
         self._emit(text[:done])
+        self._prose.forget_tags()
         self._pending = text[done:] + self._pending
 
     def _emit(self, text: str) -> None:

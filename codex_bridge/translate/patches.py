@@ -113,7 +113,7 @@ def _section(kind: str, lines: list[str]) -> list[str]:
         while body and not body[-1]:
             body.pop()
         return head + [_change(line) for line in body]
-    return head + [line for line in body if line]
+    return [line for line in lines if line.strip()]
 
 
 def _change(line: str) -> str:

@@ -36,15 +36,15 @@ def portable(schema: Json) -> Json:
 
 
 def resolve(schema: Any, root: Json) -> Json:
-    """`schema` with its local `$ref`s followed; {} for what leads nowhere."""
-    for _ in range(20):
-        if not isinstance(schema, dict):
-            return {}
+    """`schema` with its local `$ref`s followed; what leads nowhere says nothing."""
+    followed: set[str] = set()
+    while isinstance(schema, dict):
         reference = schema.get("$ref")
         if not isinstance(reference, str):
             return schema
         rest = {key: value for key, value in schema.items() if key != "$ref"}
-        target = _look_up(reference, root)
+        target = None if reference in followed else _look_up(reference, root)
+        followed.add(reference)
         schema = {**target, **rest} if isinstance(target, dict) else rest
     return {}
 

@@ -11,7 +11,10 @@ DELTAS = {
     "message": "output_text",
     "reasoning": "reasoning_summary_text",
     "function_call": "function_call_arguments",
+    "custom_tool_call": "custom_tool_call_input",
 }
+WHOLE = ("tool_search_call", "local_shell_call")
+"""Items without any event between added and done."""
 LAST = ("response.completed", "response.incomplete", "response.failed")
 
 
@@ -65,6 +68,8 @@ class Reader:
         kind = item["type"]
         where = {"item_id": item["id"], "output_index": index}
         text = ""
+        if kind in WHOLE:
+            return self.read_whole(item, index)
         if kind in PARTS:
             self.at(where, self.take(f"response.{PARTS[kind]}.added"))
         while self.next_type() == f"response.{DELTAS[kind]}.delta":
@@ -76,7 +81,7 @@ class Reader:
             return False
         done = self.take(f"response.{DELTAS[kind]}.done")
         self.at(where, done)
-        assert done.get("text", done.get("arguments")) == text
+        assert next(done[key] for key in ("text", "arguments", "input") if key in done) == text
         if kind in PARTS:
             part = self.take(f"response.{PARTS[kind]}.done")
             self.at(where, part)
@@ -85,6 +90,14 @@ class Reader:
         assert closed["output_index"] == index
         assert closed["item"]["id"] == item["id"]
         assert text_of(closed["item"]) == text
+        self.items.append(closed["item"])
+        return True
+
+    def read_whole(self, item: Json, index: int) -> bool:
+        closed = self.take("response.output_item.done")
+        assert (closed["output_index"], closed["item"]["id"]) == (index, item["id"])
+        assert closed["item"]["status"] == "completed"
+        assert closed["item"]["call_id"]
         self.items.append(closed["item"])
         return True
 
@@ -100,9 +113,10 @@ def text_of(item: Json) -> str:
     if item["type"] == "reasoning":
         return item["summary"][0]["text"]
     assert item["status"] == "completed"
-    assert isinstance(item["arguments"], str)
+    text = item["input"] if item["type"] == "custom_tool_call" else item["arguments"]
+    assert isinstance(text, str)
     assert item["call_id"]
-    return item["arguments"]
+    return text
 
 
 def check_usage(usage: Json) -> None:

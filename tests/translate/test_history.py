@@ -276,3 +276,116 @@ def test_a_grown_conversation_only_appends_messages(rounds: list[list[Json]]) ->
         if not any(entry["type"] == "function_call" for entry in extra):
             assert now[: len(before)] == before
         before = now
+
+
+PATCH = "*** Begin Patch\n*** Delete File: a\n*** End Patch\n"
+
+
+def call_in(message: Any) -> tuple[str, Any]:
+    (made,) = message["tool_calls"]
+    return made["function"]["name"], orjson.loads(made["function"]["arguments"])
+
+
+def test_a_freeform_call_and_its_result() -> None:
+    _, assistant, result = to_messages(
+        None,
+        [
+            {"role": "user", "type": "message", "content": "hi"},
+            {"type": "custom_tool_call", "call_id": "c", "name": "apply_patch", "input": PATCH},
+            {
+                "type": "custom_tool_call_output",
+                "call_id": "c",
+                "output": [{"type": "input_text", "text": "Done"}],
+            },
+        ],
+        TOOLBOX,
+    )
+    assert call_in(assistant) == ("apply_patch", {"input": PATCH})
+    assert result == {
+        "role": "tool",
+        "tool_call_id": "c",
+        "name": "apply_patch",
+        "content": "Done",
+    }
+
+
+def test_a_search_tells_what_can_be_called_now() -> None:
+    tool = {"type": "function", "name": "echo", "description": "Says it again. Twice."}
+    found = {"type": "namespace", "name": "mcp__demo", "tools": [tool]}
+    items = [
+        {"type": "tool_search_call", "call_id": "s", "arguments": {"query": "echo", "limit": 3}},
+        {"type": "tool_search_output", "call_id": "s", "tools": [found]},
+        {"type": "tool_search_call", "call_id": "t", "arguments": {"query": "nothing"}},
+        {"type": "tool_search_output", "call_id": "t", "tools": []},
+    ]
+    toolbox = Toolbox.from_request([{"type": "tool_search"}], items)
+    first, listed, second, empty = to_messages(None, items, toolbox)
+    assert call_in(first) == ("tool_search", {"query": "echo", "limit": 3})
+    assert "- mcp__demo__echo: Says it again. Twice." in listed["content"]
+    assert call_in(second)[0] == "tool_search"
+    assert "No tools" in empty["content"]
+
+
+def test_a_local_shell_call_and_its_result() -> None:
+    action = {
+        "type": "exec",
+        "command": ["ls"],
+        "timeout_ms": None,
+        "working_directory": "/",
+        "env": {},
+    }
+    assistant, result = to_messages(
+        None,
+        [
+            {"type": "local_shell_call", "call_id": "c", "action": action},
+            {"type": "local_shell_call_output", "call_id": "c", "output": "a b"},
+        ],
+        TOOLBOX,
+    )
+    assert call_in(assistant) == ("local_shell", {"command": ["ls"], "working_directory": "/"})
+    assert result["content"] == "a b"
+
+
+def test_what_an_agent_was_told_is_a_message() -> None:
+    parts = [
+        {"type": "input_text", "text": "Do this."},
+        {"type": "encrypted_content", "encrypted_content": "And that."},
+    ]
+    item = {"type": "agent_message", "author": "/root", "recipient": "/root/x", "content": parts}
+    (message,) = to_messages(None, [item], TOOLBOX)
+    assert message["role"] == "user"
+    assert "Do this.\nAnd that." in message["content"]
+    assert "/root/x" in message["content"]
+
+
+fields = st.sampled_from(
+    ["type", "text", "name", "tools", "command", "query", "input", "content", "image_url"]
+)
+garbage = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(fields, inner, max_size=3),
+    max_leaves=6,
+)
+KINDS = [
+    "function_call", "function_call_output", "custom_tool_call", "custom_tool_call_output",
+    "tool_search_call", "tool_search_output", "additional_tools", "local_shell_call",
+    "local_shell_call_output", "agent_message", "message", "reasoning", "web_search_call", "new",
+]  # fmt: skip
+STRINGS = ["role", "name", "namespace", "call_id"]
+GARBAGE = ["arguments", "input", "output", "tools", "action", "content", "summary", "author"]
+ITEM = st.fixed_dictionaries(
+    {"type": st.sampled_from(KINDS)},
+    optional={
+        **dict.fromkeys(STRINGS, st.text(max_size=3)),
+        **dict.fromkeys(GARBAGE, garbage),
+    },
+)
+
+
+@given(st.lists(ITEM, max_size=8))
+def test_no_item_of_any_shape_breaks_the_history(items: list[Any]) -> None:
+    toolbox = Toolbox.from_request(None, items)
+    for message in to_messages("system", items, toolbox):
+        orjson.dumps(message)
+        for made in message.get("tool_calls", []):
+            assert isinstance(orjson.loads(made["function"]["arguments"]), dict)

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from codex_bridge.translate.errors import ApiError
 from codex_bridge.translate.toolbox import Toolbox
+from codex_bridge.translate.tools import Kind
+from tests.translate import declared as codex
 
 
 def function(name: str) -> dict[str, Any]:
@@ -135,3 +137,53 @@ def test_every_tool_has_one_valid_name_that_leads_back(tools: list[tuple[str, st
         assert re.fullmatch(r"[A-Za-z0-9_-]{1,64}", flat)
         assert codex_name(toolbox, flat) == (tool, space)
         assert toolbox.function_name(tool, space) == flat
+
+
+@pytest.mark.parametrize(
+    ("tool", "kind", "expected"),
+    [
+        (codex.PATCH, Kind.CUSTOM, "apply_patch"),
+        (codex.SEARCH, Kind.SEARCH, "tool_search"),
+        ({"type": "local_shell"}, Kind.LOCAL_SHELL, "local_shell"),
+        (codex.namespace("collab", codex.CODE), Kind.CUSTOM, "collab__exec"),
+        (codex.namespace("functions", codex.EXEC), Kind.FUNCTION, "exec_command"),
+        ({"type": "tool_search"}, Kind.SEARCH, "tool_search"),
+    ],
+)
+def test_every_kind_of_tool_is_a_function(tool: Any, kind: Kind, expected: str) -> None:
+    toolbox = Toolbox.from_request([tool])
+    assert names(toolbox) == [expected]
+    found = toolbox.tool(expected)
+    assert found
+    assert found.kind is kind
+    (entry,) = toolbox.functions()
+    assert entry["function"]["parameters"]["properties"]
+
+
+def test_tools_that_items_bring_come_last_in_their_order() -> None:
+    items = [
+        {"type": "additional_tools", "tools": [codex.namespace("functions", codex.STDIN)]},
+        {"type": "message", "role": "user", "content": "hi", "tools": [codex.GOAL]},
+        {"type": "tool_search_output", "tools": [codex.MCP, "nonsense", {"type": "function"}]},
+        {"type": "tool_search_output", "tools": "none"},
+        {"type": "tool_search_output", "tools": [codex.MCP, codex.PLAN]},
+    ]
+    toolbox = Toolbox.from_request([codex.EXEC], items)
+    assert names(toolbox) == ["exec_command", "write_stdin", "mcp__demo__echo_text", "update_plan"]
+
+
+def test_three_hundred_tools_of_twenty_servers_have_names_of_their_own() -> None:
+    spaces = [
+        namespace(
+            f"mcp__server{'-' * (n % 2)}{n // 2}{'x' * 40}", *(f"do.it{m}" for m in range(15))
+        )
+        for n in range(20)
+    ]
+    toolbox = Toolbox.from_request(spaces)
+    found = names(toolbox)
+    assert len(set(found)) == 300
+    assert all(re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name) for name in found)
+    routed = {codex_name(toolbox, name) for name in found}
+    declared = {(tool["name"], space["name"]) for space in spaces for tool in space["tools"]}
+    assert routed == declared
+    assert names(Toolbox.from_request(spaces[:5])) == found[:75]
