@@ -8,9 +8,10 @@ import signal
 import subprocess
 from pathlib import Path
 
+import pytest
 from attrs import define
 
-VERSIONS = ("0.130.0", "0.169.0")
+VERSIONS = ("0.130.0", "0.145.0", "0.169.0")
 TIMEOUT = 60
 """Seconds for one run, which takes one or two; then it is killed, and its code says so."""
 NOWHERE = "http://127.0.0.1:1"
@@ -49,6 +50,15 @@ def install(version: str) -> Path:
 
 def has_npm() -> bool:
     return shutil.which("npm") is not None
+
+
+NEEDS_CLI = [
+    pytest.mark.codex,
+    pytest.mark.skipif(
+        not has_npm() and not os.environ.get("CI"),
+        reason="npm is missing, and with it the real Codex CLI",
+    ),
+]
 
 
 @define
@@ -94,7 +104,7 @@ class Codex:
         with screen.open("wb") as output:
             process = subprocess.Popen(
                 command,
-                env=clean | OFFLINE | environ | {"CODEX_HOME": str(self.home), "RUST_LOG": "error"},
+                env=clean | OFFLINE | environ | self._own(),
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -109,3 +119,8 @@ class Codex:
                 process.wait()
                 code = -signal.SIGKILL
         return Run(code, screen.read_text(errors="replace"))
+
+    def _own(self) -> dict[str, str]:
+        """A home of its own also for the login shells it starts: a user's may be slow."""
+        home = str(self.home)
+        return {"HOME": home, "CODEX_HOME": home, "RUST_LOG": "error"}

@@ -2,39 +2,18 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any
 
-import pytest
 import pytest_twisted
 from twisted.internet.threads import deferToThread
 
 from codex_bridge.fake_ollama import Call, Calls, Die, FakeOllama, Playlist, Say, Think
-from tests.codex.cli import VERSIONS, Codex, Run, has_npm, install
+from tests.codex.cli import NEEDS_CLI, Codex
+from tests.codex.conftest import run
 from tests.conftest import Start
-from tests.harness import Json, Setup
+from tests.harness import Json
 
-pytestmark = [
-    pytest.mark.codex,
-    pytest.mark.skipif(
-        not has_npm() and not os.environ.get("CI"),
-        reason="npm is missing, and with it the real Codex CLI",
-    ),
-]
-
-
-@pytest.fixture(params=VERSIONS)
-def codex(request: pytest.FixtureRequest, tmp_path: Path) -> Codex:
-    home, folder = tmp_path / "home", tmp_path / "project"
-    home.mkdir()
-    folder.mkdir()
-    return Codex(request.param, install(request.param), home, folder)
-
-
-async def run(codex: Codex, setup: Setup, *arguments: str, **options: Any) -> Run:
-    done: Run = await deferToThread(codex.exec, setup.url, *arguments, **options)
-    return done
+pytestmark = NEEDS_CLI
 
 
 def results(chat: Json) -> list[str]:
