@@ -1,0 +1,159 @@
+"""Calls whose arguments or names came out wrong, repaired before the real Codex CLI runs them."""
+
+from __future__ import annotations
+
+import json
+import shlex
+
+import pytest_twisted
+from attrs import evolve
+
+from codex_bridge.fake_ollama import Call
+from tests.codex import walk
+from tests.codex.cli import NEEDS_CLI, Codex
+from tests.codex.conftest import run
+from tests.codex.scenario import Json, Scenario, Step, Style
+from tests.codex.styles import argued, named, renamed_key, with_input, with_keys
+from tests.conftest import Start
+
+pytestmark = NEEDS_CLI
+
+
+def _single_quotes(arguments: Json) -> str:
+    return repr(arguments)
+
+
+def _python(arguments: Json) -> str:
+    return json.dumps(arguments).replace("true", "True").replace("false", "False")
+
+
+def _trailing_comma(arguments: Json) -> str:
+    return json.dumps(arguments)[:-1] + ",}"
+
+
+def _raw_newline(arguments: Json) -> str:
+    return json.dumps(arguments).replace("\\n", "\n")
+
+
+def _fenced(arguments: Json) -> str:
+    return f"```json\n{json.dumps(arguments)}\n```"
+
+
+def _talkative(arguments: Json) -> str:
+    return f"{json.dumps(arguments)}\nThis writes the file."
+
+
+def _twice(arguments: Json) -> str:
+    return json.dumps(json.dumps(arguments))
+
+
+def _open(arguments: Json) -> str:
+    return json.dumps(arguments)[:-1]
+
+
+COMMANDS: dict[str, Style] = {
+    "single quotes": argued(_single_quotes),
+    "Python literals": argued(_python),
+    "trailing comma": argued(_trailing_comma),
+    "raw newline": argued(_raw_newline),
+    "code fence": argued(_fenced),
+    "text behind": argued(_talkative),
+    "encoded twice": argued(_twice),
+    "no last brace": argued(_open),
+    "number as string": with_keys(yield_time_ms="5000"),
+    "fraction for an integer": with_keys(yield_time_ms=5000.0),
+    "null for an optional": with_keys(workdir=None, sandbox_permissions=None),
+    "command for cmd": renamed_key("cmd", "command"),
+    "functions": named(lambda name: f"functions.{name}"),
+    "brackets": named(lambda name: f"{name}()"),
+    "upper case": named(str.upper),
+    "dashes": named(lambda name: name.replace("_", "-")),
+    "shell": named(lambda name: "shell"),
+    "bash": named(lambda name: "bash"),
+    "container.exec": named(lambda name: "container.exec"),
+}
+"""Ways to get a call of exec_command wrong without a doubt about what was meant."""
+PATCHES: dict[str, Style] = {
+    "bare": argued(lambda arguments: str(arguments["input"])),
+    "other key": renamed_key("input", "patch"),
+    "fenced": with_input(lambda patch: f"```diff\n{patch}```"),
+    "heredoc": with_input(lambda patch: f"apply_patch <<'EOF'\n{patch}EOF"),
+    "escaped": with_input(lambda patch: patch.replace("\n", "\\n")),
+    "no end": with_input(lambda patch: patch.replace("*** End Patch\n", "")),
+    "no pluses": with_input(lambda patch: patch.replace("\n+", "\n")),
+}
+"""Ways to get the patch of apply_patch wrong, or what it is wrapped in."""
+NAMES: dict[str, Style] = {
+    "a dot": named(lambda name: ".".join(name.rsplit("__", 1))),
+    "a slash": named(lambda name: "/".join(name.rsplit("__", 1))),
+    "no namespace": named(lambda name: name.rsplit("__", 1)[1]),
+}
+"""Ways to write the name of a function that has a namespace."""
+
+
+def _command(mistake: str, style: Style) -> Step:
+    """A command that leaves a file named after the mistake, which makes it two lines long."""
+    file = shlex.quote(f"{mistake}.txt")
+    cmd = f"echo one > {file}\necho two >> {file}; echo $((40+2))"
+    arguments: Json = {"cmd": cmd, "tty": False, "yield_time_ms": 5000}
+    leaves = {f"{mistake}.txt": "one\ntwo\n"}
+    return Step("exec_command", arguments, "42", style=style, leaves=leaves)
+
+
+def _patch(mistake: str, style: Style) -> Step:
+    """A patch that adds a file named after the mistake."""
+    patch = f"*** Begin Patch\n*** Add File: {mistake}.txt\n+one\n+two\n*** End Patch\n"
+    leaves = {f"{mistake}.txt": "one\ntwo\n"}
+    # A mended patch is the one meant in effect, not in every space.
+    return Step("apply_patch", {"input": patch}, "Success", style=style, exact=False, leaves=leaves)
+
+
+async def _mended(start: Start, codex: Codex, steps: list[Step]) -> None:
+    """Let a model take `steps`, whose styles are full of mistakes, as if there were none."""
+    walk.prepare(codex.folder)
+    model = Scenario(steps)
+    setup = await start(model)
+    done = await run(codex, setup, *walk.settings(codex.folder), walk.TASK)
+    model.verify(setup.fake.chats)
+    assert done.code == 0, done.output
+    assert walk.left(codex.folder) == {"notes.txt": walk.NOTES} | model.leaves
+
+
+@pytest_twisted.ensureDeferred
+async def test_commands_with_mistakes_run(start: Start, codex: Codex) -> None:
+    steps = [_command(mistake, style) for mistake, style in COMMANDS.items()]
+    await _mended(start, codex, steps)
+
+
+@pytest_twisted.ensureDeferred
+async def test_patches_with_mistakes_apply(start: Start, codex: Codex) -> None:
+    await _mended(start, codex, [_patch(mistake, style) for mistake, style in PATCHES.items()])
+
+
+@pytest_twisted.ensureDeferred
+async def test_namespaced_tools_run_under_wrong_names(start: Start, codex: Codex) -> None:
+    call = Step("reverse_text", {"text": "ab"}, "reversed: ba")
+    await _mended(start, codex, [evolve(call, style=style) for style in NAMES.values()])
+
+
+@pytest_twisted.ensureDeferred
+async def test_lists_and_values_of_wrong_types_are_mended(start: Start, codex: Codex) -> None:
+    right = {"words": ["one"], "times": 2, "loud": True, "more": {"depth": 3}}
+    wrong = with_keys(words="one", times="2", loud="true", more={"depth": 3.0}, path=None)
+    words = with_keys(cmd=["touch", "words.txt"])
+    argv: Json = {"command": ["bash", "-lc", "echo shell > shell.txt; cat shell.txt"]}
+    shell = Step(
+        "exec_command",
+        {},
+        "shell",
+        style=lambda function, arguments: [Call("shell", argv)],
+        exact=False,
+        leaves={"shell.txt": "shell\n"},
+    )
+    steps = [
+        Step("exec_command", {"cmd": "touch words.txt"}, style=words, leaves={"words.txt": ""}),
+        shell,
+        evolve(walk.picture(), style=renamed_key("path", "file_path")),
+        Step("show_arguments", right, check=walk.arrived(right), style=wrong),
+    ]
+    await _mended(start, codex, steps)
