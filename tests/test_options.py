@@ -34,6 +34,9 @@ def test_defaults() -> None:
         quiet=False,
         max_body_size=4194304,
         upstream_stream=True,
+        tool_profile="essential",
+        directives=True,
+        repair=True,
     )
 
 
@@ -53,6 +56,10 @@ def test_port_and_its_aliases(flags: list[str]) -> None:
         ("QUIET", "yes", "quiet", True),
         ("MAX_BODY_SIZE", "2048", "max_body_size", 2048),
         ("UPSTREAM_STREAM", "off", "upstream_stream", False),
+        ("TOOL_PROFILE", "Compact", "tool_profile", "compact"),
+        ("NO_DIRECTIVES", "1", "directives", False),
+        ("NO_REPAIR", "yes", "repair", False),
+        ("NO_REPAIR", "0", "repair", True),
     ],
 )
 def test_every_option_has_an_environment_variable(
@@ -75,6 +82,7 @@ def test_a_flag_wins_over_its_variable() -> None:
         (["--port", "٣"], "65535"),
         (["--max-body-size", "10"], "1024"),
         (["--upstream-stream", "maybe"], "on or off"),
+        (["--tool-profile", "tiny"], "--tool-profile: give one of essential, compact, full"),
         (["--interface", "http://x"], "IP address"),
         (["--ollama-url", "localhost:11433"], "--ollama-url: give a URL such as"),
         (["--ollama-url", "ftp://localhost"], "give a URL"),
@@ -124,6 +132,9 @@ def test_help_names_every_option_with_default_and_unit(
         "--ollama-url=",
         "--max-body-size=",
         "--upstream-stream=",
+        "--tool-profile=",
+        "--no-directives",
+        "--no-repair",
         "--debug",
         "--quiet",
         "--version",

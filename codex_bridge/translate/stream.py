@@ -251,7 +251,7 @@ class ResponseStream:
 
     def _emit_calls(self, cut: bool, out: list[Json]) -> None:
         """All calls, in the order in which they came."""
-        proper: set[tuple[str, str]] = set()
+        proper: list[tuple[str, Json]] = []
         settled = []
         for call in self._calls:
             if cut and call is self._calls[-1] and not _is_object("".join(call.arguments)):
@@ -260,10 +260,10 @@ class ResponseStream:
             done = settle(call.name, arguments, self._toolbox, repair=self._repair)
             settled.append((call, done))
             if call.index is not None:
-                proper.add((done.full_name, done.payload))
+                proper.append((done.full_name, done.object))
         for call, done in settled:
             # What a model announced in text and then called is one call.
-            if call.index is not None or (done.full_name, done.payload) not in proper:
+            if call.index is not None or (done.full_name, done.object) not in proper:
                 self._emit_call(call, done, out)
 
     def _emit_call(self, call: _Call, done: Settled, out: list[Json]) -> None:
@@ -278,7 +278,8 @@ class ResponseStream:
             out.append(events.arguments_delta(item_id, index, done.payload))
             out.append(events.arguments_done(item_id, index, done.name, done.payload))
         elif done.kind is Kind.CUSTOM:
-            out.append(events.input_delta(item_id, index, done.payload))
+            if done.payload:
+                out.append(events.input_delta(item_id, index, done.payload))
             out.append(events.input_done(item_id, index, done.payload))
         self._add(events.call_item(done, item_id, call_id, "completed"), out)
         self.tools_called.append(done.full_name)

@@ -39,6 +39,7 @@ class Health:
                 "error": trouble,
             },
             "exchanges": {"open": self._tally.open, "served": self._tally.served},
+            "repairs": dict(self._tally.repairs),
         }
         return (200 if answers else 503), body
 

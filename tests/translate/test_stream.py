@@ -30,8 +30,18 @@ TOOLS = [
         "name": "multi_agent_v1",
         "tools": [{"type": "function", "name": "spawn_agent", "parameters": {}}],
     },
+    {"type": "custom", "name": "apply_patch"},
+    {"type": "tool_search"},
 ]
 STOP = FinishDelta("stop")
+LEAKED = [
+    "<tool_call>",
+    '{"name": "exec_',
+    'command", "arguments": {"cmd": "l',
+    's"}}',
+    "</tool_call>",
+]
+"""A call as text, in pieces."""
 USAGE = UsageDelta(23, 4, cached_tokens=5)
 
 
@@ -220,15 +230,43 @@ def test_the_names_of_called_tools_are_kept_for_the_log() -> None:
     assert stream.tools_called == ["exec_command", "multi_agent_v1.spawn_agent"]
 
 
+def test_a_call_in_the_text_comes_after_the_text_around_it() -> None:
+    response = run(TextDelta("One.\n"), *map(TextDelta, LEAKED), TextDelta("\nTwo."), STOP)
+    message, leaked = response["output"]
+    assert message["content"][0]["text"].split() == ["One.", "Two."]
+    assert (leaked["name"], leaked["arguments"]) == ("exec_command", '{"cmd": "ls"}')
+
+
+def test_an_unfinished_call_in_an_answer_that_was_cut_is_text() -> None:
+    text = "".join(LEAKED[:3])
+    response = run(TextDelta(text), FinishDelta("length"), length_completes=True)
+    assert shapes(response) == [("message", text)]
+
+
+def test_each_kind_of_tool_gets_its_kind_of_item() -> None:
+    response = run(
+        call(0, "a", "apply_patch", '{"input": "x"}'),
+        call(1, "b", "tool_search", '{"query": "y"}'),
+        call(2, "c", "tool_search", "no JSON at all"),
+        STOP,
+    )
+    custom, search, broken = response["output"]
+    assert (custom["type"], custom["input"]) == ("custom_tool_call", "x")
+    assert (search["type"], search["arguments"]) == ("tool_search_call", {"query": "y"})
+    assert broken["arguments"] == {"query": "no JSON at all"}
+    assert [item["call_id"] for item in response["output"]] == ["a", "b", "c"]
+
+
+LATER = ["apply_patch", "tool_search", "shell", "nope"]
 any_delta = st.one_of(
-    st.builds(TextDelta, st.text(max_size=8)),
+    st.builds(TextDelta, st.text(max_size=8) | st.sampled_from(LEAKED)),
     st.builds(ReasoningDelta, st.text(max_size=8)),
     st.builds(
         ToolCallDelta,
         st.integers(0, 2),
         st.sampled_from(["", "a", "b"]),
-        st.sampled_from(["", "exec_command", "multi_agent_v1__spawn_agent"]),
-        st.sampled_from(["", "{}", '{"a":', "1}"]),
+        st.sampled_from(["", "exec_command", "multi_agent_v1__spawn_agent", *LATER]),
+        st.sampled_from(["", "{}", '{"a":', "1}", '{"query": "x"}']),
     ),
     st.builds(UsageDelta, st.integers(0, 9), st.integers(0, 9)),
 )

@@ -34,6 +34,7 @@ async def test_health_tells_versions_and_counts(start: Start) -> None:
             "error": None,
         },
         "exchanges": {"open": 0, "served": 1},
+        "repairs": {},
     }
 
 
