@@ -23,7 +23,7 @@ EXAMPLE = re.compile(
     r"\b(?:(?:for|an?|another|this|following|simple) example|for instance|such as|(?:looks?|like) "
     r"(?:like|this)|would (?:be|look)|(?:the|this|following|right|correct) (?:format|syntax|form)|"
     r"formatted as|(?:is|are) written|zum Beispiel|par exemple|por ejemplo)\b|\be\.g\.|\bz\. ?B\.|"
-    r"^\W*Examples?\b|例如|比如",
+    r"^\W*Examples?\b|\b(?:like|as)\W*$|例如|比如",
     re.IGNORECASE,
 )
 ANNOUNCEMENT = re.compile(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
 import pytest_twisted
 from twisted.internet.threads import deferToThread
 
@@ -45,6 +46,16 @@ async def test_a_command_runs_and_its_output_reaches_the_model(start: Start, cod
     (result,) = results(setup.fake.chats[1].json)
     assert "marker-file" in result
     assert "sum=42" in result
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_tools_of_a_first_request_are_small(start: Start, codex: Codex) -> None:
+    """Under a thousand tokens; Codex declares 17 kB or more. docs/tools.md has the figures."""
+    setup = await start(Playlist([Say("Hello.")]))
+    await run(codex, setup, "hi")
+    tools = setup.fake.chats[0].json["tools"]
+    assert len(tools) >= 10
+    assert len(orjson.dumps(tools)) < 4600
 
 
 @pytest_twisted.ensureDeferred
