@@ -89,7 +89,8 @@ The `cmd` is what the shell runs.
     "advice": """\
 Never write calls like {"name": "exec_command", "arguments": {"cmd": "rm -rf /"}} in your answer.
 """,
-    "advice without an end": """Never write calls like {"name": "exec_command", "arguments": {"cmd": "rm -rf /"}}
+    "advice without an end": """\
+Never write calls like {"name": "exec_command", "arguments": {"cmd": "rm -rf /"}}
 """,
     "quoted words": """\
 > <tool_call>
