@@ -18,6 +18,7 @@ PURE = {
     "attrs",
     "collections",
     "enum",
+    "functools",
     "hashlib",
     "itertools",
     "orjson",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from enum import Enum
+from functools import lru_cache
 from typing import Any
 
 from codex_bridge.translate import freeform
@@ -20,6 +21,7 @@ LIMITS = {"essential": (140, 80), "compact": (200, 120), "mcp": (800, 300)}
 """Longest description of a tool and of a parameter, in characters. MCP tools get more room in
 the essential profile: nobody but their author knows them."""
 
+SENTENCE_END = re.compile(r"(?<=[.!?;])(?<!e\.g\.)(?<!i\.e\.)(?= )")
 OWN: dict[str, tuple[str, dict[str, str]]] = {
     "exec_command": (
         "Run a shell command. Returns its output, or a session_id if it still runs.",
@@ -64,21 +66,26 @@ class ToolProfile(Enum):
     """As declared, in the words that Ollama keeps."""
 
 
+@lru_cache(maxsize=500)
 def declaration(function: str, tool: Tool, profile: ToolProfile) -> Json:
-    """The `function` object of a chat request that shows `tool` to the model."""
-    schema = portable(tool.parameters)
+    """The `function` object of a chat request that shows `tool` to the model.
+
+    Not to be changed: the next request gets the same object, since Codex sends the same
+    tools with every request.
+    """
     description = tool.description
     if tool.kind is Kind.CUSTOM:
-        description = freeform.explain(tool)
-        schema = freeform.SHOWN_SCHEMA
+        description, schema = freeform.explain(tool), freeform.SHOWN_SCHEMA
     elif profile is ToolProfile.ESSENTIAL and tool.name in OWN and not tool.is_mcp:
         description, shown = OWN[tool.name]
-        schema = _essential(schema, shown)
-    elif profile is not ToolProfile.FULL:
-        roomy = profile is ToolProfile.ESSENTIAL and tool.is_mcp
-        tool_limit, limit = LIMITS["mcp" if roomy else profile.value]
-        description = shorten(description, tool_limit)
-        schema = _described(schema, lambda text: shorten(text, limit))
+        schema = _essential(tool.parameters, shown)
+    else:
+        schema = portable(tool.parameters)
+        if profile is not ToolProfile.FULL:
+            roomy = profile is ToolProfile.ESSENTIAL and tool.is_mcp
+            tool_limit, limit = LIMITS["mcp" if roomy else profile.value]
+            description = shorten(description, tool_limit)
+            schema = _described(schema, lambda text: shorten(text, limit))
     return {"name": function, "description": description, "parameters": schema}
 
 
@@ -87,27 +94,24 @@ def shorten(text: str, limit: int) -> str:
     text = " ".join(text.split())
     if len(text) <= limit:
         return text
-    kept = ""
-    for sentence in re.split(r"(?<=[.!?;])(?<!e\.g\.)(?<!i\.e\.)\s+", text):
-        longer = f"{kept} {sentence}".strip()
-        if len(longer) > limit:
-            break
-        kept = longer
-    return kept or text[: limit - 1].rsplit(" ", 1)[0] + "…"
+    ends = [end.start() for end in SENTENCE_END.finditer(text, 0, limit + 1)]
+    return text[: ends[-1]] if ends else text[: limit - 1].rsplit(" ", 1)[0] + "…"
 
 
 def _essential(schema: Json, shown: dict[str, str]) -> Json:
     """Of a schema's parameters those in `shown` and the required ones."""
-    required = schema.get("required", [])
-    properties = {}
-    for name, node in schema["properties"].items():
-        if name in shown or name in required:
-            # One's own description is replaced, or goes with those of the parts inside.
-            plain = _described(node, lambda text: "")
-            about = {"description": shown[name]} if shown.get(name) else {}
-            kind = {"type": plain["type"]} if "type" in plain else {}
-            properties[name] = kind | about | plain
-    return {**schema, "properties": properties}
+    given, required = schema.get("properties"), schema.get("required")
+    wanted = {*shown, *(name for name in required or [] if isinstance(name, str))}
+    if isinstance(given, dict):
+        given = {name: node for name, node in given.items() if name in wanted}
+    made = portable({**schema, "properties": given})
+    for name, node in made["properties"].items():
+        # One's own description is replaced, or goes with those of the parts inside.
+        plain = _described(node, lambda text: "")
+        about = {"description": shown[name]} if shown.get(name) else {}
+        kind = {"type": plain["type"]} if "type" in plain else {}
+        made["properties"][name] = kind | about | plain
+    return made
 
 
 def _described(node: Any, change: Callable[[str], str]) -> Any:

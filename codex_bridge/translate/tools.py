@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator
 from enum import Enum, auto
 from typing import Any
 
-from attrs import frozen
+import orjson
+from attrs import field, frozen
 
 from codex_bridge.translate.errors import ApiError, invalid
 from codex_bridge.vocabulary import Json
@@ -54,15 +55,19 @@ class Kind(Enum):
 
 @frozen
 class Tool:
-    """A tool as Codex declared it. `namespace` is None for a plain one."""
+    """A tool as Codex declared it. `namespace` is None for a plain one.
+
+    Hashable, and equal to another one by the bytes of its JSON, so that its declaration can
+    be kept from one request to the next.
+    """
 
     kind: Kind
     name: str
     namespace: str | None
     description: str
-    parameters: Json
+    parameters: Json = field(eq=orjson.dumps)
     """The schema of its arguments as declared; for a freeform tool, of our function for it."""
-    format: Json | None = None
+    format: Json | None = field(default=None, eq=orjson.dumps)
     """A freeform tool's format: `{"type": "grammar", "syntax": "lark", "definition": …}`."""
 
     @property
