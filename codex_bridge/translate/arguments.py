@@ -93,7 +93,11 @@ def mend(text: str, schema: Json) -> Mended:
         return Mended(text, value, [], fits)
     if not isinstance(value, dict):
         return Mended(text, value, [], fits=False)
-    return Mended(orjson.dumps(value).decode(), value, fitter.steps, fits)
+    try:
+        return Mended(orjson.dumps(value).decode(), value, fitter.steps, fits)
+    except orjson.JSONEncodeError:
+        # Deeper than can be written, though it could be read.
+        return Mended(text, None, [], fits=False)
 
 
 @define

@@ -28,7 +28,8 @@ EXAMPLE = re.compile(
 )
 ANNOUNCEMENT = re.compile(
     r"\b(?:I['’]?ll|I will|I['’]?m|I am|I need|I should|I want|let me|let['’]s|let us|we will|"
-    r"we['’]ll|we need|going to|first|next|then|now|calling|running|using)\b",
+    r"we['’]ll|we need|going to|first|next|then|now|calling|running|using)\b|"
+    r"我来|我将|我要|我会|让我|首先|现在|接下来",
     re.IGNORECASE,
 )
 

@@ -152,6 +152,11 @@ def test_every_step_is_counted() -> None:
     ]
 
 
+def test_arguments_too_deep_to_be_written_go_out_as_they_came() -> None:
+    text = '{"cmd": "ls", "tty": "true", "prefix_rule": ' + "[" * 400 + "]" * 400 + "}"
+    assert mend(text, EXEC["parameters"]).text == text
+
+
 @pytest.mark.parametrize(
     "schema",
     [{}, {"properties": None}, {"properties": {"a": None}}, {"properties": {"a": {"type": 7}}},

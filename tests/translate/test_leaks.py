@@ -245,11 +245,17 @@ FRAMES = {
 }
 
 
-@pytest.mark.parametrize("frame", FRAMES.values(), ids=FRAMES)
-@pytest.mark.parametrize("leak", NEAR.values(), ids=NEAR)
+# A fence inside of a fence ends that, and one inside of a line is none.
+FRAMED = {
+    f"{frame}: {leak}": (FRAMES[frame], NEAR[leak])
+    for frame in FRAMES
+    for leak in NEAR
+    if "```" not in NEAR[leak] or ("```" not in FRAMES[frame] and frame != "assignment")
+}
+
+
+@pytest.mark.parametrize(("frame", "leak"), FRAMED.values(), ids=FRAMED)
 def test_a_call_that_is_shown_and_not_made_stays_text(frame: str, leak: str) -> None:
-    if "```" in leak and ("```" in frame or frame[:4] == "call"):
-        pytest.skip("a fence inside of a fence ends it, and one inside of a line is none")
     answer = frame.replace("{}", leak.replace("\n", " ") if "\n" not in frame else leak)
     assert scan(answer) == [answer]
     assert scan(*answer) == [answer]
