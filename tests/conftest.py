@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
+import hypothesis
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
@@ -13,6 +14,12 @@ from zope.interface import implementer
 
 from codex_bridge.fake_ollama import FakeOllama
 from tests import harness
+
+# How long an example takes says more about the machine than about the code.
+hypothesis.settings.register_profile(
+    "suite", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("suite")
 
 Start = Callable[..., Awaitable[harness.Setup]]
 

@@ -31,8 +31,8 @@ for _opener, _style in OPENERS.items():
         BEGINNINGS.setdefault(_opener[:_end], []).append(_style)
 LONGEST_BEGINNING = max(map(len, BEGINNINGS))
 STRAY = re.compile(
-    r"(?:</(?:(?:minimax:)?tool_calls?|tools|function|function_calls?|invoke|parameter)>|<end_function_call>|"
-    r"<tool_call\|>|<\|(?:eom_id|eot_id|im_end|call|end|tool_calls_section_end)\|>|"
+    r"(?:</(?:(?:minimax:)?tool_calls?|tools|function|function_calls?|invoke|parameter)>|"
+    r"<end_function_call>|<tool_call\|>|<\|(?:eom_id|eot_id|im_end|call|end|tool_calls_section_end)\|>|"
     r"<｜tool▁calls▁end｜>)"
 )
 """Ends of tags that a call leaves behind."""
