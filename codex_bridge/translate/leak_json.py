@@ -120,8 +120,17 @@ def json_calls(cursor: Cursor, known: Known, keys: frozenset[str]) -> Reading[li
 
 
 def bare(cursor: Cursor, known: Known) -> Reading[list[Leak]]:
-    """JSON with nothing around it."""
-    return (yield from json_calls(cursor, known, PLAIN_KEYS))
+    """JSON with nothing around it, or several divided by semicolons."""
+    calls = yield from json_calls(cursor, known, PLAIN_KEYS)
+    while True:
+        end = cursor.at
+        yield from cursor.space()
+        divided = yield from cursor.take(b";")
+        yield from cursor.space()
+        if not divided or (yield from cursor.peek()) != b"{":
+            cursor.at = end
+            return calls
+        calls += yield from json_calls(cursor, known, PLAIN_KEYS)
 
 
 def json_object(cursor: Cursor) -> Reading[str]:

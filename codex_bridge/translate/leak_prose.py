@@ -19,11 +19,12 @@ TAGS = [
 TAG = re.compile("|".join(map(re.escape, TAGS)))
 LONGEST_TAG = max(map(len, TAGS))
 QUOTING = "\"'`“‘«=\\"
+ABBREVIATION = re.compile(r"\b(?:e\.g|z\. ?B)\.$")
 EXAMPLE = re.compile(
     r"\b(?:(?:for|an?|another|this|following|simple) example|for instance|such as|(?:looks?|like) "
     r"(?:like|this)|would (?:be|look)|(?:the|this|following|right|correct) (?:format|syntax|form)|"
     r"formatted as|(?:is|are) written|zum Beispiel|par exemple|por ejemplo)\b|\be\.g\.|\bz\. ?B\.|"
-    r"^\W*Examples?\b|\b(?:like|as)\W*$|例如|比如",
+    r"\b(?:how|what)\b[^.:]*\bcall(?:s|ed)?\b|^\W*Examples?\b|\b(?:like|as)\W*$|例如|比如",
     re.IGNORECASE,
 )
 ANNOUNCEMENT = re.compile(
@@ -96,8 +97,10 @@ class Prose:
 
     @property
     def is_introduction(self) -> bool:
-        """Whether the last sentence says that an example follows."""
-        return bool(EXAMPLE.search(re.split(r"[.!?]\s", self._paragraph)[-1]))
+        """Whether the last sentence says that an example follows: one that has not ended."""
+        sentence = re.split(r"[.!?]\s", self._paragraph)[-1]
+        ended = sentence[-1:] in {".", "!", "?"} and not ABBREVIATION.search(sentence)
+        return not ended and bool(EXAMPLE.search(sentence))
 
     @property
     def _paragraph(self) -> str:

@@ -327,10 +327,14 @@ STYLES = (
     Style("deepseek", (CALLS_BEGIN, CALL_BEGIN), deepseek),
     Style("kimi", KIMI, kimi),
     Style("kimi", (b"functions.",), kimi, words=True),
-    Style("harmony", (b"<|start|>assistant", b"<|channel|>"), harmony),
     Style(
         "harmony",
-        (b"assistantcommentary to=", b"commentary to=", b"to=functions."),
+        (b"<|start|>assistant", b"<|channel|>", b"assistantcommentary to=functions."),
+        harmony,
+    ),
+    Style(
+        "harmony",
+        (b"commentary to=functions.", b"to=functions."),
         harmony,
         words=True,
     ),

@@ -32,7 +32,7 @@ for _opener, _style in OPENERS.items():
 LONGEST_BEGINNING = max(map(len, BEGINNINGS))
 STRAY = re.compile(
     r"(?:</(?:(?:minimax:)?tool_calls?|tools|function|function_calls?|invoke|parameter)>|"
-    r"<end_function_call>|<tool_call\|>|<\|(?:eom_id|eot_id|im_end|call|end|tool_calls_section_end)\|>|"
+    r"<end_function_call>|<tool_call\|>|<\|(?:eom_id|eot_id|im_end|/tool_call|call|end|tool_calls_section_end)\|>|"
     r"<｜tool▁calls▁end｜>)"
 )
 """Ends of tags that a call leaves behind."""

@@ -362,7 +362,7 @@ fields = st.sampled_from(
     ["type", "text", "name", "tools", "command", "query", "input", "content", "image_url"]
 )
 garbage = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=4),
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.text(max_size=4),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(fields, inner, max_size=3),
     max_leaves=6,
 )

@@ -59,6 +59,8 @@ TAGGED = {
     '{"cmd": "ls -la"}<|call|>',
     "harmony, from the start": "<|start|>assistant<|channel|>commentary "
     'to=functions.exec_command<|message|>{"cmd": "ls -la"}',
+    "harmony, in a line": "assistantcommentary to=functions.exec_command code"
+    '<|message|>{"cmd": "ls -la"}',
     "harmony, bare": 'commentary to=functions.exec_command json{"cmd": "ls -la"}',
     "gemma": "<start_function_call>call:exec_command{cmd:<escape>ls -la<escape>}"
     "<end_function_call>",
@@ -137,10 +139,25 @@ def test_announced_json_may_be_followed_by_prose(leak: str) -> None:
     assert text(pieces) == "Let me list the files.\n\n\n\nThis lists them."
 
 
+@pytest.mark.parametrize(
+    "before",
+    [
+        "Let me look at the example.",
+        "First I check how the format is written!",
+        "The file is in the following format. Now I'll read it:",
+        "让我看看。",
+    ],
+)
+def test_words_that_only_mention_an_example_introduce_none(before: str) -> None:
+    for leak in (TAGGED["tool_call"], PLAIN["fence"]):
+        assert calls(scan(f"{before}\n{leak}\n\nLet's see.")) == [("exec_command", ARGUMENTS)]
+
+
 def test_several_calls_of_one_form() -> None:
     assert len(calls(scan(f"{JSON}\n{JSON}\n"))) == 2
     assert len(calls(scan(f"```json\n{JSON}\n```\n\n```json\n{JSON}\n```"))) == 2
     assert len(calls(scan(f"<|python_tag|>{LLAMA}; {LLAMA}"))) == 2
+    assert len(calls(scan(f"{LLAMA}; {LLAMA}"))) == 2
     assert len(calls(scan(f"<tool_call>{JSON}\n<tool_call>{JSON}"))) == 2
 
 
@@ -241,6 +258,7 @@ FRAMES = {
     "quotation": "> {}\n",
     "example before": "A call looks like this:\n{}\nDo you see?",
     "for example": "For example:\n\n{}\n",
+    "how it looks": "I'll show you how a call looks:\n\n{}\n\nThat's all.",
     "e.g.": "Models write calls in many forms, e.g. {} and others.",
 }
 
