@@ -37,7 +37,7 @@ SYNONYMS = (
     {"session_id", "session", "id", "process_id"},
     {"target", "agent_id", "id", "agent"},
     {"targets", "ids", "agent_ids", "agents", "target", "id", "agent_id"},
-    {"message", "prompt", "task", "instructions"},
+    {"message", "prompt", "task", "instructions", "input", "text"},
     {"query", "q", "search", "search_query"},
     {"plan", "steps", "todos", "tasks"},
 )

@@ -78,7 +78,8 @@ def _unwrapped(arguments: str) -> tuple[str, list[str]]:
     except ValueError:
         return arguments, ["bare input"]
     steps = sorted(slips)
-    if isinstance(value, str):
+    if isinstance(value, str) and not slips - {"double encoding"}:
+        # A program may begin with a quote, too; only a whole JSON string is one.
         return value, ["bare input", *steps]
     if isinstance(value, dict):
         if isinstance(value.get(INPUT), str):

@@ -65,8 +65,8 @@ def _belongs(line: str, section: str) -> bool:
 def mend(patch: str) -> str | None:
     """`patch`, or what it clearly means, in the grammar; None if there is no such thing.
 
-    Mended are: line ends of Windows, a fence or a heredoc around it, missing first and last
-    lines, context lines without their space, new files without any "+", line numbers after
+    Mended are: line ends of Windows, words, a fence or a heredoc around it, missing first and
+    last lines, context lines without their space, new files without any "+", line numbers after
     "@@", which Codex would search for as text.
     """
     text = patch.replace("\r\n", "\n").strip("\n")
@@ -79,10 +79,8 @@ def mend(patch: str) -> str | None:
         line.rstrip() if HEADER.match(line) or line.strip() in {BEGIN, END} else line
         for line in lines
     ]
-    if lines and lines[0].strip() != BEGIN:
-        lines = [BEGIN, *lines]
-    if lines and lines[-1].strip() != END:
-        lines = [*lines, END]
+    lines = lines[lines.index(BEGIN) :] if BEGIN in lines else [BEGIN, *lines]
+    lines = lines[: len(lines) - lines[::-1].index(END)] if END in lines else [*lines, END]
     mended = "\n".join([BEGIN, *_sections(lines[1:-1]), END]) + "\n"
     return mended if is_valid(mended) else None
 

@@ -58,6 +58,8 @@ def test_what_the_grammar_forbids_is_not_valid(patch: str) -> None:
         (ADD.replace("+one\n+\n+two", "one\n\ntwo"), ADD),
         (ADD.replace("+\n", "\n"), ADD),
         (f"\n\n{ADD}\n", ADD),
+        (f"Here is the patch:\n\n{ADD}\nIt adds a file.\n", ADD),
+        (ADD.replace("*** Begin Patch", "*** Begin Patch  "), ADD),
         ("*** Begin Patch ***\n" + UPDATE.partition("\n")[2], None),
     ],
 )
