@@ -13,9 +13,11 @@ LINE_LIMIT, BEFORE_LIMIT = 400, 300
 TAGS = [
     opener.decode()
     for style in STYLES
-    if style.tagged and not style.words
+    if style.tagged
     for opener in style.openers
+    if opener[:1] in (b"<", b"[")
 ]
+"""The openers that are tags, and no words."""
 TAG = re.compile("|".join(map(re.escape, TAGS)))
 LONGEST_TAG = max(map(len, TAGS))
 QUOTING = "\"'`“‘«=\\"
