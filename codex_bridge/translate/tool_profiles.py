@@ -22,6 +22,8 @@ LIMITS = {"essential": (140, 80), "compact": (200, 120), "mcp": (800, 300)}
 the essential profile: nobody but their author knows them."""
 
 SENTENCE_END = re.compile(r"(?<=[.!?;])(?<!e\.g\.)(?<!i\.e\.)(?= )")
+CONDITION = re.compile(r"[^.]{0,80}\bonly available\b[^.]{0,80}\.")
+"""What Codex says of when a tool may be called; that depends on its version and settings."""
 OWN: dict[str, tuple[str, dict[str, str]]] = {
     "exec_command": (
         "Run a shell command. Returns its output, or a session_id if it still runs.",
@@ -38,7 +40,7 @@ OWN: dict[str, tuple[str, dict[str, str]]] = {
         "Keep a plan of steps; at most one is in_progress.",
         {"plan": "status: pending, in_progress or completed"},
     ),
-    "request_user_input": ("Ask the user; only in Plan mode.", {"questions": "1 to 3"}),
+    "request_user_input": ("Ask the user.", {"questions": "1 to 3"}),
     "spawn_agent": (
         "Start a sub-agent, only if the user wants agents. Returns its id.",
         {"agent_type": "default, explorer or worker", "message": "its task", "items": ""},
@@ -78,6 +80,8 @@ def declaration(function: str, tool: Tool, profile: ToolProfile) -> Json:
         description, schema = freeform.explain(tool), freeform.SHOWN_SCHEMA
     elif profile is ToolProfile.ESSENTIAL and tool.name in OWN and not tool.is_mcp:
         description, shown = OWN[tool.name]
+        if condition := CONDITION.search(tool.description):
+            description = f"{description} {condition[0].strip()}"
         schema = _essential(tool.parameters, shown)
     else:
         schema = portable(tool.parameters)

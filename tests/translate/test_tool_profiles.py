@@ -59,6 +59,13 @@ def test_a_required_parameter_is_shown_whatever_the_table_says() -> None:
     }
 
 
+def test_when_a_tool_may_be_called_is_told_in_the_words_of_codex() -> None:
+    tool = function("request_user_input", questions="string")
+    said = "Asks things. Use it well. This tool is only available in Plan or Default mode. Be kind."
+    description = shown(tool | {"description": said})["description"]
+    assert description == "Ask the user. This tool is only available in Plan or Default mode."
+
+
 def test_a_newer_tool_of_codex_keeps_its_parameters_and_loses_its_prose() -> None:
     tool = declared.GOAL | {"description": LONG}
     assert len(shown(tool)["description"]) <= 140
