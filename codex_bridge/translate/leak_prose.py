@@ -23,10 +23,12 @@ LONGEST_TAG = max(map(len, TAGS))
 QUOTING = "\"'`“‘«=\\"
 ABBREVIATION = re.compile(r"\b(?:e\.g|z\. ?B)\.$")
 EXAMPLE = re.compile(
-    r"\b(?:(?:for|an?|another|this|following|simple) example|for instance|such as|(?:looks?|like) "
-    r"(?:like|this)|would (?:be|look)|(?:the|this|following|right|correct) (?:format|syntax|form)|"
-    r"formatted as|(?:is|are) written|zum Beispiel|par exemple|por ejemplo)\b|\be\.g\.|\bz\. ?B\.|"
-    r"\b(?:how|what)\b[^.:]*\bcall(?:s|ed)?\b|^\W*Examples?\b|\b(?:like|as)\W*$|例如|比如",
+    r"\b(?:(?:for|an?|another|this|following|simple) example|for instance|such as|"
+    r"(?:looks?|like) (?:like|this)|would (?:be|look)|formatted as|(?:is|are) written|"
+    r"(?:this|following|right|correct) (?:format|syntax|form|shape|structure)|"
+    r"the (?:format|syntax) (?:is|for)|zum Beispiel|par exemple|por ejemplo)\b|"
+    r"\be\.g\.|\bz\. ?B\.|\b(?:how|what)\b[^.:]*\bcall(?:s|ed)?\b|^\W*Examples?\b|"
+    r"\b(?:like|as)\W*$|例如|比如",
     re.IGNORECASE,
 )
 ANNOUNCEMENT = re.compile(

@@ -143,6 +143,7 @@ def test_announced_json_may_be_followed_by_prose(leak: str) -> None:
     "before",
     [
         "Let me look at the example.",
+        "Let me look at the structure:",
         "First I check how the format is written!",
         "The file is in the following format. Now I'll read it:",
         "让我看看。",
