@@ -106,7 +106,7 @@ def _inner(text: str, steps: list[str]) -> tuple[str, list[str]]:
 
 
 def _patch(text: str, steps: list[str]) -> tuple[str, list[str]]:
-    if patches.is_valid(text):
+    if not patches.needs_mending(text):
         return text, steps
     if mended := patches.mend(text):
         return mended, [*steps, "patch"]

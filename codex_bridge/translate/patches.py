@@ -24,7 +24,7 @@ EXAMPLE = """*** Begin Patch
 *** End Patch"""
 FILE = re.compile(r"\*\*\* (Add|Delete|Update) File: .")
 HEADER = re.compile(r"\*\*\* (Add|Delete|Update) File: |\*\*\* (Begin|End) Patch|\*\*\* Move to: ")
-RANGE = re.compile(r"@@ -\d+(?:,\d+)? \+\d+(?:,\d+)? @@ ?")
+RANGE = re.compile(r"^@@ -\d+(?:,\d+)? \+\d+(?:,\d+)? @@ ?", re.MULTILINE)
 HEREDOC = re.compile(
     r"(?:apply_patch|applypatch)\s*<<\s*['\"]?(\w+)['\"]?\n(.*?)\n\1\s*", re.DOTALL
 )
@@ -60,6 +60,11 @@ def _belongs(line: str, section: str) -> bool:
     return (
         line[:1] in {"+", "-", " "} or line.startswith("@@ ") or line in {"@@", "*** End of File"}
     )
+
+
+def needs_mending(patch: str) -> bool:
+    """Whether the grammar forbids `patch`, or Codex would search for its line numbers."""
+    return not is_valid(patch) or bool(RANGE.search(patch))
 
 
 def mend(patch: str) -> str | None:

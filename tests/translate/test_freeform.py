@@ -15,6 +15,7 @@ from tests.translate.declared import CODE, PATCH, VALID_PATCH
 (CODE_TOOL,) = declared([CODE])
 JS = 'const r = await tools.exec_command({cmd: "ls"});\ntext(r.output + "\\n");'
 UNQUOTED = VALID_PATCH.replace('"', "'")
+NUMBERED = VALID_PATCH.replace("@@ def", "@@ -1,2 +1,2 @@ def")
 AS_WORDS = orjson.dumps({"command": ["apply_patch", VALID_PATCH]}).decode()
 
 
@@ -34,6 +35,7 @@ def wrapped(text: str, key: str = "input") -> str:
         (PATCH_TOOL, wrapped(f"```\n{VALID_PATCH}```"), VALID_PATCH, ["patch"]),
         (PATCH_TOOL, wrapped(VALID_PATCH.replace("\n", "\\n")), VALID_PATCH, ["double escape"]),
         (PATCH_TOOL, wrapped(f"apply_patch <<'EOF'\n{VALID_PATCH}EOF"), VALID_PATCH, ["patch"]),
+        (PATCH_TOOL, wrapped(NUMBERED), VALID_PATCH, ["patch"]),
         (PATCH_TOOL, AS_WORDS, VALID_PATCH, ["input key"]),
         (PATCH_TOOL, wrapped("no patch at all"), "no patch at all", []),
         (CODE_TOOL, wrapped(JS), JS, []),
