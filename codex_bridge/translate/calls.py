@@ -39,9 +39,14 @@ class Settled:
     @property
     def is_encrypted(self) -> bool:
         """Whether Codex expects a parameter encrypted, and has to be told that none is."""
-        properties = self.tool.parameters.get("properties") if self.tool else None
-        nodes = properties.values() if isinstance(properties, dict) else ()
+        nodes = self._properties.values()
         return any(isinstance(node, dict) and node.get("encrypted") is True for node in nodes)
+
+    @property
+    def _properties(self) -> Json:
+        """The declared parameters."""
+        properties = self.tool.parameters.get("properties") if self.tool else None
+        return properties if isinstance(properties, dict) else {}
 
     @property
     def object(self) -> Json:
@@ -53,8 +58,7 @@ class Settled:
         if isinstance(value, dict):
             return value
         # An item that is no object is dropped without a word; this one gets an answer.
-        first = next(iter(self.tool.parameters.get("properties", {})), "") if self.tool else ""
-        return {first or INPUT: self.payload}
+        return {next(iter(self._properties), INPUT): self.payload}
 
 
 def settle(written: str, text: str, toolbox: Toolbox, *, repair: bool) -> Settled:

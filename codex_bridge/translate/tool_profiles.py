@@ -105,7 +105,8 @@ def shorten(text: str, limit: int) -> str:
 def _essential(schema: Json, shown: dict[str, str]) -> Json:
     """Of a schema's parameters those in `shown` and the required ones."""
     given, required = schema.get("properties"), schema.get("required")
-    wanted = {*shown, *(name for name in required or [] if isinstance(name, str))}
+    names = required if isinstance(required, list) else []
+    wanted = {*shown, *(name for name in names if isinstance(name, str))}
     if isinstance(given, dict):
         given = {name: node for name, node in given.items() if name in wanted}
     made = portable({**schema, "properties": given})
