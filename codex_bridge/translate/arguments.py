@@ -125,12 +125,12 @@ class _Fitter:
 
     def as_object(self, value: Any) -> Any:
         """What stands for an object: nothing for an empty one, a value for the only parameter."""
-        properties, required = _dict(self.root.get("properties")), _list(self.root.get("required"))
+        properties, required = _dict(self.root.get("properties")), _required(self.root)
         if value is None or value == []:
             self.steps.append("no object")
             return {}
         if len(required) == 1 and required[0] in properties:
-            name = str(required[0])
+            name = required[0]
             if self.accepts(value, properties[name], 1):
                 self.steps.append("lone value")
                 return {name: value}
@@ -162,7 +162,7 @@ class _Fitter:
 
     def _accepts_object(self, value: Json, schema: Json, depth: int) -> bool:
         properties = _dict(schema.get("properties"))
-        if any(name not in value for name in _list(schema.get("required"))):
+        if any(name not in value for name in _required(schema)):
             return False
         extra = [name for name in value if name not in properties]
         if extra and schema.get("additionalProperties") is False:
@@ -229,7 +229,7 @@ class _Fitter:
 
     def _may_go(self, name: str, node: Any, schema: Json, depth: int) -> bool:
         """Whether a null stands for a parameter that could as well be absent."""
-        return name not in _list(schema.get("required")) and not self.accepts(None, node, depth + 1)
+        return name not in _required(schema) and not self.accepts(None, node, depth + 1)
 
     def _renamed(self, value: Json, properties: Json) -> Json:
         """Undeclared keys under the one declared name that they can only mean."""
@@ -350,6 +350,10 @@ def _is(value: Any, kind: str) -> bool:
         return number and (kind == "number" or isinstance(value, int) or value.is_integer())
     wanted = JSON_TYPES.get(kind)
     return wanted is None or isinstance(value, wanted)
+
+
+def _required(schema: Json) -> list[str]:
+    return [name for name in _list(schema.get("required")) if isinstance(name, str)]
 
 
 def _list(value: Any) -> list[Any]:

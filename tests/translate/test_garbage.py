@@ -17,19 +17,7 @@ from codex_bridge.translate.request import translate
 from codex_bridge.translate.tool_profiles import ToolProfile
 from codex_bridge.translate.toolbox import Toolbox
 
-KEYS = [
-    "type",
-    "name",
-    "properties",
-    "required",
-    "items",
-    "enum",
-    "anyOf",
-    "$ref",
-    "description",
-    "format",
-    "input",
-]
+KEYS = ["type", "name", "properties", "required", "items", "enum", "anyOf", "$ref", "description"]
 garbage: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=4) | st.just("object"),
     lambda inner: (
