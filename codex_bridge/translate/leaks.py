@@ -52,7 +52,7 @@ class Found:
 
 
 Piece = str | Found
-Judge = Callable[[Leak, bool], bool]
+Accepts = Callable[[Leak, bool], bool]
 """Whether a call names an offered tool and its arguments can be read; with True, whether they
 also fit that tool's schema."""
 
@@ -79,9 +79,9 @@ class _Doubt:
 class LeakScanner:
     """Splits the text of one answer into text and calls."""
 
-    def __init__(self, known: Known, judge: Judge) -> None:
+    def __init__(self, known: Known, accepts: Accepts) -> None:
         self._known = known
-        self._judge = judge
+        self._accepts = accepts
         self._prose = Prose()
         self._out: list[Piece] = []
         self._pending = ""
@@ -205,7 +205,7 @@ class LeakScanner:
         strict = not style.tagged
         self._pending = cursor.text(cursor.at)
         shown = self._prose.is_introduction
-        if shown or not all(self._judge(call, strict) for call in calls):
+        if shown or not all(self._accepts(call, strict) for call in calls):
             # It is a call by its form, so that nothing inside of it is another.
             self._emit(cursor.text(0, cursor.at))
             if not shown:
