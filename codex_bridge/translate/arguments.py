@@ -21,7 +21,7 @@ MAX_DEPTH = 40
 EXACT = 2**53
 """Up to here a float holds every whole number."""
 SYNONYMS = (
-    {"cmd", "command", "commands", "cmdline", "command_line", "bash_command", "shell_command"},
+    {"cmd", "command", "cmdline", "command_line", "bash_command", "shell_command"},
     {
         "path",
         "file_path",
@@ -42,7 +42,11 @@ SYNONYMS = (
     {"plan", "steps", "todos", "tasks"},
 )
 """Names that models give to the same parameter."""
-COMMAND_NAMES = SYNONYMS[0]
+COMMAND_NAMES = frozenset({"cmd", "command"})
+NOT_WORDS = re.compile(r"[*?$~<>|;&`]")
+"""What a shell reads in a word; in a list it stands for itself, which models don't mean."""
+MAX_STEPS = 20_000
+"""Looks at a part of the schema in one mending; variants inside of variants multiply."""
 SHELLS = frozenset({"bash", "sh", "zsh", "/bin/bash", "/bin/sh", "/bin/zsh", "/usr/bin/bash"})
 NUMERAL = re.compile(r"\s*-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?\s*")
 WRAPPING = frozenset({"name", "arguments", "parameters", "type"})
@@ -80,7 +84,14 @@ def mend(text: str, schema: Json) -> Mended:
         value, slips = lenient_json.loads(text)
     except ValueError:
         return Mended(text, None, [], fits=False)
-    fitter = _Fitter(schema, sorted(slips))
+    try:
+        return _fitted(text, value, schema, sorted(slips))
+    except _TooMuch:
+        return Mended(text, value, [], fits=False)
+
+
+def _fitted(text: str, value: Any, schema: Json, slips: list[str]) -> Mended:
+    fitter = _Fitter(schema, slips)
     if not isinstance(value, dict):
         value = fitter.as_object(value)
     elif inner := _wrapped(value, schema):
@@ -100,15 +111,27 @@ def mend(text: str, schema: Json) -> Mended:
         return Mended(text, None, [], fits=False)
 
 
+class _TooMuch(Exception):
+    """The schema has more ways to fit than are worth trying."""
+
+
 @define
 class _Fitter:
     """Fits values to the parts of one schema, and keeps what it had to do."""
 
     root: Json
     steps: list[str] = field(factory=list)
+    looks: list[int] = field(factory=lambda: [0])
+    """How many looks were taken, shared with the trials."""
+
+    def _look(self) -> None:
+        self.looks[0] += 1
+        if self.looks[0] > MAX_STEPS:
+            raise _TooMuch
 
     def fit(self, value: Any, schema: Any, depth: int, name: str = "") -> Any:
         """`value` in the form that `schema` wants; as it is where there is none."""
+        self._look()
         if depth > MAX_DEPTH or not isinstance(schema, dict):
             return value
         schema = resolve(schema, self.root)
@@ -116,7 +139,7 @@ class _Fitter:
             value = self.fit(value, part, depth + 1, name)
         if variants := _list(schema.get("anyOf")) or _list(schema.get("oneOf")):
             value = self._fit_variant(value, variants, depth, name)
-        value = self._fit_type(value, schema, name)
+        value = self._fit_type(value, schema, name, depth)
         if isinstance(value, dict):
             return self._fit_object(value, schema, depth)
         if isinstance(value, list) and isinstance(schema.get("items"), dict):
@@ -138,6 +161,7 @@ class _Fitter:
 
     def accepts(self, value: Any, schema: Any, depth: int) -> bool:
         """Whether `value` fits `schema`, by the keywords that tools use."""
+        self._look()
         if isinstance(schema, bool):
             return schema
         if depth > MAX_DEPTH or not isinstance(schema, dict):
@@ -178,14 +202,15 @@ class _Fitter:
         if any(self.accepts(value, variant, depth + 1) for variant in variants):
             return value
         for variant in variants:
-            trial = _Fitter(self.root)
+            trial = _Fitter(self.root, looks=self.looks)
             fitted = trial.fit(value, variant, depth + 1, name)
-            if trial.accepts(fitted, variant, depth + 1):
+            # One that has to leave something out is not the one that was meant.
+            if UNDECLARED not in trial.steps and trial.accepts(fitted, variant, depth + 1):
                 self.steps += trial.steps
                 return fitted
         return value
 
-    def _fit_type(self, value: Any, schema: Json, name: str) -> Any:
+    def _fit_type(self, value: Any, schema: Json, name: str, depth: int) -> Any:
         kinds = _types(schema)
         if any(_is(value, kind) for kind in kinds):
             # Clients that want whole numbers refuse 5.0 though JSON does not tell it from 5.
@@ -202,9 +227,9 @@ class _Fitter:
             if isinstance(value, str) and name in COMMAND_NAMES:
                 self.steps.append("command line")
                 return ["bash", "-lc", value]
-            trial = _Fitter(self.root)
-            entry = trial.fit(value, schema.get("items", {}), 1)
-            if trial.accepts(entry, schema.get("items", {}), 1):
+            trial = _Fitter(self.root, looks=self.looks)
+            entry = trial.fit(value, schema.get("items", {}), depth + 1)
+            if trial.accepts(entry, schema.get("items", {}), depth + 1):
                 self.steps += [*trial.steps, "lone value"]
                 return [entry]
         return value
@@ -214,10 +239,11 @@ class _Fitter:
         if not properties and schema.get("additionalProperties") is not False:
             return value
         made: Json = {}
-        for name, entry in self._renamed(value, properties).items():
+        closed = not schema.get("patternProperties")
+        for name, entry in self._renamed(value, properties, schema).items():
             node = properties.get(name)
             if node is None:
-                if schema.get("additionalProperties") is False:
+                if schema.get("additionalProperties") is False and closed:
                     self.steps.append(UNDECLARED)
                     continue
                 made[name] = entry
@@ -231,13 +257,16 @@ class _Fitter:
         """Whether a null stands for a parameter that could as well be absent."""
         return name not in _required(schema) and not self.accepts(None, node, depth + 1)
 
-    def _renamed(self, value: Json, properties: Json) -> Json:
+    def _renamed(self, value: Json, properties: Json, schema: Json) -> Json:
         """Undeclared keys under the one declared name that they can only mean."""
         strange = [key for key in value if key not in properties]
         names: dict[str, str] = {}
         for key in strange:
             meant = [name for name in properties if name not in value and _same(key, name)]
             exact = [name for name in meant if _letters(name) == _letters(key)]
+            if schema.get("additionalProperties") is not False:
+                # Where the key itself is allowed, only one that is missed is meant.
+                meant = [name for name in meant if name in _required(schema)]
             chosen = exact or meant
             if len(chosen) == 1 and chosen[0] not in names.values():
                 names[key] = chosen[0]
@@ -273,7 +302,7 @@ def _converted(value: Any, kind: str, name: str) -> tuple[Any, str]:
     if kind in {"integer", "number"} and isinstance(value, float):
         if value.is_integer() and abs(value) < EXACT:
             return int(value), "whole number"
-    elif kind == "string" and isinstance(value, int | float):
+    elif kind == "string" and isinstance(value, int):
         return orjson.dumps(value).decode(), "number as string"
     elif kind == "string" and isinstance(value, list) and name in COMMAND_NAMES:
         command = _command(value)
@@ -318,7 +347,9 @@ def _command(words: list[Any]) -> str | None:
         only: str = words[0]
         return only
     # A first word with a space in it is no program: this is a list of something else.
-    return None if " " in words[0] else shlex.join(words)
+    if " " in words[0] or any(NOT_WORDS.search(word) for word in words):
+        return None
+    return shlex.join(words)
 
 
 def _same(key: str, name: str) -> bool:
@@ -334,7 +365,7 @@ def _snake(name: str) -> str:
 
 
 def _letters(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name.lower())
+    return re.sub(r"[-_\s]", "", name.casefold())
 
 
 def _types(schema: Json) -> list[str]:

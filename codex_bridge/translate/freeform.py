@@ -56,8 +56,8 @@ def raw_input(arguments: str, tool: Tool, *, mend: bool = True) -> tuple[str, li
         return _patch(text, steps)
     if fenced := FENCE.fullmatch(text):
         return fenced[1], [*steps, "fence"]
-    if "\n" not in text and "\\n" in QUOTED.sub("", text):
-        # Outside of quotes no language has a backslash and an n: these were line ends.
+    if "\n" not in text and "/" not in text and "\\n" in QUOTED.sub("", text):
+        # Outside of quotes, comments and regular expressions these can only be line ends.
         return _unescaped(text), [*steps, "double escape"]
     return text, steps
 
@@ -88,7 +88,7 @@ def _unwrapped(arguments: str) -> tuple[str, list[str]]:
         if len(value) == 1:
             (only,) = value.values()
             if isinstance(only, list) and only and all(isinstance(word, str) for word in only):
-                only = only[-1]
+                only = only[-1] if only[0] == PATCH_TOOL else "\n".join(only)
             if isinstance(only, str):
                 return only, ["input key", *steps]
     return arguments, ["bare input"]

@@ -46,10 +46,12 @@ def meant(written: str, offered: dict[str, Tool]) -> str | None:
         return _only(full)
     # Without its namespace, or with one that is not its own (`ns.x` for a plain x).
     short = [f for f, tool in offered.items() if letters == _letters(tool.name)]
-    if short:
+    if short or bare.lower().startswith("mcp"):
+        # What a name says of its server counts: the same tool of another one is another tool.
         return _only(short)
     last = _letters(re.split(r"[./:]|__", bare)[-1])
-    return _only([f for f, tool in offered.items() if last and last == _letters(tool.name)])
+    plain = {f: tool for f, tool in offered.items() if not tool.namespace}
+    return _only([f for f, tool in plain.items() if last and last == _letters(tool.name)])
 
 
 def stand_ins(written: str, offered: dict[str, Tool]) -> list[str]:
@@ -61,7 +63,8 @@ def stand_ins(written: str, offered: dict[str, Tool]) -> list[str]:
         if any(_letters(word) == letters for word in words)
         for name in names
     ]
-    return [f for name in wanted for f, tool in offered.items() if tool.name == name]
+    own = {f: tool for f, tool in offered.items() if not tool.is_mcp}
+    return [f for name in wanted for f, tool in own.items() if tool.name == name]
 
 
 def undecorated(written: str) -> str:

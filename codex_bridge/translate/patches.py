@@ -25,6 +25,7 @@ EXAMPLE = """*** Begin Patch
 FILE = re.compile(r"\*\*\* (Add|Delete|Update) File: .")
 HEADER = re.compile(r"\*\*\* (Add|Delete|Update) File: |\*\*\* (Begin|End) Patch|\*\*\* Move to: ")
 RANGE = re.compile(r"^@@ -\d+(?:,\d+)? \+\d+(?:,\d+)? @@ ?", re.MULTILINE)
+COMMAND = re.compile(r"\bcd\b|&&|;|apply_?patch")
 HEREDOC = re.compile(
     r"(?:apply_patch|applypatch)\s*<<\s*['\"]?(\w+)['\"]?\n(.*?)\n\1\s*", re.DOTALL
 )
@@ -74,7 +75,9 @@ def mend(patch: str) -> str | None:
     last lines, context lines without their space, new files without any "+", line numbers after
     "@@", which Codex would search for as text.
     """
-    text = patch.replace("\r\n", "\n").strip("\n")
+    text = patch.strip("\r\n")
+    if text.count("\r\n") == text.count("\n"):
+        text = text.replace("\r\n", "\n")
     if heredoc := HEREDOC.fullmatch(text):
         text = heredoc[2]
     lines = text.split("\n")
@@ -84,7 +87,11 @@ def mend(patch: str) -> str | None:
         line.rstrip() if HEADER.match(line) or line.strip() in {BEGIN, END} else line
         for line in lines
     ]
-    lines = lines[lines.index(BEGIN) :] if BEGIN in lines else [BEGIN, *lines]
+    before = lines.index(BEGIN) if BEGIN in lines else 0
+    if COMMAND.search("\n".join(lines[:before])):
+        # A command does more than this patch: it may change the folder first.
+        return None
+    lines = lines[before:] if BEGIN in lines else [BEGIN, *lines]
     lines = lines[: len(lines) - lines[::-1].index(END)] if END in lines else [*lines, END]
     mended = "\n".join([BEGIN, *_sections(lines[1:-1]), END]) + "\n"
     return mended if is_valid(mended) else None
@@ -115,18 +122,25 @@ def _section(kind: str, lines: list[str]) -> list[str]:
     if kind == "Update":
         while body and not body[-1]:
             body.pop()
-        return head + [_change(line) for line in body]
+        return head + _changes(body)
     return [line for line in lines if line.strip()]
 
 
-def _change(line: str) -> str:
-    """One line of an update: unknown beginnings can only be context without its space."""
-    if numbers := RANGE.match(line):
-        rest = line[numbers.end() :]
-        return f"@@ {rest}" if rest else "@@"
-    if line[:1] in {"+", "-", " "} or line.startswith(("@@ ", "*** ")) or line == "@@":
-        return line
-    return f" {line}"
+def _changes(lines: list[str]) -> list[str]:
+    """The lines of an update. Where one context line lacks its space, they all do, or none is
+    touched: Codex finds the place by the words alone, and writes the wrong indentation."""
+    context = [line for line in lines if line and line[0] not in "+-@*"]
+    bare = any(line[0] != " " for line in context)
+    if bare and any((len(line) - len(line.lstrip())) % 2 for line in context):
+        return lines
+    made = []
+    for line in lines:
+        numbers = RANGE.match(line)
+        if numbers:
+            made.append(f"@@ {line[numbers.end() :]}".rstrip())
+        else:
+            made.append(f" {line}" if not line or (bare and line in context) else line)
+    return made
 
 
 def as_command(patch: str) -> str:

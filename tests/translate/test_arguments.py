@@ -109,6 +109,10 @@ def test_the_form_is_fitted(tool: Json, written: Any, expected: Json | None) -> 
         (STDIN, {"session_id": True}),
         (IMAGE, {"path": None}),
         (GOAL, {"status": "finished"}),
+        (EXEC, {"cmd": ["make", "test", "&&", "make", "install"]}),
+        (EXEC, {"cmd": ["cat", "*.txt"]}),
+        (EXEC, {"cmd": 3.1}),
+        (function("t", op={"enum": ["=", "in"]}), {"op": "!="}),
         (MCP["tools"][0], {"text": "x", "times": 1.5}),
     ],
 )
@@ -133,6 +137,37 @@ def test_a_wrong_key_that_may_mean_two_things_stays() -> None:
     assert "undeclared key" in mend(text, tool["parameters"]).steps
     loose = {"properties": {"cwd": {"type": "string"}, "workdir": {"type": "string"}}}
     assert mend(text, loose).text == text
+
+
+def test_of_several_variants_none_is_taken_that_leaves_something_out() -> None:
+    closed = {"type": "object", "additionalProperties": False}
+    variants = [
+        closed | {"properties": {"kind": {"const": kind}, key: {"type": "string"}}}
+        for kind, key in (("x", "n"), ("y", "m"))
+    ]
+    text = '{"value":{"m":"keep","z":1}}'
+    assert mend(text, {"properties": {"value": {"anyOf": variants}}}).text == text
+
+
+def test_a_key_that_the_schema_allows_is_not_renamed() -> None:
+    schema = {"properties": {"id": {"type": "string"}}}
+    assert mend('{"target":"x"}', schema).text == '{"target":"x"}'
+    assert mend('{"target":"x"}', schema | {"required": ["id"]}).text == '{"id":"x"}'
+
+
+def test_variants_that_multiply_are_given_up_on() -> None:
+    node: Json = {
+        "properties": {
+            "children": {"type": "array", "items": {"$ref": "#/$defs/any"}},
+            "n": {"type": "integer"},
+        }
+    }
+    root = {"$defs": {"any": {"oneOf": [node] * 4}}, "properties": {"a": {"$ref": "#/$defs/any"}}}
+    value: Json = {"n": "x"}
+    for _ in range(15):
+        value = {"children": [value]}
+    text = orjson.dumps({"a": value}).decode()
+    assert mend(text, root).text == text
 
 
 def test_undeclared_keys_stay_where_the_schema_allows_them() -> None:

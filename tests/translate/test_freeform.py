@@ -47,6 +47,9 @@ def wrapped(text: str, key: str = "input") -> str:
         (CODE_TOOL, wrapped(JS, "code"), JS, ["input key"]),
         (CODE_TOOL, wrapped('text("a\\nb")'), 'text("a\\nb")', []),
         (CODE_TOOL, wrapped("a()\\nb()"), "a()\nb()", ["double escape"]),
+        (CODE_TOOL, wrapped("a(b.split(/\\r?\\n/))"), "a(b.split(/\\r?\\n/))", []),
+        (PATCH_TOOL, orjson.dumps({"input": [*VALID_PATCH.splitlines(), ""]}).decode(), VALID_PATCH,
+         ["input key"]),
         (CODE_TOOL, wrapped('{"a": 1}'), '{"a": 1}', []),
     ],
 )  # fmt: skip

@@ -56,6 +56,16 @@ def test_a_name_that_several_tools_have_means_none() -> None:
     assert meant("mcp__b.find", offered) == "mcp__b__find"
 
 
+def test_a_tool_of_one_server_never_stands_for_that_of_another() -> None:
+    offered = Toolbox.from_request(
+        [namespace("mcp__prod", function("delete"), EXEC), namespace("mcp__dev", function("list"))]
+    ).offered
+    assert meant("mcp__dev__delete", offered) is None
+    assert meant("mcp__docker__exec_command", OFFERED) is None
+    assert meant("other.delete", offered) is None
+    assert stand_ins("bash", offered) == []
+
+
 def test_a_plain_tool_wins_over_one_of_a_namespace_by_its_exact_name() -> None:
     offered = Toolbox.from_request([namespace("mcp__a", EXEC), EXEC]).offered
     assert meant("exec_command", offered) == "exec_command"

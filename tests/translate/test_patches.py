@@ -60,6 +60,15 @@ def test_what_the_grammar_forbids_is_not_valid(patch: str) -> None:
         (f"\n\n{ADD}\n", ADD),
         (f"Here is the patch:\n\n{ADD}\nIt adds a file.\n", ADD),
         (ADD.replace("*** Begin Patch", "*** Begin Patch  "), ADD),
+        (f"cd sub && apply_patch <<'EOF'\n{UPDATE}EOF", None),
+        # All context lines lack their space, also those that begin with others.
+        (
+            "*** Begin Patch\n*** Update File: a\n@@\nclass A:\n    def f():\n-x\n*** End Patch",
+            "*** Begin Patch\n*** Update File: a\n@@\n class A:\n     def f():\n-x\n"
+            "*** End Patch\n",
+        ),
+        # Some lack it: which ones cannot be told.
+        ("*** Begin Patch\n*** Update File: a\n@@\nclass A:\n     def f():\n-x\n", None),
         ("*** Begin Patch ***\n" + UPDATE.partition("\n")[2], None),
     ],
 )
