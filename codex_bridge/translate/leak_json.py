@@ -33,7 +33,7 @@ Known = Callable[[str], bool]
 
 def json_call(cursor: Cursor, known: Known, keys: frozenset[str]) -> Reading[Leak]:
     """`{"name": …, "arguments": {…}}`, its keys in any order, perhaps without its last brace."""
-    tagged = keys is not PLAIN_KEYS
+    tagged = "args" in keys
     yield from cursor.literal(b"{")
     found = {"name": "", "arguments": ""}
     while True:
@@ -58,8 +58,8 @@ def _member(cursor: Cursor, known: Known, keys: frozenset[str]) -> Reading[dict[
     """One key of a call and its value: what it says of name and arguments."""
     key = yield from _key(cursor, keys)
     char = yield from cursor.peek()
-    if key in NAME_KEYS and char == b"{":
-        inner = yield from json_call(cursor, known, keys)
+    if key == "function" and char == b"{":
+        inner = yield from json_call(cursor, known, keys - {"function"})
         return {"name": inner.name, "arguments": inner.arguments}
     if key in NAME_KEYS:
         name = (yield from cursor.string())[1:-1]

@@ -84,8 +84,9 @@ def tool_call(cursor: Cursor, known: Known) -> Reading[list[Leak]]:
         calls = yield from json_calls(cursor, known, TAGGED_KEYS)
         if not calls[-1].arguments.endswith("}"):
             # Brackets that never closed swallowed the end tag, which tells where they should.
-            arguments = calls[-1].arguments.partition("</tool_call>")[0]
+            arguments, tag, rest = calls[-1].arguments.partition("</tool_call>")
             calls[-1] = Leak(calls[-1].name, arguments)
+            cursor.at -= len((tag + rest).encode())
         return calls
     name = (yield from cursor.run(NAME, MAX_NAME)).strip()
     if cursor.at == start or not known(name):
@@ -103,6 +104,11 @@ def tool_call(cursor: Cursor, known: Known) -> Reading[list[Leak]]:
     return [_typed(name, values)]
 
 
+PARAMETER_END = re.compile(rb"</parameter>")
+NEXT_PARAMETER = re.compile(r"\n[ \t]*<parameter=")
+UNCLOSED_END = re.compile(r"\n[ \t]*(?:<parameter=|</function>|</tool_call>)")
+
+
 def function_tag(cursor: Cursor, known: Known) -> Reading[list[Leak]]:
     """`<function=name>` with `<parameter=key>` values, or with one JSON object."""
     yield from cursor.literal(b"<function=")
@@ -117,14 +123,18 @@ def function_tag(cursor: Cursor, known: Known) -> Reading[list[Leak]]:
         yield from cursor.take(b"</function>")
         return [Leak(name, arguments)]
     values: Json = {}
-    end = re.compile(rb"</parameter>|\n\s*(?=<parameter=|</function>|</tool_call>)")
     while True:
         yield from cursor.space()
         if not (yield from cursor.take(b"<parameter=")):
             break
         key = yield from cursor.before(b">", MAX_NAME)
-        value, closed = yield from cursor.until(end, 64)
-        if not closed and not value.strip():
+        start = cursor.at
+        value, closed = yield from cursor.until(PARAMETER_END, 12)
+        if cut := (NEXT_PARAMETER if closed else UNCLOSED_END).search(value):
+            # The end of this one is missing, and what was read belongs to the next.
+            value = value[: cut.start()]
+            cursor.at = start + len(value.encode())
+        elif not closed and not value.strip():
             raise NoCall
         values[key.strip("\"' ")] = _value(value)
     if not (yield from cursor.take(b"</function>")) and (yield from cursor.peek()) not in {
@@ -135,7 +145,6 @@ def function_tag(cursor: Cursor, known: Known) -> Reading[list[Leak]]:
     return [_typed(name, values)]
 
 
-INVOKE_VALUE_END = re.compile(rb"</parameter>|\n\s*(?=</invoke>)")
 INVOKE_WRAPPERS = (b"<function_calls>", b"<minimax:tool_call>")
 
 
@@ -154,7 +163,7 @@ def invoke(cursor: Cursor, known: Known) -> Reading[list[Leak]]:
             if not (yield from cursor.take(b"<parameter name=")):
                 break
             key = yield from cursor.before(b">", MAX_NAME)
-            value, closed = yield from cursor.until(INVOKE_VALUE_END, 64)
+            value, closed = yield from cursor.until(PARAMETER_END, 12)
             if not closed:
                 raise NoCall
             values[key.split('"')[1] if key.count('"') > 1 else key.strip("\"' ")] = _value(value)
@@ -180,6 +189,7 @@ def mistral(cursor: Cursor, known: Known) -> Reading[list[Leak]]:
     if (yield from cursor.take(b"[CALL_ID]")):
         yield from cursor.run(NAME, MAX_NAME)
     yield from cursor.take(b"[ARGS]")
+    yield from cursor.space()
     return [Leak(name, (yield from json_object(cursor)))]
 
 

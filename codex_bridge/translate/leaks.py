@@ -87,6 +87,8 @@ class LeakScanner:
         self._pending = ""
         self._candidate: _Candidate | None = None
         self._doubt = _Doubt()
+        self._explains = False
+        """Whether JSON turned out to be shown; then more of it is not taken for calls."""
         self._after_call = False
         self._gap: list[str] = []
         """White space since the last call: nothing, unless prose follows."""
@@ -204,7 +206,7 @@ class LeakScanner:
         style, cursor, doubt = candidate.style, candidate.cursor, self._doubt
         strict = not style.tagged
         self._pending = cursor.text(cursor.at)
-        shown = self._prose.is_introduction
+        shown = self._prose.introduces(style) or (strict and self._explains)
         if shown or not all(self._accepts(call, strict) for call in calls):
             # It is a call by its form, so that nothing inside of it is another.
             self._emit(cursor.text(0, cursor.at))
@@ -215,7 +217,7 @@ class LeakScanner:
             doubt.text += self._gap
         doubt.calls.append(Found(calls, style.name))
         doubt.text.append(cursor.text(0, cursor.at))
-        doubt.announced = doubt.announced and self._prose.is_announcement
+        doubt.announced = doubt.announced and self._prose.announces
         if style.tagged:
             self._decide(calls=True)
         self._gap = []
@@ -232,6 +234,7 @@ class LeakScanner:
             self._out.append(text)
             self._prose.add(text)
             self._gap = []
+            self._explains = True
 
     def _disproved(self, candidate: _Candidate) -> None:
         cursor = candidate.cursor

@@ -123,7 +123,8 @@ class ResponseStream:
                 self._text(delta.text, out)
             elif isinstance(delta, ReasoningDelta):
                 if self._scanner:
-                    self._pieces_of_text(self._scanner.end(), out)
+                    # Nothing says that what stood there was whole.
+                    self._pieces_of_text(self._scanner.end(cut=True), out)
                 self._piece(State.REASONING, delta.text, out)
             elif isinstance(delta, ToolCallDelta):
                 self._collect(delta)
@@ -136,7 +137,7 @@ class ResponseStream:
     def end(self, now: int) -> list[Json]:
         """The last events of a whole answer. `now` is the Unix time in seconds."""
         out: list[Json] = []
-        cut = self._finish_reason == "length"
+        cut = self._finish_reason in {"length", "content_filter"}
         if self._scanner:
             called = any(call.index is not None for call in self._calls)
             self._pieces_of_text(self._scanner.end(cut=cut, called=called), out)
@@ -254,7 +255,7 @@ class ResponseStream:
         proper: list[tuple[str, Json]] = []
         settled = []
         for call in self._calls:
-            if cut and call is self._calls[-1] and not _is_object("".join(call.arguments)):
+            if cut and not _is_object("".join(call.arguments)):
                 continue
             arguments = "".join(call.arguments)
             done = settle(call.name, arguments, self._toolbox, repair=self._repair)

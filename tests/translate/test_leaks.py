@@ -144,7 +144,10 @@ def test_announced_json_may_be_followed_by_prose(leak: str) -> None:
     [
         "Let me look at the example.",
         "Let me look at the structure:",
-        "First I check how the format is written!",
+        "I'll check how the format is written!",
+        "Let me check how this function is called:",
+        "Let me see what the file looks like:",
+        "I'll create a simple example app:",
         "The file is in the following format. Now I'll read it:",
         "让我看看。",
     ],

@@ -108,6 +108,41 @@ That is what you wrote; "functions.exec_command:0" would be right.
 }
 
 
+CALL = '{"name": "exec_command", "arguments": {"cmd": "rm -rf build"}}'
+TAGGED = f"<tool_call>{CALL}</tool_call>"
+FENCED = f"```json\n{CALL}\n```"
+TOLD = [
+    f"{'Words and words. ' * 30}The text `{TAGGED}` is read as a call.",
+    f'{"words and words " * 30}It prints "{TAGGED}", I think.',
+    f"When the model wants to run a command, it emits:\n\n{TAGGED}",
+    f"The model output was:\n\n{TAGGED}\n\nbut nobody parsed it.",
+    f"You should never send:\n\n{TAGGED}",
+    f'text = """\n{TAGGED}\n"""\n',
+    f"Hermes style ({TAGGED}) is used by qwen.",
+    f"| hermes | {TAGGED} |",
+    f"// {TAGGED}",
+    f"+{TAGGED}",
+    f"Do NOT run this:\n\n{FENCED}",
+    f"Would you like me to run the following?\n\n{FENCED}",
+    f"Should I run this?\n\n{CALL}",
+    f"I can't execute commands here, but you can use:\n\n{CALL}",
+    f"You could run this yourself:\n\n{FENCED}",
+    f"Earlier I ran:\n\n{FENCED}",
+    f"Now the request body:\n\n{FENCED}\n\nThis runs the command.",
+    f"First, the client sends this request:\n\n{FENCED}\n\nThen the server answers.",
+    f"I'll run this once you confirm:\n\n{FENCED}\n\nIs that OK?",
+    f"1. List:\n{FENCED}\n2. Remove:\n{FENCED}",
+    f"> ```\n> {CALL}\n> ```\n",
+]
+"""Calls that are told, asked about, refused or put off."""
+
+
+@pytest.mark.parametrize("answer", TOLD)
+def test_a_call_that_is_only_talked_about_stays_text(answer: str) -> None:
+    assert scan(answer) == [answer]
+    assert scan(*answer) == [answer]
+
+
 @pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.name)
 def test_our_own_texts_stay_text(path: Path) -> None:
     text = path.read_text()
