@@ -104,9 +104,8 @@ def tool_call(cursor: Cursor, known: Known) -> Reading[list[Leak]]:
     return [_typed(name, values)]
 
 
-PARAMETER_END = re.compile(rb"</parameter>")
-NEXT_PARAMETER = re.compile(r"\n[ \t]*<parameter=")
-UNCLOSED_END = re.compile(r"\n[ \t]*(?:<parameter=|</function>|</tool_call>)")
+PARAMETER_END = re.compile(rb"</parameter>|\n[ \t]{0,40}<parameter=")
+UNCLOSED_END = re.compile(r"\n[ \t]*(?:</function>|</tool_call>)")
 
 
 def function_tag(cursor: Cursor, known: Known) -> Reading[list[Leak]]:
@@ -129,9 +128,11 @@ def function_tag(cursor: Cursor, known: Known) -> Reading[list[Leak]]:
             break
         key = yield from cursor.before(b">", MAX_NAME)
         start = cursor.at
-        value, closed = yield from cursor.until(PARAMETER_END, 12)
-        if cut := (NEXT_PARAMETER if closed else UNCLOSED_END).search(value):
-            # The end of this one is missing, and what was read belongs to the next.
+        value, closed = yield from cursor.until(PARAMETER_END, 64)
+        if closed.endswith(b"="):
+            # The end of this one is missing; the next begins.
+            cursor.at -= len(b"<parameter=")
+        elif not closed and (cut := UNCLOSED_END.search(value)):
             value = value[: cut.start()]
             cursor.at = start + len(value.encode())
         elif not closed and not value.strip():
@@ -163,7 +164,7 @@ def invoke(cursor: Cursor, known: Known) -> Reading[list[Leak]]:
             if not (yield from cursor.take(b"<parameter name=")):
                 break
             key = yield from cursor.before(b">", MAX_NAME)
-            value, closed = yield from cursor.until(PARAMETER_END, 12)
+            value, closed = yield from cursor.until(re.compile(rb"</parameter>"), 12)
             if not closed:
                 raise NoCall
             values[key.split('"')[1] if key.count('"') > 1 else key.strip("\"' ")] = _value(value)

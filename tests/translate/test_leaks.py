@@ -321,3 +321,19 @@ def test_a_call_of_a_tool_that_is_not_offered_stays_text(leak: str) -> None:
 def test_what_only_looks_like_a_call_stays_text(answer: str) -> None:
     assert scan(answer) == [answer]
     assert scan(*answer) == [answer]
+
+
+def test_a_value_may_hold_what_looks_like_the_end_of_its_call() -> None:
+    script = "cat > x.xml <<EOF\n<a>\n</function>\n</tool_call>\nEOF"
+    leak = f"<function=exec_command>\n<parameter=cmd>\n{script}\n</parameter>\n</function>"
+    assert calls(scan(leak)) == [("exec_command", {"cmd": script})]
+
+
+def test_a_value_without_its_end_ends_where_the_next_begins() -> None:
+    leak = "<function=exec_command>\n<parameter=cmd>ls\n<parameter=workdir>/\n</function>"
+    assert calls(scan(leak)) == [("exec_command", {"cmd": "ls", "workdir": "/"})]
+
+
+def test_a_call_after_one_without_its_braces_is_not_lost() -> None:
+    open_ended = f"<tool_call>{JSON[:-2]}\n</tool_call>\n"
+    assert len(calls(scan(open_ended + TAGGED["tool_call"]))) == 2
