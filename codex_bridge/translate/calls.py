@@ -5,7 +5,7 @@ from __future__ import annotations
 import orjson
 from attrs import field, frozen
 
-from codex_bridge.translate import arguments, freeform, names, patches
+from codex_bridge.translate import arguments, freeform, lenient_json, names, patches
 from codex_bridge.translate.leak_json import Leak
 from codex_bridge.translate.toolbox import Toolbox
 from codex_bridge.translate.tools import INPUT, Kind, Tool
@@ -35,6 +35,11 @@ class Settled:
     def full_name(self) -> str:
         """Name and namespace, for people."""
         return f"{self.namespace}.{self.name}" if self.namespace else self.name
+
+    @property
+    def meaning(self) -> tuple[str, Json]:
+        """What two calls share that ask for the same."""
+        return self.full_name, self.object
 
     @property
     def is_encrypted(self) -> bool:
@@ -114,13 +119,25 @@ def _patch_as_command(written: str, text: str, toolbox: Toolbox) -> Settled | No
     patch, _ = freeform.raw_input(text, patch_tool)
     if not patches.is_valid(patch):
         return None
+    command = {**_beside(text), "cmd": patches.as_command(patch)}
+    arguments_text = orjson.dumps(command).decode()
     for function in names.stand_ins("shell", toolbox.offered):
-        arguments_text = orjson.dumps({"cmd": patches.as_command(patch)}).decode()
         tool = toolbox.offered[function]
         made = _for_tool(tool, written, arguments_text, repair=True, steps=[PATCH_AS_COMMAND])
-        if made.fits:
+        if made.fits and arguments.UNDECLARED not in made.steps:
             return made
     return None
+
+
+def _beside(text: str) -> Json:
+    """What stands beside the patch: it belongs into the folder that is named with it."""
+    try:
+        value, _ = lenient_json.loads(text)
+    except ValueError:
+        return {}
+    if not isinstance(value, dict) or INPUT not in value:
+        return {}
+    return {key: value[key] for key in value if key != INPUT}
 
 
 class Judge:

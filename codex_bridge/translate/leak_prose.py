@@ -20,6 +20,7 @@ TAGS = [
 """The openers that are tags, and no words."""
 TAG = re.compile("|".join(map(re.escape, TAGS)))
 LONGEST_TAG = max(map(len, TAGS))
+RESULT = re.compile(r"<(?:tool_response|tool_result|function_results?)>|\[TOOL_RESULTS\]")
 QUOTING = "\"'`“‘«=\\(|+/#"
 TRIPLES = ('"' * 3, "'" * 3)
 INTENT = re.compile(
@@ -62,6 +63,8 @@ class Prose:
     """Whether this paragraph shows a tag; then what is inside of that is shown, too."""
     before: str = ""
     fence: str = ""
+    invents: bool = False
+    """Whether the model wrote the result of a call itself; what it does then rests on that."""
 
     def add(self, text: str) -> None:
         """Go on behind `text`."""
@@ -84,6 +87,7 @@ class Prose:
         window = self.tail + text
         if "<" in window or "[" in window:
             self.shows_tag = self.shows_tag or bool(TAG.search(window))
+            self.invents = self.invents or bool(RESULT.search(window))
         self.tail = window[-LONGEST_TAG:]
 
     def _end_line(self) -> None:
@@ -106,7 +110,9 @@ class Prose:
         """Whether a call of this form may begin here."""
         line = self.line
         blank = not self.begins
-        if self.fence or self.shows_tag or self.ticks % 2 or self.begins.startswith(">"):
+        if self.invents or self.fence or self.shows_tag:
+            return False
+        if self.ticks % 2 or self.begins.startswith(">"):
             return False
         if blank and ("\t" in line or len(line) > 3):
             return False

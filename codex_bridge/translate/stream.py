@@ -252,20 +252,20 @@ class ResponseStream:
 
     def _emit_calls(self, cut: bool, out: list[Json]) -> None:
         """All calls, in the order in which they came."""
-        proper: list[tuple[str, Json]] = []
         settled = []
         for call in self._calls:
-            if cut and not _is_object("".join(call.arguments)):
-                continue
             arguments = "".join(call.arguments)
-            done = settle(call.name, arguments, self._toolbox, repair=self._repair)
-            settled.append((call, done))
-            if call.index is not None:
-                proper.append((done.full_name, done.object))
+            if cut and not _is_object(arguments):
+                continue
+            settled.append((call, settle(call.name, arguments, self._toolbox, repair=self._repair)))
+        made = [done.meaning for call, done in settled if call.index is not None]
         for call, done in settled:
-            # What a model announced in text and then called is one call.
-            if call.index is not None or (done.full_name, done.object) not in proper:
-                self._emit_call(call, done, out)
+            if call.index is None:
+                # What a model announced in text and then called, or said again, is one call.
+                if done.meaning in made:
+                    continue
+                made.append(done.meaning)
+            self._emit_call(call, done, out)
 
     def _emit_call(self, call: _Call, done: Settled, out: list[Json]) -> None:
         item_id, index = self._new_id(ID_PREFIXES[done.kind]), len(self.output)

@@ -13,6 +13,9 @@ from codex_bridge.translate.errors import invalid
 from codex_bridge.translate.toolbox import Toolbox
 from codex_bridge.vocabulary import Json
 
+NAMED_BY_TYPE = {"tool_search": "tool_search", "local_shell": "local_shell"}
+"""Types that name their only tool."""
+CHOSEN = ("function", "custom", *NAMED_BY_TYPE)
 MUST_CALL = "Answer with a function call now, not with text."
 
 
@@ -32,8 +35,8 @@ def choose(choice: Any, toolbox: Toolbox) -> ToolChoice:
         toolbox.offer_only([])
     elif choice == "required":
         return _required(toolbox)
-    elif isinstance(choice, dict) and choice.get("type") in ("function", "custom"):
-        (function,) = _functions([choice], toolbox, "tool_choice") or [""]
+    elif isinstance(choice, dict) and choice.get("type") in CHOSEN:
+        (function,) = _functions([choice], toolbox, "tool_choice")
         toolbox.offer_only([function])
         field: Json = {"type": "function", "function": {"name": function}}
         return ToolChoice(field, f"Call the function {function} now.")
@@ -59,8 +62,9 @@ def _functions(entries: list[Any], toolbox: Toolbox, where: str) -> list[str]:
         namespace = entry.get("namespace") if isinstance(entry, dict) else None
         if not isinstance(namespace, str | None):
             raise invalid(f"{where}.namespace must be a string.", f"{where}.namespace")
-        if not isinstance(entry, dict) or entry.get("type") not in ("function", "custom"):
+        if not isinstance(entry, dict) or entry.get("type") not in CHOSEN:
             continue
+        name = NAMED_BY_TYPE.get(entry["type"], name)
         function = toolbox.function_name(str(name), namespace or None)
         if toolbox.tool(function) is None:
             raise invalid(f"{where} names {name}, which is not among the tools.", where)

@@ -65,6 +65,16 @@ def test_a_patch_for_a_tool_that_is_only_a_command_becomes_one(shell: Any) -> No
     assert nonsense.name == "apply_patch"
 
 
+def test_a_patch_is_applied_in_the_folder_named_with_it() -> None:
+    toolbox = Toolbox.from_request([EXEC])
+    written = dump({"input": VALID_PATCH, "cwd": "/src"})
+    settled = settle("apply_patch", written, toolbox, repair=True)
+    assert orjson.loads(settled.payload)["workdir"] == "/src"
+    # What exec_command has no parameter for would be lost.
+    odd = settle("apply_patch", dump({"input": VALID_PATCH, "mode": "dry"}), toolbox, repair=True)
+    assert odd.name == "apply_patch"
+
+
 def test_without_repair_nothing_changes() -> None:
     for name, text in (("Exec_Command", "{}"), ("exec_command", "{'cmd': 'ls'}"), ("bash", "{}")):
         settled = settle(name, text, TOOLBOX, repair=False)

@@ -184,6 +184,16 @@ def test_a_line_end_that_belongs_to_the_value_stays() -> None:
     assert calls(pieces) == [("write_stdin", {"session_id": 5, "chars": "y\n"})]
 
 
+def test_what_follows_an_invented_result_is_no_call() -> None:
+    leak = f"<tool_call>{JSON}</tool_call>\n"
+    answer = f"{leak}<tool_response>\n5 files\n</tool_response>\n"
+    for size in (1, 7, 1000):
+        whole = answer + leak + JSON
+        pieces = scan(*(whole[at : at + size] for at in range(0, len(whole), size)))
+        assert len(calls(pieces)) == 1
+        assert text(pieces).endswith(f"</tool_response>\n{leak}{JSON}")
+
+
 def test_nothing_unfinished_is_a_call_in_an_answer_that_was_cut() -> None:
     for leak in (f"<tool_call>\n{JSON[:-1]}", "<function=exec_command>\n<parameter=cmd>rm -rf /ho"):
         assert scan(leak, cut=True) == [leak]

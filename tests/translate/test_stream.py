@@ -237,6 +237,12 @@ def test_a_call_in_the_text_comes_after_the_text_around_it() -> None:
     assert (leaked["name"], leaked["arguments"]) == ("exec_command", '{"cmd": "ls"}')
 
 
+def test_a_call_that_is_said_twice_in_the_text_is_made_once() -> None:
+    other = [piece.replace("l", "w") if piece.endswith(': "l') else piece for piece in LEAKED]
+    response = run(*map(TextDelta, LEAKED + LEAKED + other + LEAKED), STOP)
+    assert [item["arguments"] for item in response["output"]] == ['{"cmd": "ls"}', '{"cmd": "ws"}']
+
+
 def test_an_unfinished_call_in_an_answer_that_was_cut_is_text() -> None:
     text = "".join(LEAKED[:3])
     response = run(TextDelta(text), FinishDelta("length"), length_completes=True)

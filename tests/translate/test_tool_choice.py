@@ -9,7 +9,7 @@ import pytest
 from codex_bridge.translate.errors import ApiError
 from codex_bridge.translate.request import translate
 from codex_bridge.vocabulary import ChatRequest
-from tests.translate.declared import CODEX, EXEC, MCP, PATCH
+from tests.translate.declared import CODEX, EXEC, MCP, PATCH, SEARCH
 
 ALL = ["exec_command", "mcp__demo__echo_text", "apply_patch"]
 
@@ -28,6 +28,14 @@ def test_auto_offers_all(choice: Any) -> None:
     assert offered(chat(choice)) == ALL
     assert chat(choice).tool_choice is None
     assert chat(choice).messages[-1] == {"role": "user", "content": "hi"}
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [{"type": "tool_search"}, {"type": "allowed_tools", "tools": [{"type": "tool_search"}]}],
+)
+def test_a_tool_may_be_named_by_its_type(choice: Any) -> None:
+    assert offered(chat(choice, tools=[EXEC, SEARCH])) == ["tool_search"]
 
 
 def test_none_offers_nothing_and_says_nothing_of_calls() -> None:
