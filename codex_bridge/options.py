@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, ClassVar, NoReturn, TypeVar
 from urllib.parse import urlsplit
 
@@ -16,12 +17,15 @@ from codex_bridge.settings import (
     DEFAULT_OLLAMA_URL,
     DEFAULT_PORT,
     DEFAULT_TOOL_PROFILE,
+    DEFAULT_UPSTREAM_API,
     TOOL_PROFILES,
+    UPSTREAM_APIS,
     Settings,
 )
 
 ENVIRONMENT_PREFIX = "CODEX_BRIDGE_"
 T = TypeVar("T")
+DURATION = re.compile(r"-?\d+|-?(?:\d+(?:\.\d+)?(?:ms|s|m|h))+")
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -60,6 +64,14 @@ class Options(usage.Options):
             "on or off; off asks Ollama for one JSON answer and streams that.",
         ],
         [
+            "upstream-api",
+            None,
+            DEFAULT_UPSTREAM_API,
+            "chat (completions), ollama (/api/chat, which can set the context), or auto.",
+        ],
+        ["num-ctx", None, None, "Context to ask Ollama for, in tokens. [default: 32768 if needed]"],
+        ["keep-alive", None, None, "How long Ollama keeps a model in memory: 30m, -1 = for ever."],
+        [
             "tool-profile",
             None,
             DEFAULT_TOOL_PROFILE,
@@ -70,6 +82,7 @@ class Options(usage.Options):
         ["debug", None, "Log both bodies of every exchange. [default: off]"],
         ["quiet", None, "Log errors only. [default: off]"],
         ["no-directives", None, "Do not tell the model how to call functions. [default: off]"],
+        ["no-context-guard", None, "Send prompts that do not fit the context. [default: off]"],
         ["no-repair", None, "Pass calls on as the model wrote them. [default: off]"],
     ]
 
@@ -116,11 +129,18 @@ class Options(usage.Options):
             quiet=self._flag("quiet"),
             max_body_size=self._number("max-body-size", 1024, 1 << 40),
             upstream_stream=self._checked("upstream-stream", _on_off),
-            tool_profile=self._checked("tool-profile", _tool_profile),
+            upstream_api=self._one_of("upstream-api", UPSTREAM_APIS),
+            num_ctx=None if self.opts["num-ctx"] is None else self._number("num-ctx", 512, 1 << 24),
+            keep_alive=None
+            if self.opts["keep-alive"] is None
+            else self._checked("keep-alive", _duration),
+            context_guard=not self._flag("no-context-guard"),
+            tool_profile=self._one_of("tool-profile", TOOL_PROFILES),
             directives=not self._flag("no-directives"),
             repair=not self._flag("no-repair"),
         )
         _refuse_loop(self.settings)
+        _refuse_what_chat_cannot_carry(self.settings)
 
     def _source(self, option: str) -> str:
         """The name under which the user gave the value, for messages."""
@@ -145,6 +165,14 @@ class Options(usage.Options):
 
         return self._checked(option, check)
 
+    def _one_of(self, option: str, words: Collection[str]) -> str:
+        def check(text: str) -> str:
+            if text.lower() not in words:
+                raise ValueError(f"give one of {', '.join(words)}")
+            return text.lower()
+
+        return self._checked(option, check)
+
     def _flag(self, option: str) -> bool:
         if self.opts[option] in (0, 1):
             return bool(self.opts[option])
@@ -160,10 +188,11 @@ def _on_off(text: str) -> bool:
     raise ValueError("give on or off")
 
 
-def _tool_profile(text: str) -> str:
-    if text.lower() not in TOOL_PROFILES:
-        raise ValueError(f"give one of {', '.join(TOOL_PROFILES)}")
-    return text.lower()
+def _duration(text: str) -> str:
+    """A time in the words of Ollama: seconds, or units as Go writes them."""
+    if not DURATION.fullmatch(text):
+        raise ValueError("give a time such as 30m, 2h or 600 (seconds), or -1 for ever")
+    return text
 
 
 def _interface(text: str) -> str:
@@ -200,4 +229,20 @@ def _refuse_loop(settings: Settings) -> None:
         raise usage.UsageError(
             f"--ollama-url {settings.ollama_url} is the bridge's own address; start Ollama on "
             f"another port (OLLAMA_HOST=127.0.0.1:11433) and name that one"
+        )
+
+
+def _refuse_what_chat_cannot_carry(settings: Settings) -> None:
+    """Refuse what Ollama would ignore without a word."""
+    if settings.upstream_api != "chat":
+        return
+    because = "cannot be set through chat completions; use --upstream-api ollama"
+    if settings.num_ctx is not None:
+        raise usage.UsageError(
+            f"--num-ctx {because}, or make a model with that context of its own: "
+            f"codex-bridge prepare MODEL --num-ctx {settings.num_ctx}"
+        )
+    if settings.keep_alive is not None:
+        raise usage.UsageError(
+            f"--keep-alive {because}, or set OLLAMA_KEEP_ALIVE={settings.keep_alive} for Ollama"
         )

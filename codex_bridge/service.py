@@ -14,6 +14,7 @@ from codex_bridge.ids import random_id
 from codex_bridge.logs import make_logger
 from codex_bridge.settings import Settings
 from codex_bridge.upstream.client import Upstream
+from codex_bridge.upstream.contexts import ContextPolicy
 from codex_bridge.web.app import BridgeApp
 from codex_bridge.web.site import BridgeSite
 
@@ -73,7 +74,10 @@ def make_service(settings: Settings, reactor: Any = None) -> BridgeService:
     if reactor is None:
         from twisted.internet import reactor
     log = make_logger(settings)
-    upstream = Upstream(reactor, settings.ollama_url)
+    policy = ContextPolicy(
+        settings.upstream_api, settings.num_ctx, settings.keep_alive, settings.context_guard
+    )
+    upstream = Upstream(reactor, settings.ollama_url, policy, log)
     app = BridgeApp(settings, upstream, reactor, log, random_id)
     site = BridgeSite(app.resource(), settings.max_body_size, reactor)
     # TCPServer raises when the port is taken; an endpoint service would only log it.

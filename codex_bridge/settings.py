@@ -8,6 +8,9 @@ DEFAULT_PORT = 11434
 DEFAULT_OLLAMA_URL = "http://localhost:11433"
 DEFAULT_MAX_BODY_SIZE = 4 * 1024 * 1024
 
+UPSTREAM_APIS = ("auto", "chat", "ollama")
+DEFAULT_UPSTREAM_API = UPSTREAM_APIS[0]
+DEFAULT_NUM_CTX = 32768
 TOOL_PROFILES = ("essential", "compact", "full")
 DEFAULT_TOOL_PROFILE = TOOL_PROFILES[0]
 
@@ -30,6 +33,14 @@ class Settings:
     """Largest accepted body of /v1/responses, in bytes."""
     upstream_stream: bool = True
     """Ask Ollama for a stream; else for one JSON answer, streamed on when it is whole."""
+    upstream_api: str = DEFAULT_UPSTREAM_API
+    """How Ollama is spoken to: chat (completions), ollama (/api/chat), or auto."""
+    num_ctx: int | None = None
+    """Context that Ollama is asked to allocate, in tokens; None: 32768 where its own is less."""
+    keep_alive: str | None = None
+    """How long Ollama keeps a model in memory, in its own words (30m, -1); None: as it likes."""
+    context_guard: bool = True
+    """Refuse a prompt that does not fit the context, in place of letting Ollama cut it."""
     tool_profile: str = DEFAULT_TOOL_PROFILE
     """How much of each tool's declaration the model is shown: essential, compact or full."""
     directives: bool = True

@@ -37,6 +37,36 @@ class ChatRequest:
 
 
 @frozen
+class ModelInfo:
+    """What is known of a model and of the server that has it. None: the server does not tell."""
+
+    name: str
+    capabilities: frozenset[str] | None = None
+    """Ollama's words: completion, tools, thinking, vision, …"""
+    family: str = ""
+    trained_context: int | None = None
+    """The most that the model was made for, in tokens."""
+    own_context: int | None = None
+    """`num_ctx` of its Modelfile, in tokens."""
+    allocated_context: int | None = None
+    """What it is loaded with right now, in tokens."""
+    temperature: float | None = None
+    top_p: float | None = None
+    """Both from its Modelfile."""
+    server_version: tuple[int, ...] | None = None
+    """Of Ollama: (0, 33, 0)."""
+
+    def can(self, capability: str) -> bool:
+        """Whether it has a capability, or nobody knows."""
+        return self.capabilities is None or capability in self.capabilities
+
+    @property
+    def is_ollamas(self) -> bool:
+        """Whether its server is Ollama; others tell nothing."""
+        return self.server_version is not None
+
+
+@frozen
 class TextDelta:
     """A piece of the answer's text."""
 
@@ -96,6 +126,8 @@ class FailureKind(Enum):
     """The answer began and ended without a finish reason."""
     GARBLED = "garbled"
     """The answer is not what the dialect promises."""
+    TOO_LONG = "too long"
+    """Not sent: the prompt does not fit into the context."""
 
 
 class UpstreamFailure(Exception):

@@ -14,6 +14,10 @@ import codex_bridge
 ROOT = Path(codex_bridge.__file__).parent
 SHARED = {"codex_bridge.vocabulary", "codex_bridge.ids", "codex_bridge"}
 PURE = {
+    "PIL",
+    "base64",
+    "binascii",
+    "io",
     "__future__",
     "attrs",
     "collections",

@@ -34,6 +34,10 @@ def test_defaults() -> None:
         quiet=False,
         max_body_size=4194304,
         upstream_stream=True,
+        upstream_api="auto",
+        num_ctx=None,
+        keep_alive=None,
+        context_guard=True,
         tool_profile="essential",
         directives=True,
         repair=True,
@@ -57,6 +61,11 @@ def test_port_and_its_aliases(flags: list[str]) -> None:
         ("MAX_BODY_SIZE", "2048", "max_body_size", 2048),
         ("UPSTREAM_STREAM", "off", "upstream_stream", False),
         ("TOOL_PROFILE", "Compact", "tool_profile", "compact"),
+        ("UPSTREAM_API", "Ollama", "upstream_api", "ollama"),
+        ("NUM_CTX", "65536", "num_ctx", 65536),
+        ("KEEP_ALIVE", "-1", "keep_alive", "-1"),
+        ("KEEP_ALIVE", "1h30m", "keep_alive", "1h30m"),
+        ("NO_CONTEXT_GUARD", "1", "context_guard", False),
         ("NO_DIRECTIVES", "1", "directives", False),
         ("NO_REPAIR", "yes", "repair", False),
         ("NO_REPAIR", "0", "repair", True),
@@ -143,3 +152,23 @@ def test_help_names_every_option_with_default_and_unit(
     for default in ("11434", "127.0.0.1", "http://localhost:11433", "4194304", "on"):
         assert f"[default: {default}]" in text
     assert "bytes" in text
+
+
+@pytest.mark.parametrize(
+    ("flags", "ways_out"),
+    [
+        (["--num-ctx", "9000"], ["--upstream-api ollama", "prepare MODEL --num-ctx 9000"]),
+        (["--keep-alive", "5m"], ["--upstream-api ollama", "OLLAMA_KEEP_ALIVE=5m"]),
+    ],
+)
+def test_what_chat_completions_cannot_carry_is_refused_with_both_ways_out(
+    capsys: pytest.CaptureFixture[str], flags: list[str], ways_out: list[str]
+) -> None:
+    text = refusal(capsys, "--upstream-api", "chat", *flags)
+    assert all(way in text for way in ways_out)
+    assert settings("--upstream-api", "ollama", *flags).upstream_api == "ollama"
+
+
+@pytest.mark.parametrize("value", ["soon", "5 m", "", "1.5", "m"])
+def test_a_time_that_is_none_is_refused(capsys: pytest.CaptureFixture[str], value: str) -> None:
+    assert "30m" in refusal(capsys, "--keep-alive", value)

@@ -21,7 +21,7 @@ def test_every_option_is_in_the_table_with_its_default() -> None:
     for name, default in options.opts.items():
         (row,) = [line for line in README.splitlines() if line.startswith(f"| `--{name}`")]
         shown = row.split("|")[2].strip()
-        assert shown == ("off" if name in FLAGS else str(default))
+        assert shown == ("off" if name in FLAGS else str(default or ""))
 
 
 def test_the_variables_that_the_readme_names_exist() -> None:

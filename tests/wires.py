@@ -12,17 +12,18 @@ from twisted.internet.protocol import Factory, Protocol
 class Wire(Protocol):
     """One connection that was made to the upstream."""
 
-    def __init__(self, arrived: Callable[[Wire], None]) -> None:
+    def __init__(self, arrived: Callable[[Wire, bytes], None]) -> None:
         self._arrived = arrived
+        self._spoke = False
         self.received = b""
         self.keep_last: int | None = None
         self.lost: Deferred[None] = Deferred()
         self._waiting: list[tuple[bytes, Deferred[bytes]]] = []
 
-    def connectionMade(self) -> None:
-        self._arrived(self)
-
     def dataReceived(self, data: bytes) -> None:
+        if data and not self._spoke:
+            self._spoke = True
+            self._arrived(self, data)
         self.received += data
         if self.keep_last is not None:
             self.received = self.received[-self.keep_last :]
@@ -44,10 +45,18 @@ class Wire(Protocol):
         self.transport.write(data)
 
 
-class WireServer:
-    """Accepts connections and hands them to the test."""
+NOT_OLLAMA = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
-    def __init__(self, reactor: Any) -> None:
+
+class WireServer:
+    """Accepts connections and hands them to the test, with the first bytes that they bring.
+
+    Unless `shows_version`, it says itself that it is not Ollama to whoever asks for a version,
+    so that nothing more is asked before an exchange.
+    """
+
+    def __init__(self, reactor: Any, *, shows_version: bool = False) -> None:
+        self.shows_version = shows_version
         self.wires: list[Wire] = []
         self._arrivals: list[Wire] = []
         self._wanted: list[Deferred[Wire]] = []
@@ -74,9 +83,11 @@ class WireServer:
                 await wire.lost
         await maybeDeferred(self._port.stopListening)
 
-    def _arrived(self, wire: Wire) -> None:
+    def _arrived(self, wire: Wire, data: bytes) -> None:
         self.wires.append(wire)
-        if self._wanted:
+        if data.startswith(b"GET /api/version") and not self.shows_version:
+            wire.say(NOT_OLLAMA)
+        elif self._wanted:
             self._wanted.pop(0).callback(wire)
         else:
             self._arrivals.append(wire)

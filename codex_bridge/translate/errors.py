@@ -103,6 +103,14 @@ def from_upstream(failure: UpstreamFailure, model: str, url: str) -> ApiError:
             f"What answers at {url} does not speak chat completions: {failure.message}.",
             code="upstream_garbled",
         )
+    if failure.kind is FailureKind.TOO_LONG:
+        return ApiError(
+            400,
+            f"The prompt does not fit into the context of {model}: {failure.message}. Shorten the "
+            f"conversation, or give the model more context (--num-ctx).",
+            code="context_length_exceeded",
+            param="input",
+        )
     return _refused(failure, model)
 
 

@@ -8,46 +8,77 @@ the model's prompt cache holds.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import orjson
 from attrs import Factory, define
 
+from codex_bridge.translate.contents import (
+    agent_task,
+    agent_text,
+    item_text,
+    other_text,
+    output_content,
+    reasoning_text,
+    user_content,
+)
 from codex_bridge.translate.tool_profiles import shorten
 from codex_bridge.translate.toolbox import Toolbox
 from codex_bridge.translate.tools import INPUT, declared_by_item
 from codex_bridge.vocabulary import Json
 
 INSTRUCTION_ROLES = frozenset({"system", "developer"})
-TEXT_PARTS = ("input_text", "output_text", "text", "summary_text", "reasoning_text")
 NOTHING_FOUND = "No tools were found."
+SILENT = frozenset(
+    {
+        "additional_tools",
+        "compaction_trigger",
+        "configuration_update",
+        "ghost_snapshot",
+        "item_reference",
+    }
+)
+"""Kinds of items that say nothing to a model: settings, and what a client keeps for itself."""
+MARK_LIMIT = 40
 ABORTED = "aborted"
 """Stands for a result that never came; Codex uses the same word."""
 
 
 def to_messages(
-    instructions: str | None, items: list[Json], toolbox: Toolbox, closing: str | None = None
+    instructions: str | None,
+    items: list[Json],
+    toolbox: Toolbox,
+    closing: str | None = None,
+    *,
+    sees: bool = True,
+    thinks: bool = True,
 ) -> list[Json]:
     """The chat messages of a conversation, system message first.
 
-    `items` are the `input` items in their order; unknown kinds are passed over. `closing`
-    ends the system message.
+    `items` are the `input` items in their order; of unknown kinds a short text is left.
+    `closing` ends the system message. A model that does not see (or think) gets no images
+    (or reasoning). Raises ApiError (400) for an image that would have to be fetched.
     """
-    leading = _leading_instructions(items)
-    system = [text for text in (instructions, *map(_text, leading), closing) if text]
-    history = _History(toolbox)
-    for item in items[len(leading) :]:
+    leading, others = _leading_instructions(items)
+    system = [text for text in (instructions, *map(item_text, leading), closing) if text]
+    history = _History(toolbox, sees, thinks)
+    for item in others:
         history.add(item)
     head = [{"role": "system", "content": "\n\n".join(system)}] if system else []
     return head + history.finish()
 
 
-def _leading_instructions(items: list[Json]) -> list[Json]:
+def _leading_instructions(items: list[Json]) -> tuple[list[Json], list[Json]]:
+    """The developer and system messages before anything else is said, and what follows them."""
+    leading = []
     for n, item in enumerate(items):
-        if item.get("type") != "message" or item.get("role") not in INSTRUCTION_ROLES:
-            return items[:n]
-    return items
+        if item.get("type") == "message" and item.get("role") in INSTRUCTION_ROLES:
+            leading.append(item)
+        elif item.get("type") not in SILENT:
+            return leading, items[n:]
+    return leading, []
 
 
 @define
@@ -98,8 +129,10 @@ class _Turn:
 class _History:
     """Collects items into turns and turns into messages."""
 
-    def __init__(self, toolbox: Toolbox) -> None:
+    def __init__(self, toolbox: Toolbox, sees: bool, thinks: bool) -> None:
         self._toolbox = toolbox
+        self._sees = sees
+        self._thinks = thinks
         self._messages: list[Json] = []
         self._turn: _Turn | None = None
         self._ids: set[str] = set()
@@ -109,17 +142,19 @@ class _History:
         if kind == "message":
             self._message(item)
         elif kind == "reasoning":
-            if text := _reasoning(item):
+            text = reasoning_text(item)
+            if text and self._thinks:
                 self._assistant().reasoning.append(text)
         elif kind in CALL_KINDS:
             self._call(item, *CALL_KINDS[kind](item))
         elif kind in RESULT_KINDS:
-            self._result(item, *_output(item.get("output")))
+            self._result(item, *output_content(item.get("output"), sees=self._sees))
         elif kind == "tool_search_output":
             self._result(item, self._tools_found(item), [])
         elif kind == "agent_message":
-            text = f"<agent_message>\n{_agent_text(item)}\n</agent_message>"
-            self._other({"role": "user", "content": text})
+            self._marked("agent_message", agent_text(item))
+        elif kind not in SILENT and (text := other_text(item)):
+            self._marked(re.sub(r"\W", "_", str(kind))[:MARK_LIMIT], text)
 
     def finish(self) -> list[Json]:
         self._close()
@@ -128,14 +163,21 @@ class _History:
     def _message(self, item: Json) -> None:
         role = item.get("role")
         if role == "assistant":
-            if text := _text(item):
+            text = item_text(item)
+            if task := agent_task(text):
+                self._marked("agent_message", agent_text(task))
+            elif text:
                 self._assistant().texts.append(text)
         elif role in INSTRUCTION_ROLES:
             # Templates drop or misplace a later system message; none drops a user's.
-            text = _text(item)
-            self._other({"role": "user", "content": f"<developer>\n{text}\n</developer>"})
+            self._marked("developer", item_text(item))
         else:
-            self._other({"role": "user", "content": _content(item.get("content"))})
+            content = user_content(item.get("content"), sees=self._sees)
+            self._other({"role": "user", "content": content})
+
+    def _marked(self, mark: str, text: str) -> None:
+        """A text of neither user nor model, which the mark tells from theirs."""
+        self._other({"role": "user", "content": f"<{mark}>\n{text}\n</{mark}>"})
 
     def _call(self, item: Json, name: str, arguments: Any) -> None:
         function = self._toolbox.function_name(name, item.get("namespace") or None)
@@ -150,7 +192,7 @@ class _History:
     def _result(self, item: Json, text: str, images: list[Json]) -> None:
         call = self._call_for(item.get("call_id"))
         if call is None:
-            self._other({"role": "user", "content": f"<tool_result>\n{text}\n</tool_result>"})
+            self._marked("tool_result", text)
         else:
             call.results.append(text)
         if images:
@@ -239,69 +281,3 @@ CALL_KINDS: dict[str, Callable[[Json], tuple[str, Any]]] = {
 RESULT_KINDS = frozenset(
     {"function_call_output", "custom_tool_call_output", "local_shell_call_output"}
 )
-
-
-def _agent_text(item: Json) -> str:
-    """What one agent wrote to another. Codex calls the text encrypted where it is not."""
-    parts = item.get("content")
-    texts = [
-        part.get("text") or part.get("encrypted_content")
-        for part in (parts if isinstance(parts, list) else [])
-        if isinstance(part, dict)
-    ]
-    text = "\n".join(text for text in texts if isinstance(text, str))
-    return f"from {item.get('author')} to {item.get('recipient')}:\n{text}"
-
-
-def _output(output: Any) -> tuple[str, list[Json]]:
-    """A tool's result as text, and the message parts of its images."""
-    if isinstance(output, str):
-        return output, []
-    if isinstance(output, list):
-        images = [part for part in map(_image, output) if part]
-        text = _join(output)
-        return text or ("The images follow." if images else ""), images
-    return "" if output is None else orjson.dumps(output).decode(), []
-
-
-def _text(item: Json) -> str:
-    content = item.get("content")
-    return content if isinstance(content, str) else _join(content)
-
-
-def _content(content: Any) -> str | list[Json]:
-    """A user message's content: a string, or parts where there are images."""
-    if isinstance(content, str):
-        return content
-    text = _join(content)
-    images = [part for part in map(_image, content if isinstance(content, list) else []) if part]
-    if not images:
-        return text
-    return ([{"type": "text", "text": text}] if text else []) + images
-
-
-def _join(parts: Any) -> str:
-    """The texts of content parts, one below the other."""
-    if not isinstance(parts, list):
-        return ""
-    texts = (_part_text(part) for part in parts if isinstance(part, dict))
-    return "\n".join(text for text in texts if isinstance(text, str))
-
-
-def _part_text(part: Json) -> Any:
-    """The text of a content part; for a file, that it was left out."""
-    kind = part.get("type")
-    if kind == "input_file":
-        return f"[The file {part.get('filename', '')} was left out: it cannot be read here.]"
-    return part.get("text") if kind in TEXT_PARTS else part.get("refusal")
-
-
-def _image(part: Any) -> Json | None:
-    if not isinstance(part, dict) or part.get("type") != "input_image":
-        return None
-    url = part.get("image_url")
-    return {"type": "image_url", "image_url": {"url": url}} if isinstance(url, str) else None
-
-
-def _reasoning(item: Json) -> str:
-    return _join(item.get("content")) or _join(item.get("summary"))

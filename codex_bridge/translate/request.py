@@ -7,26 +7,21 @@ from typing import Any
 import orjson
 from attrs import frozen
 
+from codex_bridge.translate.effort import effort
 from codex_bridge.translate.errors import invalid
 from codex_bridge.translate.history import to_messages
 from codex_bridge.translate.tool_choice import choose
 from codex_bridge.translate.tool_profiles import ToolProfile
 from codex_bridge.translate.toolbox import Toolbox
-from codex_bridge.vocabulary import ChatRequest, Json
+from codex_bridge.vocabulary import ChatRequest, Json, ModelInfo
 
 STRING_FIELDS = ("type", "role", "name", "namespace", "call_id")
 """What is a string in every kind of item that has it."""
-EFFORTS = {
-    "none": "none",
-    "minimal": "low",
-    "low": "low",
-    "medium": "medium",
-    "high": "high",
-    "xhigh": "high",
-    "max": "high",
-    "ultra": "high",
+VERBOSITIES = {
+    "low": "Keep your answers short.",
+    "high": "Answer in detail.",
 }
-"""Codex's reasoning efforts -> the four that every Ollama with thinking models knows."""
+"""Codex's verbosity -> what the model is told."""
 
 DIRECTIVES = (
     "To act, call a function. Do not describe a call, and do not write one as text. The arguments "
@@ -71,25 +66,33 @@ def parse(body: bytes) -> Json:
     return request
 
 
-def translate(
-    request: Json,
-    *,
-    tool_profile: ToolProfile = ToolProfile.ESSENTIAL,
-    directives: bool = True,
-) -> Translation:
-    """Turn a parsed request into what the model is asked.
-
-    With `directives` the model is told how to call functions. Unknown fields are passed over.
-    Raises ApiError (400) that names the field for a value of a wrong type and for what a bridge
-    that stores nothing cannot do.
-    """
-    model = _get(request, "model", str)
+def model_name(request: Json) -> str:
+    """The model that a request is for. Raises ApiError (400) where it names none."""
+    model: str | None = _get(request, "model", str)
     if not model or not model.strip():
         raise invalid(
             "model is missing; name one that `ollama list` shows.",
             "model",
             "missing_required_parameter",
         )
+    return model
+
+
+def translate(
+    request: Json,
+    info: ModelInfo | None = None,
+    *,
+    tool_profile: ToolProfile = ToolProfile.ESSENTIAL,
+    directives: bool = True,
+) -> Translation:
+    """Turn a parsed request into what the model is asked, given what is known of that model.
+
+    With `directives` the model is told how to call functions. Unknown fields are passed over.
+    Raises ApiError (400) that names the field for a value of a wrong type and for what a bridge
+    that stores nothing cannot do.
+    """
+    model = model_name(request)
+    info = info or ModelInfo(model)
     _refuse_stateful(request)
     items = _items(request)
     toolbox = Toolbox.from_request(request.get("tools"), items, tool_profile)
@@ -100,10 +103,16 @@ def translate(
     if functions and response_format:
         # A grammar for the answer would leave no room for a call.
         closing.append(_in_words(response_format))
+    closing.append(VERBOSITIES.get(_text_setting(request, "verbosity"), ""))
     if choice.words:
         items.append({"type": "message", "role": "developer", "content": choice.words})
     messages = to_messages(
-        _get(request, "instructions", str), items, toolbox, "\n\n".join(filter(None, closing))
+        _get(request, "instructions", str),
+        items,
+        toolbox,
+        "\n\n".join(filter(None, closing)),
+        sees=info.can("vision"),
+        thinks=info.can("thinking"),
     )
     if not messages:
         raise invalid("input is empty; there is nothing to answer.", "input")
@@ -112,12 +121,12 @@ def translate(
         messages=messages,
         functions=functions,
         tool_choice=choice.field,
-        temperature=_get(request, "temperature", int, float),
-        top_p=_get(request, "top_p", int, float),
+        temperature=_first(_get(request, "temperature", int, float), info.temperature),
+        top_p=_first(_get(request, "top_p", int, float), info.top_p),
         presence_penalty=_get(request, "presence_penalty", int, float),
         frequency_penalty=_get(request, "frequency_penalty", int, float),
         max_tokens=_get(request, "max_output_tokens", int),
-        effort=_effort(request),
+        effort=effort((_get(request, "reasoning", dict) or {}).get("effort"), info),
         response_format=None if functions else response_format,
     )
     return Translation(chat, toolbox, bool(_get(request, "stream", bool)), request)
@@ -166,21 +175,30 @@ def _items(request: Json) -> list[Json]:
 
 
 def _item(value: Any, where: str) -> Json:
+    if isinstance(value, str):
+        value = {"role": "user", "content": value}
     if not isinstance(value, dict):
         raise invalid(f"{where} must be an object.", where, "invalid_type")
     item: Json = value
-    if "type" not in item and "role" in item:
-        item = {"type": "message", **item}
-    for key in STRING_FIELDS:
-        if not isinstance(item.get(key), str if key == "type" else str | None):
-            raise invalid(f"{where}.{key} must be a string.", f"{where}.{key}", "invalid_type")
-    return item
+    if "type" not in item:
+        item = {"type": "message" if "role" in item or "content" in item else "item", **item}
+    strange = {key: str(item[key]) for key in STRING_FIELDS if _is_strange(item.get(key))}
+    return item | strange if strange else item
 
 
-def _effort(request: Json) -> str | None:
-    reasoning = _get(request, "reasoning", dict) or {}
-    effort = reasoning.get("effort")
-    return EFFORTS.get(effort) if isinstance(effort, str) else None
+def _is_strange(value: Any) -> bool:
+    """Whether something stands where a text should: it is read as one, and fails nothing."""
+    return value is not None and not isinstance(value, str)
+
+
+def _first(*values: float | None) -> float | None:
+    """The first that is given. Without any, chat completions force 1.0 on the model."""
+    return next((value for value in values if value is not None), None)
+
+
+def _text_setting(request: Json, key: str) -> Any:
+    setting = (_get(request, "text", dict) or {}).get(key)
+    return setting if isinstance(setting, str) else None
 
 
 def _response_format(request: Json) -> Json | None:

@@ -25,6 +25,7 @@ from codex_bridge.translate.calls import Judge, Settled, settle
 from codex_bridge.translate.errors import ApiError
 from codex_bridge.translate.events import ResponseTemplate
 from codex_bridge.translate.leaks import Found, LeakScanner, Piece
+from codex_bridge.translate.think_tags import ThinkSplitter
 from codex_bridge.translate.toolbox import Toolbox
 from codex_bridge.translate.tools import Kind
 from codex_bridge.vocabulary import (
@@ -104,6 +105,7 @@ class ResponseStream:
         judge = Judge(toolbox)
         scans = repair and bool(toolbox.offered)
         self._scanner = LeakScanner(judge.known, judge.accepts) if scans else None
+        self._splitter = ThinkSplitter()
 
     def start(self) -> list[Json]:
         """The two events that open every stream."""
@@ -122,10 +124,8 @@ class ResponseStream:
             if isinstance(delta, TextDelta):
                 self._text(delta.text, out)
             elif isinstance(delta, ReasoningDelta):
-                if self._scanner:
-                    # Nothing says that what stood there was whole.
-                    self._pieces_of_text(self._scanner.end(cut=True), out)
-                self._piece(State.REASONING, delta.text, out)
+                self._splitter.has_thought()
+                self._reasoning(delta.text, out)
             elif isinstance(delta, ToolCallDelta):
                 self._collect(delta)
             elif isinstance(delta, FinishDelta):
@@ -138,6 +138,7 @@ class ResponseStream:
         """The last events of a whole answer. `now` is the Unix time in seconds."""
         out: list[Json] = []
         cut = self._finish_reason in {"length", "content_filter"}
+        self._split(*self._splitter.end(), out)
         if self._scanner:
             called = any(call.index is not None for call in self._calls)
             self._pieces_of_text(self._scanner.end(cut=cut, called=called), out)
@@ -174,7 +175,19 @@ class ResponseStream:
         return out
 
     def _text(self, text: str, out: list[Json]) -> None:
-        self._pieces_of_text(self._scanner.feed(text) if self._scanner else [text], out)
+        self._split(*self._splitter.feed(text), out)
+
+    def _split(self, reasoning: str, text: str, out: list[Json]) -> None:
+        if reasoning:
+            self._reasoning(reasoning, out)
+        if text:
+            self._pieces_of_text(self._scanner.feed(text) if self._scanner else [text], out)
+
+    def _reasoning(self, text: str, out: list[Json]) -> None:
+        if self._scanner:
+            # Nothing says that what stood there was whole.
+            self._pieces_of_text(self._scanner.end(cut=True), out)
+        self._piece(State.REASONING, text, out)
 
     def _pieces_of_text(self, pieces: list[Piece], out: list[Json]) -> None:
         """Pass text on; collect the calls that stood in it."""

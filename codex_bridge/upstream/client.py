@@ -2,61 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
-from typing import Protocol as Interface
 
 import orjson
 from treq.client import HTTPClient
 from twisted.internet import error as network
-from twisted.internet.defer import CancelledError
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
-from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import TimeoutError as DeferredTimeout
+from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.client import ResponseDone, ResponseFailed, ResponseNeverReceived
-from twisted.web.http import PotentialDataLoss
+from twisted.web.client import ResponseFailed, ResponseNeverReceived
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IBodyProducer, IResponse
 
-from codex_bridge.upstream import chat
+from codex_bridge.upstream import chat, native
 from codex_bridge.upstream.agent import RawAgent, Server, make_agent, make_endpoint, make_pool
+from codex_bridge.upstream.answer import ChatAnswer, Decoder
 from codex_bridge.upstream.body import BytesBody, read_limited
-from codex_bridge.vocabulary import ChatRequest, Delta, FailureKind, UpstreamFailure
+from codex_bridge.upstream.contexts import ContextPolicy, Contexts, Plan
+from codex_bridge.upstream.models import ModelTable
+from codex_bridge.upstream.prompt_size import prompt_size
+from codex_bridge.vocabulary import ChatRequest, FailureKind, Json, ModelInfo, UpstreamFailure
 
-LINGER = 1.0
-"""Seconds that the body of an answer may still take to end when all of it has been said."""
+PATIENCE = 5.0
+"""Seconds that a question about a model may take."""
 ERROR_BODY_LIMIT = 64 * 1024
 """Bytes of an error's body that are read."""
-
-
-class Decoder(Interface):
-    """Bytes of an answer -> deltas; see `chat.StreamDecoder`."""
-
-    over: bool
-
-    def feed(self, data: bytes) -> Sequence[Delta]: ...
-    def eof(self) -> Sequence[Delta]: ...
-
-
-class Receiver(Interface):
-    """Who is told of an answer. Exactly one of the last two is called, once, at the end."""
-
-    def deltas_received(self, deltas: Sequence[Delta]) -> None:
-        """Everything that one read from the network brought."""
-
-    def answer_ended(self) -> None:
-        """The answer is whole: a finish reason came."""
-
-    def answer_failed(self, failure: UpstreamFailure) -> None:
-        """The answer is not whole."""
+ANSWER_LIMIT = 4 * 1024 * 1024
+"""Bytes of an answer about models: /api/show sends whole licences and templates."""
 
 
 class Upstream:
     """The server at one base URL."""
 
-    def __init__(self, reactor: Any, url: str) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        url: str,
+        policy: ContextPolicy = ContextPolicy(),  # noqa: B008 - it is frozen
+        log: Logger = Logger(),  # noqa: B008
+    ) -> None:
         self.url = url
+        self.models = ModelTable(self.ask, reactor)
+        self.contexts = Contexts(policy, self.models, self._load, log)
         self._reactor = reactor
         self._pool = make_pool(reactor, persistent=True)
         # One client for all exchanges: a cookie set in one must not be sent with the next.
@@ -67,19 +57,58 @@ class Upstream:
         # A streamed body cannot be sent again when a kept connection turns out to be dead.
         self._raw = RawAgent(reactor, self._server, url)
 
-    async def open_chat(self, request: ChatRequest, *, stream: bool) -> ChatAnswer:
+    async def open_chat(self, request: ChatRequest, info: ModelInfo, *, stream: bool) -> ChatAnswer:
         """Send `request`; return when the answer begins. Raises UpstreamFailure.
 
         Cancelling closes the connection, which makes Ollama stop generating.
         """
-        body = chat.encode(request, stream=stream)
-        response = await self._post(chat.PATH, body)
+        plan = await self.contexts.plan_for(info)
+        path, body, decoder = _encoded(request, info, plan, self.contexts.policy, stream)
+        size = prompt_size(request, body)
+        self.contexts.check(info.name, plan, size)
+        try:
+            response = await self._post(path, body)
+        except UpstreamFailure:
+            self.contexts.forget()
+            raise
+        if response.code == 404:
+            self.models.forget(info.name)
         if response.code != 200:
             raise await _refusal(response)
-        content_type = (response.headers.getRawHeaders(b"content-type") or [b""])[0]
-        whole = not stream or content_type.startswith(b"application/json")
-        decoder: Decoder = chat.AnswerDecoder() if whole else chat.StreamDecoder()
-        return ChatAnswer(response, decoder, self._reactor)
+        return ChatAnswer(
+            response,
+            decoder(response.headers),
+            self._reactor,
+            lambda usage: self.contexts.learn(info, size, usage),
+        )
+
+    async def ask(self, method: str, path: str, body: Json | None = None) -> Json | None:
+        """A small JSON object; None where the server refuses or has none. Raises UpstreamFailure.
+
+        For questions that Ollama answers at once; one that takes longer than PATIENCE fails.
+        """
+        asked = Deferred.fromCoroutine(self._ask(method, path, body))
+        asked.addTimeout(PATIENCE, self._reactor)
+        try:
+            return await asked
+        except DeferredTimeout:
+            text = f"no answer within {PATIENCE:.0f} s"
+            raise UpstreamFailure(FailureKind.UNREACHABLE, text) from None
+
+    async def _ask(self, method: str, path: str, body: Json | None) -> Json | None:
+        response = await self._send(method, path, None if body is None else orjson.dumps(body))
+        try:
+            answer = orjson.loads(await read_limited(response, ANSWER_LIMIT))
+        except orjson.JSONDecodeError:
+            return None
+        except ResponseFailed as error:
+            raise _unreachable(error) from error
+        return answer if response.code == 200 and isinstance(answer, dict) else None
+
+    async def _load(self, model: str) -> None:
+        """Have a model loaded, as long as that takes. What fails will fail, and be told, again."""
+        response = await self._send("POST", "/api/generate", orjson.dumps({"model": model}))
+        await read_limited(response, ANSWER_LIMIT)
 
     async def _post(self, path: str, body: bytes) -> Any:
         try:
@@ -108,14 +137,8 @@ class Upstream:
 
     async def version(self) -> str | None:
         """Ollama's version; None from a server that has none. Raises UpstreamFailure."""
-        response = await self._send("GET", "/api/version")
-        try:
-            answer = orjson.loads(await read_limited(response, ERROR_BODY_LIMIT))
-            return str(answer["version"])
-        except (orjson.JSONDecodeError, KeyError, TypeError):
-            return None
-        except ResponseFailed as error:
-            raise _unreachable(error) from error
+        answer = await self.ask("GET", "/api/version")
+        return str(answer["version"]) if answer and "version" in answer else None
 
     async def forward(
         self, method: bytes, target: bytes, headers: Headers, body: IBodyProducer | None
@@ -137,101 +160,27 @@ class Upstream:
         await self._pool.closeCachedConnections()
 
 
-class ChatAnswer:
-    """An answer that has begun. Nothing is read before `deliver_to`, which must be called."""
+def _encoded(
+    request: ChatRequest, info: ModelInfo, plan: Plan, policy: ContextPolicy, stream: bool
+) -> tuple[str, bytes, Callable[[Headers], Decoder]]:
+    """Path and body for `request` as planned, and what makes a decoder for the answer."""
+    if plan.api == "ollama":
+        body = native.encode(
+            request,
+            stream=stream,
+            thinks=info.is_ollamas and info.can("thinking"),
+            num_ctx=plan.num_ctx,
+            keep_alive=policy.keep_alive,
+            truncate=not policy.guard,
+        )
+        return native.PATH, body, lambda _: native.LineDecoder()
 
-    def __init__(self, response: IResponse, decoder: Decoder, clock: IReactorTime) -> None:
-        self._response = response
-        self._decoder = decoder
-        self._clock = clock
-        self._reader: _Reader | None = None
+    def decoder(headers: Headers) -> Decoder:
+        content_type = (headers.getRawHeaders(b"content-type") or [b""])[0]
+        whole = not stream or content_type.startswith(b"application/json")
+        return chat.AnswerDecoder() if whole else chat.StreamDecoder()
 
-    def deliver_to(self, receiver: Receiver) -> None:
-        """Tell `receiver` of everything that comes."""
-        self._reader = _Reader(self._decoder, receiver, self._clock)
-        self._response.deliverBody(self._reader)
-
-    def pause(self) -> None:
-        """Read no more for now; the upstream waits."""
-        if self._reader:
-            self._reader.body.pauseProducing()
-
-    def resume(self) -> None:
-        """Read on."""
-        if self._reader:
-            self._reader.body.resumeProducing()
-
-    def close(self) -> None:
-        """Hang up. The receiver is told nothing more."""
-        if self._reader is None:
-            self.deliver_to(_Nobody())
-        if self._reader:
-            self._reader.hang_up()
-
-
-class _Reader(Protocol):
-    """Feeds a response's body to the decoder and its deltas to the receiver."""
-
-    def __init__(self, decoder: Decoder, receiver: Receiver, clock: IReactorTime) -> None:
-        self._decoder = decoder
-        self._receiver = receiver
-        self._clock = clock
-        self._told = False
-        self._lingering: IDelayedCall | None = None
-
-    def dataReceived(self, data: bytes) -> None:
-        if self._told:
-            return
-        deltas = self._decoder.feed(data)
-        if deltas:
-            self._receiver.deltas_received(deltas)
-        if self._decoder.over and not self._told:
-            # A kept connection is worth the moment that the rest of the body takes.
-            self._lingering = self._clock.callLater(LINGER, self.hang_up)
-            self._end()
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        if self._lingering is not None and self._lingering.active():
-            self._lingering.cancel()
-        if self._told:
-            return
-        self._end(is_clean=bool(reason.check(ResponseDone, PotentialDataLoss)))
-
-    @property
-    def body(self) -> Any:
-        """The response's body as a push producer."""
-        return self.transport
-
-    def hang_up(self) -> None:
-        self._told = True
-        if self.transport:
-            self.transport.loseConnection()
-
-    def _end(self, *, is_clean: bool = True) -> None:
-        """Tell the end. A connection lost behind the finish reason took nothing with it."""
-        self._told = True
-        try:
-            deltas = self._decoder.eof()
-        except UpstreamFailure as failure:
-            lost = UpstreamFailure(FailureKind.BROKEN, "its connection was lost")
-            self._receiver.answer_failed(failure if is_clean else lost)
-            return
-        if deltas:
-            self._receiver.deltas_received(deltas)
-        self._receiver.answer_ended()
-
-
-class _Nobody:
-    """Receives an answer that nobody waits for any more."""
-
-    def deltas_received(self, deltas: Sequence[Delta]) -> None:
-        """Drop them."""
-
-    def answer_ended(self) -> None:
-        """Drop it."""
-
-    def answer_failed(self, failure: UpstreamFailure) -> None:
-        """Drop it."""
+    return chat.PATH, chat.encode(request, stream=stream), decoder
 
 
 class _ConnectionWentStale(UpstreamFailure):

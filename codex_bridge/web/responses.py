@@ -20,12 +20,13 @@ from codex_bridge.ids import IdSource
 from codex_bridge.settings import Settings
 from codex_bridge.translate.errors import ApiError, from_upstream, internal, too_large
 from codex_bridge.translate.events import STREAM_TYPE, ResponseTemplate, frame
-from codex_bridge.translate.request import Translation, parse, translate
+from codex_bridge.translate.request import Translation, model_name, parse, translate
 from codex_bridge.translate.stream import ResponseStream
 from codex_bridge.translate.tool_profiles import ToolProfile
 from codex_bridge.translate.toolbox import Toolbox
-from codex_bridge.upstream.client import ChatAnswer, Upstream
-from codex_bridge.vocabulary import Delta, Json, UpstreamFailure
+from codex_bridge.upstream.answer import ChatAnswer
+from codex_bridge.upstream.client import Upstream
+from codex_bridge.vocabulary import Delta, Json, ModelInfo, UpstreamFailure
 from codex_bridge.web.answers import printable, send_error, send_json
 from codex_bridge.web.site import BridgeRequest
 
@@ -116,9 +117,12 @@ class Exchange:
         return self._body
 
     async def _exchange(self) -> None:
-        translation = self._accept()
-        self._answer = await self.context.upstream.open_chat(
-            translation.chat, stream=self.context.settings.upstream_stream
+        request, size = self._read()
+        upstream = self.context.upstream
+        info = await upstream.models.info(self._model)
+        translation = self._translate(request, info, size)
+        self._answer = await upstream.open_chat(
+            translation.chat, info, stream=self.context.settings.upstream_stream
         )
         if self._wants_stream:
             self._start_events()
@@ -126,21 +130,26 @@ class Exchange:
         self._answer.deliver_to(self)
         await self._ended
 
-    def _accept(self) -> Translation:
-        """Read and translate the request. Raises ApiError."""
+    def _read(self) -> tuple[Json, int]:
+        """The request, and its size in bytes. Raises ApiError."""
         if self._request.too_large:
             raise too_large(self.context.settings.max_body_size)
         body = self._request.content.read()
         request = parse(body)
-        self._model = str(request.get("model") or "")
+        self._model = model_name(request)
+        return request, len(body)
+
+    def _translate(self, request: Json, info: ModelInfo, size: int) -> Translation:
+        """What the model is asked. Raises ApiError."""
         settings = self.context.settings
         translation = translate(
             request,
+            info,
             tool_profile=ToolProfile(settings.tool_profile),
             directives=settings.directives,
         )
         self._wants_stream = translation.stream
-        self._stream = self._new_stream(request, translation.toolbox, len(body))
+        self._stream = self._new_stream(request, translation.toolbox, size)
         self._debug("request", request)
         self._debug("chat request", translation.chat)
         return translation

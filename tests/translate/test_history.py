@@ -11,62 +11,21 @@ from hypothesis import strategies as st
 
 from codex_bridge.translate.history import to_messages
 from codex_bridge.translate.toolbox import Toolbox
-
-Json = dict[str, Any]
-TOOLBOX = Toolbox.from_request(
-    [
-        {"type": "function", "name": "run"},
-        {"type": "namespace", "name": "agents", "tools": [{"type": "function", "name": "spawn"}]},
-    ]
+from tests.translate.items import (
+    IMAGE,
+    IMAGE_PART,
+    TOOLBOX,
+    Json,
+    assistant,
+    call,
+    chat_call,
+    message,
+    messages,
+    reasoning,
+    result,
+    tool,
+    user,
 )
-IMAGE = {"type": "input_image", "image_url": "data:image/png;base64,AA=="}
-IMAGE_PART = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}
-
-
-def message(role: str, *texts: str) -> Json:
-    kind = "output_text" if role == "assistant" else "input_text"
-    content = [{"type": kind, "text": text} for text in texts]
-    return {"type": "message", "role": role, "content": content}
-
-
-def call(call_id: str | None, arguments: Any = "{}", **more: Any) -> Json:
-    return {
-        "type": "function_call",
-        "call_id": call_id,
-        "name": "run",
-        "arguments": arguments,
-    } | more
-
-
-def result(call_id: str | None, output: Any = "done") -> Json:
-    return {"type": "function_call_output", "call_id": call_id, "output": output}
-
-
-def reasoning(text: str) -> Json:
-    return {"type": "reasoning", "summary": [{"type": "summary_text", "text": text}]}
-
-
-def chat_call(call_id: str, arguments: str = "{}", name: str = "run") -> Json:
-    function = {"name": name, "arguments": arguments}
-    return {"id": call_id, "type": "function", "function": function}
-
-
-def tool(call_id: str, content: str = "done", name: str = "run") -> Json:
-    return {"role": "tool", "tool_call_id": call_id, "name": name, "content": content}
-
-
-def user(content: Any) -> Json:
-    return {"role": "user", "content": content}
-
-
-def assistant(content: str = "", *calls: Json, **more: Any) -> Json:
-    calling = {"tool_calls": list(calls)} if calls else {}
-    return {"role": "assistant", "content": content} | more | calling
-
-
-def messages(*items: Json, instructions: str | None = None) -> list[Json]:
-    return to_messages(instructions, list(items), TOOLBOX)
-
 
 CASES = {
     "a string content": ([{"type": "message", "role": "user", "content": "hi"}], [user("hi")]),
@@ -178,10 +137,6 @@ CASES = {
     "a later developer message stays in its place": (
         [message("user", "x"), message("developer", "be brief"), message("user", "y")],
         [user("x"), user("<developer>\nbe brief\n</developer>"), user("y")],
-    ),
-    "unknown items are passed over": (
-        [message("user", "x"), {"type": "of_tomorrow", "data": 1}, {"type": "web_search_call"}],
-        [user("x")],
     ),
     "broken items make no fault": (
         [
@@ -385,7 +340,7 @@ ITEM = st.fixed_dictionaries(
 @given(st.lists(ITEM, max_size=8))
 def test_no_item_of_any_shape_breaks_the_history(items: list[Any]) -> None:
     toolbox = Toolbox.from_request(None, items)
-    for message in to_messages("system", items, toolbox):
-        orjson.dumps(message)
-        for made in message.get("tool_calls", []):
+    for answer in to_messages("system", items, toolbox):
+        orjson.dumps(answer)
+        for made in answer.get("tool_calls", []):
             assert isinstance(orjson.loads(made["function"]["arguments"]), dict)

@@ -12,12 +12,14 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 
 from codex_bridge.upstream.agent import make_endpoint
-from codex_bridge.upstream.client import ChatAnswer, Upstream
+from codex_bridge.upstream.answer import ChatAnswer
+from codex_bridge.upstream.client import Upstream
 from codex_bridge.vocabulary import (
     ChatRequest,
     Delta,
     FailureKind,
     FinishDelta,
+    ModelInfo,
     TextDelta,
     UpstreamFailure,
 )
@@ -29,6 +31,7 @@ EVENTS = (
     b'data: {"model":"m","choices":[{"delta":{},"finish_reason":"stop"}]}\n\n'
 )
 DONE = b"data: [DONE]\n\n"
+INFO = ModelInfo("qwen3:14b")
 END_OF_REQUEST = b'"include_usage":true}}'
 
 
@@ -62,7 +65,7 @@ class Ear:
 
 @pytest_twisted.async_yield_fixture
 async def server() -> AsyncIterator[WireServer]:
-    wires = WireServer(reactor)
+    wires = WireServer(reactor, shows_version=True)
     yield wires
     await wires.stop()
 
@@ -75,7 +78,7 @@ async def upstream(server: WireServer) -> AsyncIterator[Upstream]:
 
 
 def ask(upstream: Upstream) -> Deferred[ChatAnswer]:
-    return Deferred.fromCoroutine(upstream.open_chat(ASK, stream=True))
+    return Deferred.fromCoroutine(upstream.open_chat(ASK, INFO, stream=True))
 
 
 async def asked(server: WireServer, upstream: Upstream) -> tuple[Deferred[ChatAnswer], Wire]:
@@ -263,7 +266,7 @@ async def test_a_redirect_is_not_followed_and_no_cookie_is_kept(
 @pytest_twisted.ensureDeferred
 async def test_why_nobody_answers_is_told_in_a_few_words(url: str, says: str) -> None:
     with pytest.raises(UpstreamFailure) as caught:
-        await Upstream(reactor, url).open_chat(ASK, stream=True)
+        await Upstream(reactor, url).open_chat(ASK, INFO, stream=True)
     assert caught.value.kind is FailureKind.UNREACHABLE
     assert caught.value.message == says
 

@@ -17,10 +17,10 @@ class Scene:
     """A bridge between a raw client and a raw upstream."""
 
     def __init__(self) -> None:
-        self._wires = WireServer(reactor)
-        self.upstream = self._wires.next_connection
-        self.upstream_url = self._wires.url
-        self.service = make_service(Settings(port=0, ollama_url=self._wires.url), reactor)
+        self.wires = WireServer(reactor)
+        self.upstream = self.wires.next_connection
+        self.upstream_url = self.wires.url
+        self.service = make_service(Settings(port=0, ollama_url=self.wires.url), reactor)
         self.service.startService()
         port = self.service.listening_port.getHost().port
         self.setup = Setup(reactor, None, self.service, f"http://127.0.0.1:{port}", port)  # type: ignore[arg-type]
@@ -35,7 +35,7 @@ class Scene:
         for connection in self.setup.connections:
             await connection.close()
         await self.service.stopService()
-        await self._wires.stop()
+        await self.wires.stop()
 
     async def flood(self, transport: Any, piece: bytes, total: int) -> int:
         """Send `total` bytes in pieces for as long as `transport` takes them.

@@ -221,7 +221,7 @@ RESULTS: dict[str, Any] = {
     },
     "tool_search_call": lambda n: {"type": "tool_search_output", "tools": [MCP] if n < 10 else []},
 }
-IMAGE = {"type": "input_image", "image_url": "data:image/png;base64,AA=="}
+IMAGE = {"type": "input_image", "image_url": "data:image/png;base64,iVBORw0KGgo="}
 
 
 def turn(n: int) -> Answer:

@@ -1,0 +1,88 @@
+"""Pictures: data URLs that every Ollama reads, or a note in their place."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+import re
+from functools import lru_cache
+
+from attrs import frozen
+
+BLIND = "[An image was left out: this model sees none.]"
+REMOTE = "[An image was left out: only data URLs can be read here.]"
+BROKEN = "[An image was left out: its data is damaged.]"
+DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+)?(?:;[\w.+-]+=[^;,]*)*;base64,", re.IGNORECASE)
+SIGNATURES = (
+    (b"\x89PNG\r\n\x1a\n", "png"),
+    (b"\xff\xd8\xff", "jpeg"),
+    (b"GIF8", "gif"),
+    (b"BM", "bmp"),
+    (b"II*\0", "tiff"),
+    (b"MM\0*", "tiff"),
+)
+READABLE = frozenset({"png", "jpeg", "webp"})
+"""What Ollama reads."""
+MAX_PIXELS = 40_000_000
+"""Larger pictures are not converted: a few bytes can stand for gigabytes."""
+
+
+@frozen
+class Picture:
+    """A data URL, or what is said in its place."""
+
+    url: str = ""
+    note: str = ""
+
+
+def is_remote(url: str) -> bool:
+    """Whether the picture lies elsewhere. Nothing is fetched here."""
+    return url[:5].lower() != "data:"
+
+
+@lru_cache(maxsize=32)
+def read(url: str) -> Picture:
+    """The picture of a URL in a form that Ollama reads. The same URL gives the same picture."""
+    if is_remote(url):
+        return Picture(note=REMOTE)
+    head = DATA_URL.match(url)
+    if head is None:
+        return Picture(note=BROKEN)
+    # Ollama takes strict base64 only, without line ends.
+    text = re.sub(r"\s", "", url[head.end() :])
+    try:
+        data = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        return Picture(note=BROKEN)
+    # The first bytes tell what it is; what the URL calls it is often wrong.
+    kind = _kind(data)
+    if kind in READABLE:
+        return Picture(f"data:image/{kind};base64,{text}")
+    return _converted(data, kind or (head[1] or "").rpartition("/")[2].lower())
+
+
+def _kind(data: bytes) -> str:
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "webp"
+    return next((kind for signature, kind in SIGNATURES if data.startswith(signature)), "")
+
+
+def _converted(data: bytes, kind: str) -> Picture:
+    """The picture as PNG, if Pillow is installed and can read it."""
+    try:
+        from PIL import Image
+    except ImportError:
+        return Picture(
+            note=f"[An image was left out: {kind or 'its format'} cannot be read here, "
+            f"only png, jpeg and webp.]"
+        )
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            if image.width * image.height > MAX_PIXELS:
+                return Picture(note="[An image was left out: it is too large.]")
+            made = io.BytesIO()
+            image.convert("RGBA" if image.has_transparency_data else "RGB").save(made, "PNG")
+    except Exception:  # Pillow raises whatever its readers do.
+        return Picture(note=BROKEN)
+    return Picture(f"data:image/png;base64,{base64.b64encode(made.getvalue()).decode()}")
