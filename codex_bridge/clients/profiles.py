@@ -38,8 +38,14 @@ CODEX = ClientProfile("codex", fails_in_stream=True, length_completes=True, repe
 SDK = ClientProfile("sdk", fails_in_stream=False, length_completes=False, repeat_prompt=True)
 
 
+CODEX_HEADERS = ("x-codex-turn-metadata", "x-codex-window-id", "x-codex-beta-features")
+"""Programs that Codex runs inside of, as an editor does, give it a name of their own."""
+
+
 def profile_for(headers: Headers) -> ClientProfile:
     """The profile of the client that sent `headers`."""
+    if any(headers.hasHeader(name) for name in CODEX_HEADERS):
+        return CODEX
     for name in ("originator", "user-agent"):
         values = headers.getRawHeaders(name)
         if values and values[0].lower().startswith("codex"):

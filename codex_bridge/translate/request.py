@@ -10,6 +10,7 @@ from attrs import frozen
 from codex_bridge.translate.effort import effort
 from codex_bridge.translate.errors import invalid
 from codex_bridge.translate.history import to_messages
+from codex_bridge.translate.title import is_title_request, question_alone
 from codex_bridge.translate.tool_choice import choose
 from codex_bridge.translate.tool_profiles import ToolProfile
 from codex_bridge.translate.toolbox import Toolbox
@@ -91,9 +92,12 @@ def translate(
     Raises ApiError (400) that names the field for a value of a wrong type and for what a bridge
     that stores nothing cannot do.
     """
+    original = request
     model = model_name(request)
     info = info or ModelInfo(model)
     _refuse_stateful(request)
+    if is_title_request(request):
+        request = question_alone(request)
     items = _items(request)
     toolbox = Toolbox.from_request(request.get("tools"), items, tool_profile)
     choice = choose(request.get("tool_choice"), toolbox)
@@ -129,7 +133,7 @@ def translate(
         effort=effort((_get(request, "reasoning", dict) or {}).get("effort"), info),
         response_format=None if functions else response_format,
     )
-    return Translation(chat, toolbox, bool(_get(request, "stream", bool)), request)
+    return Translation(chat, toolbox, bool(_get(request, "stream", bool)), original)
 
 
 def _get(request: Json, key: str, *types: type) -> Any:

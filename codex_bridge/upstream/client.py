@@ -7,6 +7,7 @@ from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 
 import orjson
+from attrs import evolve
 from treq.client import HTTPClient
 from twisted.internet import error as network
 from twisted.internet.defer import CancelledError, Deferred
@@ -26,6 +27,13 @@ from codex_bridge.upstream.models import ModelTable
 from codex_bridge.upstream.prompt_size import prompt_size
 from codex_bridge.vocabulary import ChatRequest, FailureKind, Json, ModelInfo, UpstreamFailure
 
+EFFORT_PHRASES = (
+    "does not support thinking",
+    "is not supported for this model",
+    "invalid reasoning value",
+    "invalid think value",
+)
+"""How Ollama refuses an effort."""
 PATIENCE = 5.0
 """Seconds that a question about a model may take."""
 ERROR_BODY_LIMIT = 64 * 1024
@@ -63,6 +71,17 @@ class Upstream:
         Cancelling closes the connection, which makes Ollama stop generating.
         """
         plan = await self.contexts.plan_for(info)
+        try:
+            return await self._open_chat(request, info, plan, stream)
+        except UpstreamFailure as failure:
+            if request.effort is None or not _is_about_effort(failure):
+                raise
+            # The model knows no effort, or not this one: its own is better than none.
+            return await self._open_chat(evolve(request, effort=None), info, plan, stream)
+
+    async def _open_chat(
+        self, request: ChatRequest, info: ModelInfo, plan: Plan, stream: bool
+    ) -> ChatAnswer:
         path, body, decoder = _encoded(request, info, plan, self.contexts.policy, stream)
         size = prompt_size(request, body)
         self.contexts.check(info.name, plan, size)
@@ -185,6 +204,10 @@ def _encoded(
 
 class _ConnectionWentStale(UpstreamFailure):
     """A kept connection closed before anything of an answer came."""
+
+
+def _is_about_effort(failure: UpstreamFailure) -> bool:
+    return failure.status == 400 and any(words in failure.message for words in EFFORT_PHRASES)
 
 
 async def _refusal(response: IResponse) -> UpstreamFailure:

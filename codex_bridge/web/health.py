@@ -38,6 +38,10 @@ class Health:
                 "version": version,
                 "error": trouble,
             },
+            "models": {
+                model: {"api": plan.api, "context": plan.context, "reason": plan.reason}
+                for model, plan in self._upstream.contexts.plans.items()
+            },
             "exchanges": {"open": self._tally.open, "served": self._tally.served},
             "repairs": dict(self._tally.repairs),
         }

@@ -28,6 +28,7 @@ from codex_bridge.upstream.answer import ChatAnswer
 from codex_bridge.upstream.client import Upstream
 from codex_bridge.vocabulary import Delta, Json, ModelInfo, UpstreamFailure
 from codex_bridge.web.answers import printable, send_error, send_json
+from codex_bridge.web.prefixes import Prefixes, conversation_of
 from codex_bridge.web.site import BridgeRequest
 
 DEBUG_BODY_LIMIT = 20_000
@@ -45,6 +46,8 @@ class Context:
     log: Logger
     new_id: IdSource
     tally: Tally
+    prefixes: Prefixes = Factory(Prefixes)
+    """For --debug: where the prompts of one conversation differ."""
 
 
 @define
@@ -152,6 +155,13 @@ class Exchange:
         self._stream = self._new_stream(request, translation.toolbox, size)
         self._debug("request", request)
         self._debug("chat request", translation.chat)
+        if settings.debug:
+            headers = self._request.requestHeaders
+            shared = self.context.prefixes.compare(
+                conversation_of(request, headers), self.id, translation.chat
+            )
+            if shared:
+                self._debug("prompt", shared)
         return translation
 
     def _new_stream(self, request: Json, toolbox: Toolbox, prompt_size: int) -> ResponseStream:
@@ -278,7 +288,9 @@ def _counts(counter: Counter[str]) -> str:
 
 
 def _pretty(body: Any) -> str:
-    """A body for the debug log: indented JSON, cut at a sane length."""
+    """A body for the debug log: a sentence, or indented JSON cut at a sane length."""
+    if isinstance(body, str):
+        return body
     text = orjson.dumps(body, default=_plain, option=orjson.OPT_INDENT_2).decode()
     if len(text) <= DEBUG_BODY_LIMIT:
         return text

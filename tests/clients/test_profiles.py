@@ -18,6 +18,8 @@ from codex_bridge.translate.errors import ApiError
         ({"user-agent": ["codex_exec/0.130.0 (Linux)"]}, CODEX),
         ({"user-agent": ["OpenAI/Python 2.0"]}, SDK),
         ({"user-agent": ["curl/8 codex"]}, SDK),
+        # Inside of an editor.
+        ({"originator": ["an-editor"], "x-codex-window-id": ["t:0"]}, CODEX),
     ],
 )
 def test_codex_is_recognised_by_its_headers(

@@ -86,25 +86,45 @@ class Codex:
 
     def exec_with_provider(self, url: str, *arguments: str) -> Run:
         """The same with a provider from config.toml in place of --oss."""
+        self.write_provider(url)
+        return self._run({}, list(arguments))
+
+    def write_provider(self, url: str) -> None:
+        """Name the bridge at `url` as the provider, in config.toml."""
         (self.home / "config.toml").write_text(
             f'model = "qwen3:14b"\n'
             f'model_provider = "bridge"\n'
+            f'approval_policy = "never"\n'
+            f'sandbox_mode = "danger-full-access"\n'
             f"[model_providers.bridge]\n"
             f'name = "codex-bridge"\n'
             f'base_url = "{url}/v1"\n'
             f'wire_api = "responses"\n'
         )
-        return self._run({}, list(arguments))
+
+    def start(self, arguments: list[str]) -> subprocess.Popen[bytes]:
+        """The program, to be talked to; whoever starts it ends it."""
+        return subprocess.Popen(
+            [str(self.program), *arguments],
+            env=self._environ({}),
+            cwd=self.folder,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+
+    def _environ(self, more: dict[str, str]) -> dict[str, str]:
+        clean = {key: value for key, value in os.environ.items() if key.upper() not in OFFLINE}
+        return clean | OFFLINE | more | self._own()
 
     def _run(self, environ: dict[str, str], arguments: list[str]) -> Run:
-        clean = {key: value for key, value in os.environ.items() if key.upper() not in OFFLINE}
         command = [str(self.program), "exec", "--skip-git-repo-check"]
         command += ["--dangerously-bypass-approvals-and-sandbox", *arguments]
         screen = self.home / "screen"
         with screen.open("wb") as output:
             process = subprocess.Popen(
                 command,
-                env=clean | OFFLINE | environ | self._own(),
+                env=self._environ(environ),
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=output,

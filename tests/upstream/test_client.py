@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import pytest_twisted
+from attrs import evolve
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
@@ -109,6 +110,23 @@ async def test_a_connection_is_used_again(server: WireServer, upstream: Upstream
     assert await ear.ended is None
     assert ear.deltas == [TextDelta("Hi"), FinishDelta("stop")]
     assert len(server.wires) == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_effort_that_is_refused_is_left_out(
+    server: WireServer, upstream: Upstream
+) -> None:
+    asking = upstream.open_chat(evolve(ASK, effort="high"), INFO, stream=True)
+    answer = Deferred.fromCoroutine(asking)
+    wire = await server.next_connection()
+    assert b'"reasoning_effort":"high"' in await wire.until(END_OF_REQUEST)
+    wire.received = b""
+    wire.say(
+        sized(b"400 Bad Request", b'{"error":{"message":"\\"m\\" does not support thinking"}}')
+    )
+    assert b"reasoning_effort" not in await wire.until(END_OF_REQUEST)
+    wire.say(chunked(EVENTS + DONE))
+    assert await (await hear(answer)).ended is None
 
 
 @pytest_twisted.ensureDeferred

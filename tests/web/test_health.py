@@ -10,6 +10,7 @@ from twisted.internet.task import Clock
 
 from codex_bridge import __version__
 from codex_bridge.fake_ollama import Playlist, Say
+from codex_bridge.upstream.client import Upstream
 from codex_bridge.web.health import Health
 from codex_bridge.web.responses import Tally
 from tests.conftest import Start
@@ -34,6 +35,13 @@ async def test_health_tells_versions_and_counts(start: Start) -> None:
             "error": None,
         },
         "exchanges": {"open": 0, "served": 1},
+        "models": {
+            "qwen3:14b": {
+                "api": "chat",
+                "context": 32768,
+                "reason": "its Modelfile gives it enough",
+            }
+        },
         "repairs": {},
     }
 
@@ -57,6 +65,7 @@ def test_health_does_not_wait_for_an_ollama_that_hangs() -> None:
 
     clock = Clock()
     upstream: Any = Hanging()
+    upstream.contexts = Upstream(clock, upstream.url).contexts
     told: list[Any] = []
     asked = Deferred.fromCoroutine(Health(upstream, Tally(), clock).check())
     asked.addCallback(told.append)

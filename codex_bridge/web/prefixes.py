@@ -1,0 +1,71 @@
+"""How much of a prompt its predecessor in the conversation had already: what a cache can reuse."""
+
+from __future__ import annotations
+
+from itertools import zip_longest
+from typing import Any
+
+import orjson
+from attrs import frozen
+from twisted.web.http_headers import Headers
+
+from codex_bridge.vocabulary import ChatRequest, Json
+
+MAX_CONVERSATIONS = 32
+SHOWN = 60
+"""Characters that are shown from where two prompts differ."""
+THREAD_HEADERS = ("thread-id", "thread_id", "session-id", "session_id")
+
+
+@frozen
+class _Prompt:
+    exchange: str
+    functions: list[Json]
+    messages: list[Json]
+
+
+class Prefixes:
+    """The last prompt of each conversation."""
+
+    def __init__(self) -> None:
+        self._last: dict[Any, _Prompt] = {}
+
+    def compare(self, conversation: Any, exchange: str, chat: ChatRequest) -> str | None:
+        """What the prompt of `exchange` shares with the one before it; None for a first one."""
+        before = self._last.pop(conversation, None)
+        self._last[conversation] = _Prompt(exchange, chat.functions, chat.messages)
+        while len(self._last) > MAX_CONVERSATIONS:
+            del self._last[next(iter(self._last))]
+        if before is None:
+            return None
+        pairs = (
+            ("tools", before.functions, chat.functions),
+            ("messages", before.messages, chat.messages),
+        )
+        for what, old, new in pairs:
+            if where := first_difference(old, new):
+                return f"differs from {before.exchange} at {what}{where}"
+        return (
+            f"begins with all of {before.exchange}; "
+            f"{len(chat.messages) - len(before.messages)} of {len(chat.messages)} messages are new"
+        )
+
+
+def conversation_of(request: Json, headers: Headers) -> Any:
+    """What tells the conversation of a request from others; sub-agents have their own."""
+    threads = (headers.getRawHeaders(name) for name in THREAD_HEADERS)
+    thread = next((values[0] for values in threads if values), None)
+    return thread or request.get("prompt_cache_key"), bool(request.get("tools"))
+
+
+def first_difference(old: list[Json], new: list[Json]) -> str | None:
+    """Where `new` does not go on as `old` did: "[3], character 17: 'abc' -> 'abd'"."""
+    for n, before in enumerate(old):
+        if n >= len(new):
+            return f"[{n}]: it is gone"
+        if before != new[n]:
+            was, now = (orjson.dumps(value).decode() for value in (before, new[n]))
+            at = next(n for n, (a, b) in enumerate(zip_longest(was, now)) if a != b)
+            shown = f"{was[at : at + SHOWN]!r} -> {now[at : at + SHOWN]!r}"
+            return f"[{n}], character {at}: {shown}"
+    return None

@@ -1,0 +1,70 @@
+"""`codex app-server`: the CLI as editors and its own interface use it, several turns a process."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Sequence
+from threading import Timer
+from typing import Any
+
+from tests.codex.cli import TIMEOUT, Codex
+
+Json = dict[str, Any]
+
+
+def converse(codex: Codex, url: str, prompts: Sequence[str]) -> list[str]:
+    """Run one turn for each prompt in one thread; how each ended: "completed", "failed".
+
+    Blocks. Raises EOFError if the program ends before, as it does when its time is over.
+    """
+    codex.write_provider(url)
+    process = codex.start(["app-server"])
+    # It would wait for ever for a turn that never ends.
+    alarm = Timer(TIMEOUT, process.kill)
+    alarm.start()
+    with process:
+        try:
+            return _turns(process, prompts)
+        finally:
+            alarm.cancel()
+            process.kill()
+
+
+def _turns(process: subprocess.Popen[bytes], prompts: Sequence[str]) -> list[str]:
+    _ask(process, 1, "initialize", {"clientInfo": {"name": "an-editor", "version": "1"}})
+    _send(process, {"method": "initialized"})
+    thread = _ask(process, 2, "thread/start", {})["result"]["thread"]["id"]
+    ended = []
+    for n, prompt in enumerate(prompts):
+        words = [{"type": "text", "text": prompt}]
+        _send(
+            process,
+            {"id": 3 + n, "method": "turn/start", "params": {"threadId": thread, "input": words}},
+        )
+        while (message := _read(process)).get("method") != "turn/completed":
+            pass
+        ended.append(message["params"]["turn"]["status"])
+    return ended
+
+
+def _ask(process: subprocess.Popen[bytes], n: int, method: str, params: Json) -> Json:
+    _send(process, {"id": n, "method": method, "params": params})
+    while (answer := _read(process)).get("id") != n:
+        pass
+    return answer
+
+
+def _send(process: subprocess.Popen[bytes], message: Json) -> None:
+    assert process.stdin
+    process.stdin.write(json.dumps(message).encode() + b"\n")
+    process.stdin.flush()
+
+
+def _read(process: subprocess.Popen[bytes]) -> Json:
+    assert process.stdout
+    line = process.stdout.readline()
+    if not line:
+        raise EOFError("codex app-server ended")
+    message: Json = json.loads(line)
+    return message

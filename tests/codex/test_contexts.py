@@ -1,0 +1,79 @@
+"""Contexts, with the real Codex CLI: what is too long is refused, compacted, and goes on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest_twisted
+from twisted.internet.threads import deferToThread
+
+from codex_bridge.fake_ollama import Answer, Call, Calls, FakeOllama, Finish, ModelFacts, Say
+from tests.codex import walk
+from tests.codex.app_server import converse
+from tests.codex.cli import NEEDS_CLI, Codex
+from tests.codex.conftest import run
+from tests.codex.scenario import Json
+from tests.conftest import Start
+
+pytestmark = NEEDS_CLI
+LONG = [f"seq {n}000000 {n}001000" for n in range(1, 8)]
+COMPACTION = "CONTEXT CHECKPOINT COMPACTION"
+SUMMARY = "Numbers were counted, up to blue-42."
+
+
+def texts(request: Json, role: str = "user") -> list[str]:
+    return [str(message["content"]) for message in request["messages"] if message["role"] == role]
+
+
+def is_compaction(request: Json) -> bool:
+    return COMPACTION in texts(request)[-1]
+
+
+@pytest_twisted.ensureDeferred
+async def test_codex_compacts_by_the_tokens_it_is_told_and_goes_on(
+    start: Start, codex: Codex
+) -> None:
+    def model(request: Json) -> Answer:
+        if is_compaction(request):
+            return [Say(SUMMARY)]
+        if any(SUMMARY in text for text in texts(request)):
+            return [Say("Went on.")]
+        return [Call("exec_command", {"cmd": "echo one"}), _used(19_000)]
+
+    setup = await start(model)
+    done = await run(codex, setup, *walk.settings(codex.folder, context_window=20_000), "count")
+    assert done.code == 0, done.output
+    assert "Went on." in done.output
+    first, compaction, last = (chat.json for chat in setup.fake.chats)
+    assert "tools" not in compaction
+    # All that was said before is in it, so that the model has it in its cache.
+    assert compaction["messages"][1 : len(first["messages"])] == first["messages"][1:]
+    assert texts(last, "tool") == []
+
+
+def _used(tokens: int) -> Finish:
+    counts = {"prompt_tokens": tokens - 10, "completion_tokens": 10, "total_tokens": tokens}
+    return Finish("tool_calls", counts)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_prompt_that_does_not_fit_is_refused_and_the_next_turn_compacts(
+    start: Start, codex: Codex, reactor_under_test: Any
+) -> None:
+    def model(request: Json) -> Answer:
+        if is_compaction(request):
+            return [Say(SUMMARY)]
+        if any(SUMMARY in text for text in texts(request)):
+            return [Say("Went on.")]
+        return [Calls(*(Call("exec_command", {"cmd": cmd}) for cmd in LONG))]
+
+    facts = ModelFacts(num_ctx=16384, trained_ctx=16384)
+    fake = FakeOllama(reactor_under_test, model=model, models=[facts])
+    setup = await start(fake=fake)
+    ended = await deferToThread(converse, codex, setup.url, ["count", "go on"])
+    assert ended == ["failed", "completed"]
+    # Nothing that Ollama would have cut was ever sent.
+    assert all(chat.effective["prompt_tokens"] < 16384 for chat in fake.chats if chat.effective)
+    kinds = [is_compaction(chat.json) for chat in fake.chats]
+    assert kinds == [False, True, False]
+    assert any(SUMMARY in text for text in texts(fake.chats[-1].json))
