@@ -5,10 +5,17 @@ from __future__ import annotations
 import re
 from typing import Any, Literal
 
-from attrs import frozen
+from attrs import field, frozen
 
 Json = dict[str, Any]
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*(?:[/:][\w.-]+)*", re.ASCII)
+
+
+Template = Literal["go", "qwen3-coder", "qwen3.5", "jinja", "keep"]
+"""Who makes the prompt of the messages. "go" templates drop `developer` messages, join system
+messages and merge neighbours of one role. Of the renderers "qwen3-coder" keeps only the first
+system message and no reasoning, "qwen3.5" no `developer` and the reasoning of the last turn.
+"jinja" refuses a later system message and drops reasoning. "keep" shows all as it was sent."""
 
 
 @frozen
@@ -17,14 +24,17 @@ class ModelFacts:
 
     name: str = "qwen3:14b"
     capabilities: tuple[str, ...] = ("completion", "tools", "thinking", "vision")
-    num_ctx: int = 32768
-    """Allocated context, tokens."""
+    num_ctx: int | None = 32768
+    """Context of its Modelfile, tokens; None leaves it to the server."""
     trained_ctx: int = 40960
     family: str = "qwen3"
-    template: Literal["go", "qwen3-coder", "keep"] = "go"
-    """Who makes the prompt of the messages: "go" templates drop `developer` messages, join
-    system messages and merge neighbours of one role; the "qwen3-coder" renderer keeps only
-    the first system message; "keep" shows the messages as they were sent."""
+    template: Template = "go"
+    parameters: Json = field(factory=dict)
+    """What else its Modelfile sets: temperature, top_p, stop, …"""
+
+    def context(self, asked: int | None, default: int) -> int:
+        """Tokens that are allocated: the request's, else its Modelfile's, else the server's."""
+        return min(asked or self.num_ctx or default, self.trained_ctx)
 
 
 class Rejected(Exception):

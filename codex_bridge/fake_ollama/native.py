@@ -2,26 +2,45 @@
 
 from __future__ import annotations
 
+import base64
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 import orjson
 
-from codex_bridge.fake_ollama import prompt, schemas, wire
+from codex_bridge.fake_ollama import prompt, rules, schemas, wire
 from codex_bridge.fake_ollama.facts import ModelFacts, Rejected, find, go_mismatch, number
 from codex_bridge.fake_ollama.script import Answer, Call, Finish, Say, Step, Think
 
 Json = dict[str, Any]
+WHOLE_OPTIONS = frozenset({"num_ctx", "num_predict", "top_k", "seed", "num_keep"})
+OPTIONS = frozenset(
+    {"temperature", "top_p", "min_p", "presence_penalty", "frequency_penalty", "repeat_penalty"}
+)
+DURATION = re.compile(r"-?(?:\d+(?:\.\d+)?(?:ms|s|m|h))+|-?0")
 Route = Literal["chat", "generate"]
-DURATIONS = {"total_duration": 90_827_234, "load_duration": 6_271_754}
+DURATIONS = {
+    "total_duration": 90_827_234,
+    "load_duration": 6_271_754,
+    "prompt_eval_duration": 5_500_000,
+    "eval_duration": 42_000_000,
+}
 """Nanoseconds, always the same: a script takes no time worth telling."""
 
 
-def read(body: bytes, route: Route, models: dict[str, ModelFacts], version: str) -> Json:
+def read(
+    body: bytes,
+    route: Route,
+    models: dict[str, ModelFacts],
+    version: str,
+    default_context: int = 4096,
+) -> Json:
     """What the model gets of a native request; `messages` are empty where it only loads.
 
-    `stream` is on unless it is turned off, `keep_alive` is what was sent. Raises Rejected.
+    In the shape of `rules.check_chat`, but for `options` and `format`. `stream` is on unless it
+    is turned off, `keep_alive` is what was sent. Raises Rejected.
     """
     try:
         given = orjson.loads(body)
@@ -36,12 +55,50 @@ def read(body: bytes, route: Route, models: dict[str, ModelFacts], version: str)
     tools = schemas.read_tools(given.get("tools") or [], number(version))
     if tools and "tools" not in facts.capabilities:
         raise Rejected(400, f"registry.ollama.ai/library/{facts.name} does not support tools")
-    if given.get("think") and "thinking" not in facts.capabilities:
+    _check_think(given.get("think"), facts, version)
+    options = _options(given)
+    messages = [_message(message, version) for message in _messages(given, route)]
+    rules.check_images(facts, messages)
+    num_ctx = facts.context(options.get("num_ctx"), default_context)
+    truncate = given.get("truncate") is not False or number(version) < (0, 12, 6)
+    fitting, prompt_tokens = prompt.fit(messages, tools, num_ctx, truncate=truncate)
+    return {
+        "stream": True,
+        **given,
+        "messages": prompt.shown(fitting, facts),
+        "tools": tools,
+        "num_ctx": num_ctx,
+        "prompt_tokens": prompt_tokens,
+    }
+
+
+def _check_think(think: Any, facts: ModelFacts, version: str) -> None:
+    levels = ("low", "medium", "high", *(("max",) if number(version) >= (0, 21, 3) else ()))
+    if think is not None and not isinstance(think, bool) and think not in levels:
+        shown = ", ".join(f'"{level}"' for level in reversed(levels))
+        raise Rejected(400, f'invalid think value: "{think}" (must be {shown}, true, or false)')
+    if think and "thinking" not in facts.capabilities:
         raise Rejected(400, f'"{facts.name}" does not support thinking')
-    messages = [_message(message) for message in _messages(given, route)]
-    fitting, prompt_tokens = prompt.fit(messages, tools, facts)
-    read_here = {"messages": prompt.shown(fitting, facts), "tools": tools}
-    return {"stream": True, **given, **read_here, "prompt_tokens": prompt_tokens}
+    is_level = isinstance(think, str) and number(version) < (0, 17, 7)
+    if is_level and facts.family not in {"gptoss", "gpt-oss"}:
+        raise Rejected(400, f'think value "{think}" is not supported for this model')
+
+
+def _options(given: Json) -> Json:
+    """The options, each of its type; `format` and `keep_alive` are looked at, too."""
+    options = given.get("options") or {}
+    if not isinstance(options, dict):
+        raise go_mismatch(options, "ChatRequest.options", "map[string]interface {}")
+    for key, value in options.items():
+        kinds = (int,) if key in WHOLE_OPTIONS else (int, float) if key in OPTIONS else (object,)
+        if not isinstance(value, kinds) or (isinstance(value, bool) and object not in kinds):
+            raise Rejected(400, f'option "{key}" must be of type {kinds[0].__name__}')
+    form, keep_alive = given.get("format"), given.get("keep_alive")
+    if form not in (None, "", "json") and not isinstance(form, dict):
+        raise Rejected(400, f'invalid format: {form!r}; expected "json" or a valid JSON Schema')
+    if isinstance(keep_alive, str) and not DURATION.fullmatch(keep_alive):
+        raise Rejected(400, f'time: invalid duration "{keep_alive}"')
+    return options
 
 
 def _messages(given: Json, route: Route) -> list[Any]:
@@ -51,7 +108,7 @@ def _messages(given: Json, route: Route) -> list[Any]:
     return [{"role": "user", "content": text}] if text else []
 
 
-def _message(message: Any) -> Json:
+def _message(message: Any, version: str) -> Json:
     """A message; unlike on the OpenAI route its content is a string, arguments an object."""
     if not isinstance(message, dict):
         raise go_mismatch(message, "ChatRequest.messages", "api.Message")
@@ -61,7 +118,20 @@ def _message(message: Any) -> Json:
     made: Json = {"role": str(message.get("role", "")).lower(), "content": content}
     if message.get("tool_calls"):
         made["tool_calls"] = [_call(call) for call in message["tool_calls"]]
-    return made | {key: message[key] for key in ("tool_name", "thinking") if message.get(key)}
+    if images := message.get("images"):
+        made["images"] = [_image(image) for image in images]
+    names = {"thinking": "reasoning", "tool_call_id": "tool_call_id"}
+    if number(version) >= (0, 9, 6):
+        names["tool_name"] = "name"
+    return made | {new: message[old] for old, new in names.items() if message.get(old)}
+
+
+def _image(image: Any) -> str:
+    try:
+        base64.b64decode(image, validate=True)
+    except (TypeError, ValueError):
+        raise Rejected(400, "illegal base64 data at input byte 0") from None
+    return str(image)
 
 
 def _call(call: Any) -> Json:
@@ -101,6 +171,7 @@ class NativeDialect:
             "prompt_eval_count": usage["prompt_tokens"],
             "eval_count": usage["completion_tokens"],
         }
+        counts = {key: count for key, count in counts.items() if count}
         loading = finish.reason in {"load", "unload"}
         said = {"message": {"role": "assistant", "content": ""}} if self._chat else {"response": ""}
         reason = "stop" if finish.reason == "tool_calls" else finish.reason

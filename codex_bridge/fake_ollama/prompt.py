@@ -7,28 +7,48 @@ from typing import Any
 
 import orjson
 
-from codex_bridge.fake_ollama.facts import ModelFacts
+from codex_bridge.fake_ollama.facts import ModelFacts, Rejected
 
 Json = dict[str, Any]
+TOKENS_PER_IMAGE = 1000
+SYSTEM_NOT_FIRST = "System message must be at the beginning."
 KEPT_AT_FRONT = 4
 """Tokens that a cut inside the prompt leaves at its front."""
 
 
-def fit(messages: list[Json], tools: list[Json], facts: ModelFacts) -> tuple[list[Json], int]:
-    """The messages that fit the context, and the tokens of the prompt.
+def fit(
+    messages: list[Json], tools: list[Json], num_ctx: int, *, truncate: bool = True
+) -> tuple[list[Json], int]:
+    """The messages that fit into a context of `num_ctx`, and the tokens of the prompt.
 
     Whole messages go from the front, all but system messages and the last one. Where even
     those are too long, the prompt itself is cut to about half the context, which is told
-    here only by the number of tokens. Nothing in an answer says that this happened.
+    here only by the number of tokens. Nothing in an answer says that this happened. Without
+    `truncate` raises Rejected, as llama-server says it.
     """
     messages = list(messages)
     declared = math.ceil(len(orjson.dumps(tools)) / 4) if tools else 0
-    while declared + tokens(messages) > facts.num_ctx:
+    wanted = declared + tokens(messages)
+    if wanted > num_ctx and not truncate:
+        raise Rejected(400, _too_long(wanted, num_ctx))
+    while declared + tokens(messages) > num_ctx:
         older = [n for n, message in enumerate(messages[:-1]) if message["role"] != "system"]
         if not older:
-            return messages, facts.num_ctx - (facts.num_ctx - KEPT_AT_FRONT) // 2
+            return messages, num_ctx - (num_ctx - KEPT_AT_FRONT) // 2
         del messages[older[0]]
     return messages, declared + tokens(messages)
+
+
+def _too_long(wanted: int, num_ctx: int) -> str:
+    error = {
+        "code": 400,
+        "message": f"request ({wanted} tokens) exceeds the available context size "
+        f"({num_ctx} tokens), try increasing it",
+        "type": "exceed_context_size_error",
+        "n_prompt_tokens": wanted,
+        "n_ctx": num_ctx,
+    }
+    return orjson.dumps({"error": error}).decode()
 
 
 def tokens(messages: list[Json]) -> int:
@@ -39,6 +59,7 @@ def tokens(messages: list[Json]) -> int:
 def _length(message: Json) -> int:
     calls = message.get("tool_calls")
     more = len(orjson.dumps(calls)) if calls else 0
+    more += 4 * TOKENS_PER_IMAGE * len(message.get("images") or [])
     return len(message["content"]) + len(message.get("reasoning") or "") + more
 
 
@@ -48,7 +69,9 @@ def shown(messages: list[Json], facts: ModelFacts) -> list[Json]:
         return _go_template(messages)
     if facts.template == "qwen3-coder":
         return _qwen3_coder(messages)
-    return messages
+    if facts.template == "qwen3.5":
+        return _qwen3_5(messages)
+    return _jinja(messages) if facts.template == "jinja" else messages
 
 
 def _go_template(messages: list[Json]) -> list[Json]:
@@ -80,3 +103,26 @@ def _qwen3_coder(messages: list[Json]) -> list[Json]:
             continue
         made.append({key: value for key, value in message.items() if key != "reasoning"})
     return made
+
+
+def _qwen3_5(messages: list[Json]) -> list[Json]:
+    """No `developer`; reasoning behind the last user message only."""
+    last = max((n for n, message in enumerate(messages) if message["role"] == "user"), default=-1)
+    return [
+        {key: value for key, value in message.items() if key != "reasoning" or n > last}
+        for n, message in enumerate(messages)
+        if message["role"] != "developer"
+    ]
+
+
+def _jinja(messages: list[Json]) -> list[Json]:
+    """`developer` is another word for system, which may only stand first; no reasoning."""
+    if any(message["role"] in {"system", "developer"} for message in messages[1:]):
+        error = {"code": 500, "message": SYSTEM_NOT_FIRST, "type": "server_error"}
+        raise Rejected(500, orjson.dumps({"error": error}).decode())
+    names = {"developer": "system"}
+    return [
+        {key: value for key, value in message.items() if key != "reasoning"}
+        | {"role": names.get(message["role"], message["role"])}
+        for message in messages
+    ]

@@ -48,7 +48,9 @@ IMAGE_HEADS = (
 )
 
 
-def check_chat(body: bytes, models: dict[str, ModelFacts], version: str) -> Json:
+def check_chat(
+    body: bytes, models: dict[str, ModelFacts], version: str, default_context: int = 4096
+) -> Json:
     """What reaches the model of a chat request. Raises Rejected as Ollama refuses.
 
     The known fields as they were sent, and besides:
@@ -56,7 +58,7 @@ def check_chat(body: bytes, models: dict[str, ModelFacts], version: str) -> Json
     `messages`: one for each part, as the model's template shows them, cut to its context;
     `tools`: with the schema keywords that survive;
     `think`: a level, True or False, None where nothing is decided;
-    `prompt_tokens`: of the prompt after the cut.
+    `num_ctx`: the context that is allocated, `prompt_tokens`: of the prompt after the cut.
     """
     request = _read(body)
     if not request.get("messages"):
@@ -70,7 +72,9 @@ def check_chat(body: bytes, models: dict[str, ModelFacts], version: str) -> Json
         raise Rejected(400, "model is required")
     facts = find(request["model"], models)
     _check_capabilities(facts, tools, effort, version)
-    fitting, prompt_tokens = prompt.fit(messages, tools, facts)
+    check_images(facts, messages)
+    num_ctx = facts.context(None, default_context)
+    fitting, prompt_tokens = prompt.fit(messages, tools, num_ctx)
     return {
         "temperature": 1.0,
         "top_p": 1.0,
@@ -78,8 +82,15 @@ def check_chat(body: bytes, models: dict[str, ModelFacts], version: str) -> Json
         "messages": prompt.shown(fitting, facts),
         "tools": tools,
         "think": _think(effort, facts, version),
+        "num_ctx": num_ctx,
         "prompt_tokens": prompt_tokens,
     }
+
+
+def check_images(facts: ModelFacts, messages: list[Json]) -> None:
+    """Raises Rejected for images that the model cannot see."""
+    if "vision" not in facts.capabilities and any(m.get("images") for m in messages):
+        raise Rejected(500, "this model is missing data required for image input")
 
 
 def _read(body: bytes) -> Json:

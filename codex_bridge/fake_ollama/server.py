@@ -20,7 +20,8 @@ from codex_bridge.fake_ollama.site import ChannelSite, Root, ServedRequest, host
 
 Json = dict[str, Any]
 CHAT = b"/v1/chat/completions"
-NATIVE: dict[bytes, native.Route] = {b"/api/chat": "chat", b"/api/generate": "generate"}
+NATIVE_CHAT = b"/api/chat"
+NATIVE: dict[bytes, native.Route] = {NATIVE_CHAT: "chat", b"/api/generate": "generate"}
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 log = Logger()
 
@@ -72,7 +73,8 @@ class FakeOllama:
     """A server as strict as Ollama in front of a scripted model.
 
     `listen` starts it, `stop` ends it. `exchanges` holds every request it got, `models` the
-    models it has by name, `loaded` the names of those in memory: at first all of them.
+    models it has by name, `loaded` those in memory with their contexts: at first all of them.
+    `loads` holds every load since, as (name, context).
     """
 
     def __init__(
@@ -81,10 +83,19 @@ class FakeOllama:
         model: Model = demo_model,
         version: str = "0.33.0",
         models: Iterable[ModelFacts] = (ModelFacts(),),
+        default_context: int = 4096,
+        loaded: bool = True,
     ) -> None:
+        """`default_context` in tokens is what the server allocates where nobody says more."""
         self.version = version
+        self.default_context = default_context
         self.models = {facts.name: facts for facts in models}
-        self.loaded = set(self.models)
+        self.loaded = (
+            {name: facts.context(None, default_context) for name, facts in self.models.items()}
+            if loaded
+            else {}
+        )
+        self.loads: list[tuple[str, int]] = []
         self.blobs: set[str] = set()
         self.exchanges: list[Recorded] = []
         self.port = 0
@@ -101,6 +112,17 @@ class FakeOllama:
     def chats(self) -> list[Recorded]:
         """The requests to POST /v1/chat/completions."""
         return [seen for seen in self.exchanges if seen.uri == CHAT and seen.method == "POST"]
+
+    @property
+    def native_chats(self) -> list[Recorded]:
+        """The requests to POST /api/chat."""
+        return [seen for seen in self.turns if seen.uri != CHAT]
+
+    @property
+    def turns(self) -> list[Recorded]:
+        """The requests to either."""
+        uris = {CHAT, NATIVE_CHAT}
+        return [seen for seen in self.exchanges if seen.uri in uris and seen.method == "POST"]
 
     def listen(self, port: int = 0, interface: str = "127.0.0.1") -> Any:
         """Start; the IListeningPort. Raises CannotListenError for a taken port."""
@@ -184,26 +206,36 @@ class FakeOllama:
 
     async def _chat(self, request: Any, recorded: Recorded) -> None:
         try:
-            recorded.effective = check_chat(recorded.body, self.models, self.version)
+            effective = check_chat(recorded.body, self.models, self.version, self.default_context)
+            recorded.effective = effective
         finally:
-            watchers, self._watchers = self._watchers, []
-            for watcher in watchers:
-                watcher.callback(recorded)
-        effective = recorded.effective
+            self._tell(recorded)
         steps: Answer | None = None if effective["messages"] else [Finish("load")]
         await self._generate(
             request, effective, steps, lambda: OpenAIDialect(effective, self.version)
         )
 
     async def _native(self, request: Any, recorded: Recorded, route: native.Route) -> None:
-        effective = native.read(recorded.body, route, self.models, self.version)
-        recorded.effective = effective
+        try:
+            effective = native.read(
+                recorded.body, route, self.models, self.version, self.default_context
+            )
+            recorded.effective = effective
+        finally:
+            if route == "chat":
+                self._tell(recorded)
         steps = native.loading(effective)
         await self._generate(
             request, effective, steps, lambda: native.NativeDialect(effective, route)
         )
         if steps == [Finish("unload")]:
-            self.loaded.discard(find(effective["model"], self.models).name)
+            self.loaded.pop(find(effective["model"], self.models).name, None)
+
+    def _tell(self, recorded: Recorded) -> None:
+        """Tell whoever waits for a chat request that one is there."""
+        watchers, self._watchers = self._watchers, []
+        for watcher in watchers:
+            watcher.callback(recorded)
 
     async def _generate(
         self, request: Any, effective: Json, steps: Answer | None, dialect: Callable[[], Dialect]
@@ -213,7 +245,9 @@ class FakeOllama:
         lock = self._locks.setdefault(name, DeferredLock())
         await lock.acquire()
         try:
-            self.loaded.add(name)
+            if self.loaded.get(name) != effective["num_ctx"]:
+                self.loaded[name] = effective["num_ctx"]
+                self.loads.append((name, effective["num_ctx"]))
             played = self._model(effective) if steps is None else steps
             generation = Generation(self._reactor, request, dialect())
             play = generation.stream if effective.get("stream") else generation.whole

@@ -8,8 +8,9 @@ from typing import Any, Protocol
 from urllib.parse import unquote
 
 import orjson
+from attrs import evolve
 
-from codex_bridge.fake_ollama.facts import ModelFacts, Rejected, find
+from codex_bridge.fake_ollama.facts import ModelFacts, Rejected, find, number
 from codex_bridge.fake_ollama.wire import go_json
 
 Json = dict[str, Any]
@@ -21,7 +22,7 @@ class Host(Protocol):
 
     version: str
     models: dict[str, ModelFacts]
-    loaded: set[str]
+    loaded: dict[str, int]
     blobs: set[str]
 
 
@@ -89,24 +90,23 @@ def _version(request: Any, body: Json, fake: Host) -> None:
 
 
 def _tags(request: Any, body: Json, fake: Host) -> None:
-    _json(request, {"models": [_entry(facts) for facts in fake.models.values()]})
+    entries = [_entry(facts, fake.version) for facts in fake.models.values()]
+    _json(request, {"models": entries})
 
 
 def _ps(request: Any, body: Json, fake: Host) -> None:
-    running = [
-        _entry(facts)
-        | {
-            "expires_at": "2030-01-01T00:00:00Z",
-            "size_vram": 9000000000,
-            "context_length": facts.num_ctx,
-        }
-        for facts in fake.models.values()
-        if facts.name in fake.loaded
-    ]
+    running = []
+    for name, context in fake.loaded.items():
+        entry = _entry(fake.models[name], fake.version)
+        entry |= {"expires_at": "2030-01-01T00:00:00Z", "size_vram": 9000000000}
+        if number(fake.version) >= (0, 9, 7):
+            entry["context_length"] = context
+        running.append(entry)
     _json(request, {"models": running})
 
 
-def _entry(facts: ModelFacts) -> Json:
+def _entry(facts: ModelFacts, version: str) -> Json:
+    lengths = {"context_length": facts.trained_ctx, "embedding_length": 5120}
     return {
         "name": facts.name,
         "model": facts.name,
@@ -120,8 +120,7 @@ def _entry(facts: ModelFacts) -> Json:
             "families": [facts.family],
             "parameter_size": "14.8B",
             "quantization_level": "Q4_K_M",
-            "context_length": facts.trained_ctx,
-            "embedding_length": 5120,
+            **(lengths if number(version) >= (0, 30) else {}),
         },
         "capabilities": list(facts.capabilities),
     }
@@ -133,9 +132,9 @@ def _show(request: Any, body: Json, fake: Host) -> None:
         request,
         {
             "modelfile": f"FROM {facts.name}\n",
-            "parameters": f"{'num_ctx':<30} {facts.num_ctx}\n",
+            "parameters": _parameters(facts),
             "template": "{{ .Prompt }}",
-            "details": _entry(facts)["details"],
+            "details": _entry(facts, fake.version)["details"],
             "model_info": {
                 "general.architecture": facts.family,
                 f"{facts.family}.context_length": facts.trained_ctx,
@@ -144,6 +143,31 @@ def _show(request: Any, body: Json, fake: Host) -> None:
             "modified_at": "2026-01-01T00:00:00Z",
         },
     )
+
+
+def _parameters(facts: ModelFacts) -> str:
+    """The Modelfile's parameters, a line each, texts in quotes; a list has a line for each."""
+    given = facts.parameters | ({"num_ctx": facts.num_ctx} if facts.num_ctx else {})
+    return "\n".join(
+        f"{name:<30} {orjson.dumps(value).decode()}"
+        for name, values in given.items()
+        for value in (values if isinstance(values, list) else [values])
+    )
+
+
+def _create(request: Any, body: Json, fake: Host) -> None:
+    """A model made of another one with parameters of its own."""
+    parameters = body.get("parameters") or {}
+    if not isinstance(parameters, dict):
+        raise Rejected(400, "json: cannot unmarshal value into Go struct field parameters")
+    source = find(str(body.get("from") or ""), fake.models)
+    num_ctx = parameters.get("num_ctx", source.num_ctx)
+    more = {key: value for key, value in parameters.items() if key != "num_ctx"}
+    name = _name(body)
+    made = evolve(source, name=name, num_ctx=num_ctx, parameters=source.parameters | more)
+    fake.models[name] = made
+    lines = [f"using existing layer {DIGEST}", "writing manifest", "success"]
+    _lines(request, body, [{"status": line} for line in lines])
 
 
 def _pull(request: Any, body: Json, fake: Host) -> None:
@@ -158,6 +182,11 @@ def _pull(request: Any, body: Json, fake: Host) -> None:
             lines.append({"status": f"pulling {DIGEST[7:19]}"} | progress)
         lines += [{"status": "verifying sha256 digest"}, {"status": "success"}]
         fake.models.setdefault(name, ModelFacts(name))
+    _lines(request, body, lines)
+
+
+def _lines(request: Any, body: Json, lines: list[Json]) -> None:
+    """Progress, a line of JSON each, or the last of them alone."""
     if body.get("stream") is False:
         _json(request, lines[-1], 500 if "error" in lines[-1] else 200)
         return
@@ -169,7 +198,7 @@ def _pull(request: Any, body: Json, fake: Host) -> None:
 def _delete(request: Any, body: Json, fake: Host) -> None:
     facts = _named(body, fake)
     del fake.models[facts.name]
-    fake.loaded.discard(facts.name)
+    fake.loaded.pop(facts.name, None)
     request.setHeader(b"content-length", b"0")
 
 
@@ -229,6 +258,7 @@ ROUTES: dict[str, dict[str, Handler]] = {
     "/api/ps": {"GET": _ps},
     "/api/show": {"POST": _show},
     "/api/pull": {"POST": _pull},
+    "/api/create": {"POST": _create},
     "/api/delete": {"DELETE": _delete},
     "/api/chat": {"POST": _elsewhere},
     "/api/generate": {"POST": _elsewhere},
