@@ -122,7 +122,7 @@ async def main(reactor: Any) -> None:
             prompts = [prompt[kind] for prompt in await session(reactor, api, template)]
             pairs = list(pairwise(prompts))
             reused = sum(shared(old, new) for old, new in pairs)
-            before = sum(len(old) for old, _ in pairs)
+            before = sum(len(old.rstrip(b"]}")) for old, _ in pairs)
             total = sum(len(new) for _, new in pairs)
             print(
                 f"  {api:7} {kind:6} {reused / total:7.2%} of what was there;"

@@ -55,15 +55,19 @@ class Chat:
     def calls(self) -> list[tuple[str, Json]]:
         """The calls so far, by function name and arguments, of a request as it was sent."""
         calls = [c["function"] for m in self.request["messages"] for c in m.get("tool_calls") or []]
-        return [(call["name"], orjson.loads(call["arguments"])) for call in calls]
+        # Text in chat completions, an object in Ollama's own dialect.
+        given = [(call["name"], call["arguments"]) for call in calls]
+        return [(n, a if isinstance(a, dict) else orjson.loads(a)) for n, a in given]
 
     @property
     def images(self) -> list[str]:
-        """The image URLs behind the last tool result, of a request as it was sent."""
+        """The data of the images behind the last tool result, of a request as it was sent."""
         messages = self.request["messages"]
         last = max(n for n, message in enumerate(messages) if message["role"] == "tool")
         parts = [m["content"] for m in messages[last + 1 :] if isinstance(m["content"], list)]
-        return [p["image_url"]["url"] for ps in parts for p in ps if p["type"] == "image_url"]
+        urls = [p["image_url"]["url"] for ps in parts for p in ps if p["type"] == "image_url"]
+        beside = [data for m in messages[last + 1 :] for data in m.get("images", [])]
+        return [url.partition(",")[2] for url in urls] + beside
 
     def offers(self, tool: str) -> bool:
         return any(_is(name, tool) for name in self.functions)

@@ -35,7 +35,7 @@ async def walk_through(
     scenario = Scenario(steps, walk.CHILD_STEPS, style)
     setup = await start(scenario, **(options or {}))
     done = await run(codex, setup, *walk.settings(codex.folder, **model), *flags, walk.TASK)
-    scenario.verify(setup.fake.chats)
+    scenario.verify(setup.fake.turns)
     assert done.code == 0, done.output
     assert DONE in done.output
     assert walk.left(codex.folder) == {"notes.txt": walk.NOTES} | scenario.leaves
@@ -61,19 +61,19 @@ async def test_declared_tools_work(start: Start, codex: Codex) -> None:
     await walk_through(start, codex, steps, options={"tool_profile": "full"})
 
 
+@pytest.mark.parametrize("api", ["chat", "ollama"])
 @pytest_twisted.ensureDeferred
-async def test_tools_found_by_a_search_work(start: Start, codex: Codex) -> None:
+async def test_tools_found_by_a_search_work(start: Start, codex: Codex, api: str) -> None:
     steps = [*own(codex), *walk.terminal(), *searched(codex)]
-    await walk_through(start, codex, steps, supports_search_tool=True)
+    options = {"upstream_api": api}
+    await walk_through(start, codex, steps, options=options, supports_search_tool=True)
 
 
 @pytest_twisted.ensureDeferred
 async def test_experimental_tools_work(start: Start, codex: Codex) -> None:
     """Code mode, the second kind of agents, and since 0.169 tools declared by an item."""
-    # A child of 0.130 gets its task as an assistant message, which no model can tell apart.
-    team = [] if codex.version == "0.130.0" else walk.team()
     flags = ["--enable", "code_mode", "--enable", "multi_agent_v2"]
-    steps = [*own(codex), walk.code(), *walk.server(), *team]
+    steps = [*own(codex), walk.code(), *walk.server(), *walk.team()]
     options = {"tool_profile": "compact"}
     await walk_through(start, codex, steps, *flags, options=options, use_responses_lite=True)
 
