@@ -61,6 +61,11 @@ class ModelInfo:
         return self.capabilities is None or capability in self.capabilities
 
     @property
+    def is_described(self) -> bool:
+        """Whether the server said anything of it; of a missing model it says nothing."""
+        return self.capabilities is not None or self.trained_context is not None
+
+    @property
     def is_ollamas(self) -> bool:
         """Whether its server is Ollama; others tell nothing."""
         return self.server_version is not None

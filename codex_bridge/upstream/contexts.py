@@ -111,9 +111,11 @@ class Contexts:
     async def plan_for(self, info: ModelInfo) -> Plan:
         """How to ask the model now. Where only a load can tell, this waits for it."""
         self._observe(info)
-        if self._must_probe(info):
+        if info.is_described and self._must_probe(info):
             info = await self._probe(info)
         made = self.expected(info)
+        if info.is_ollamas and not info.is_described:
+            return made
         if self.plans.get(info.name) != made:
             if len(self.plans) >= MAX_MODELS:
                 self.plans.clear()

@@ -19,6 +19,8 @@ MAX_MODELS = 64
 """Entries kept; the oldest goes first."""
 Ask = Callable[[str, str, Json | None], Awaitable[Json | None]]
 """(method, path, body) -> the JSON object answered, None if refused. Raises UpstreamFailure."""
+OLDEST = (0,)
+"""Of an Ollama that gives its version no number."""
 PARAMETER = re.compile(r"^(\w+)[ \t]+(.+?)[ \t]*$", re.MULTILINE)
 
 
@@ -83,27 +85,26 @@ class ModelTable:
         except UpstreamFailure:
             # The exchange itself will tell it better.
             return ModelInfo(name)
-        if info is None:
+        if info.is_ollamas and not info.is_described:
+            # Missing, or too busy to say: not for long, one hopes.
             self.forget(name)
-            return ModelInfo(name)
+            return info
         self._entries.pop(name, None)
         self._entries[name] = _Entry(info, self._clock.seconds())
         while len(self._entries) > MAX_MODELS:
             del self._entries[next(iter(self._entries))]
         return info
 
-    async def _asked(self, name: str) -> ModelInfo | None:
-        """What the server tells now; None for a model that it does not have."""
+    async def _asked(self, name: str) -> ModelInfo:
+        """What the server tells now."""
         version = await self._ask("GET", "/api/version", None)
         if version is None:
             return ModelInfo(name)
         shown = await self._ask("POST", "/api/show", {"model": name})
-        if shown is None:
-            return None
-        running = await self._ask("GET", "/api/ps", None)
+        running = await self._ask("GET", "/api/ps", None) if shown else None
         return evolve(
-            shown_info(name, shown),
-            server_version=version_number(version.get("version")),
+            shown_info(name, shown or {}),
+            server_version=version_number(version.get("version")) or OLDEST,
             **running_facts(name, running or {}),
         )
 

@@ -128,7 +128,7 @@ async def test_questions_at_the_same_time_share_one_answer_and_one_may_leave() -
 async def test_a_missing_model_is_asked_for_again_each_time() -> None:
     ollama = Ollama()
     ollama.missing = True
-    assert await ollama.info() == ModelInfo("m")
+    assert await ollama.info() == ModelInfo("m", server_version=(0, 33, 0))
     ollama.missing = False
     assert (await ollama.info()).temperature == 0.7
 
