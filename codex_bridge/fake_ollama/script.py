@@ -156,8 +156,8 @@ def demo_model(request: Json) -> Answer:
     messages = request["messages"]
     offered = {tool["function"]["name"] for tool in request.get("tools") or []}
     last = messages[-1]
-    if request.get("response_format"):
-        return [Say(_json_answer(request["response_format"]))]
+    if form := request.get("response_format") or request.get("format"):
+        return [Say(_json_answer(form))]
     if last["role"] == "tool":
         # Codex puts facts about the run before the output itself.
         output = last["content"].rpartition("Output:\n")[2]
@@ -175,9 +175,11 @@ def demo_model(request: Json) -> Answer:
     return [Think("A plain question."), Say("Hello! I am a scripted model; I can run commands.")]
 
 
-def _json_answer(response_format: Json) -> str:
+def _json_answer(response_format: Any) -> str:
     """The least object that has what the schema requires; a title is always a good guess."""
-    schema = (response_format.get("json_schema") or {}).get("schema") or {}
+    given = response_format if isinstance(response_format, dict) else {}
+    # Ollama's own dialect gives the schema alone.
+    schema = (given.get("json_schema") or {}).get("schema") or given
     properties = schema.get("properties") or {"title": {"type": "string"}}
     wanted = schema.get("required") or list(properties)
     empty = {"array": [], "object": {}, "boolean": False, "integer": 0, "number": 0}
