@@ -23,7 +23,8 @@ ENOUGH = 16384
 DEFAULT_NUM_CTX = 32768
 ANSWER_SHARE = 16
 """The part of the context (one in so many) that a prompt has to leave for the answer."""
-MOST_BYTES_PER_TOKEN = 8.0
+COUNTS_ALL_SINCE = (0, 30)
+"""Ollama's version; older ones leave out of the count what they have in their cache."""
 
 
 @frozen
@@ -188,13 +189,13 @@ class Contexts:
         counted = usage.input_tokens
         if size.text < LEARNING_SIZE or counted <= 0:
             return
-        known = self._bytes_per_token.get(info.name)
-        # Older versions left out of the count what they had in their cache.
-        counts_all = (info.server_version or (0,)) >= (0, 30)
-        if counts_all and counted < size.text / (2 * (known or BYTES_PER_TOKEN)):
+        if (info.server_version or (0,)) < COUNTS_ALL_SINCE:
+            return
+        known = self._bytes_per_token.get(info.name, BYTES_PER_TOKEN)
+        if counted < size.text / (2 * known):
             self._warn_of_cut(info, size, counted)
         elif size.images == 0:
-            self._bytes_per_token[info.name] = min(size.text / counted, MOST_BYTES_PER_TOKEN)
+            self._bytes_per_token[info.name] = size.text / counted
 
     def _warn_of_cut(self, info: ModelInfo, size: PromptSize, counted: int) -> None:
         if info.name in self._warned:
