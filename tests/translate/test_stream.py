@@ -243,6 +243,22 @@ def test_a_call_that_is_said_twice_in_the_text_is_made_once() -> None:
     assert [item["arguments"] for item in response["output"]] == ['{"cmd": "ls"}', '{"cmd": "ws"}']
 
 
+def test_think_tags_of_old_versions_are_reasoning() -> None:
+    whole = "<think>\nLook first.\n</think>\n\nI look.\n" + "".join(LEAKED)
+    for size in (1, 5, len(whole)):
+        pieces = [whole[at : at + size] for at in range(0, len(whole), size)]
+        response = run(*map(TextDelta, pieces), STOP)
+        thought, message, called = response["output"]
+        assert (thought["type"], grammar.text_of(thought)) == ("reasoning", "Look first.")
+        assert (message["type"], grammar.text_of(message).strip()) == ("message", "I look.")
+        assert (called["name"], called["arguments"]) == ("exec_command", '{"cmd": "ls"}')
+
+
+def test_thoughts_that_never_end_are_no_answer_and_no_calls() -> None:
+    response = run(TextDelta("<think>I could " + "".join(LEAKED)), STOP)
+    assert [item["type"] for item in response["output"]] == ["reasoning"]
+
+
 def test_an_unfinished_call_in_an_answer_that_was_cut_is_text() -> None:
     text = "".join(LEAKED[:3])
     response = run(TextDelta(text), FinishDelta("length"), length_completes=True)
