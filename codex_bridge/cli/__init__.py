@@ -1,4 +1,4 @@
-"""The `codex-bridge` command for people: run, demo."""
+"""The `codex-bridge` command for people: run, demo, prepare, doctor."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from codex_bridge import __version__
+from codex_bridge.cli import prepare
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -21,6 +22,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         from codex_bridge.cli.demo import demo
 
         demo(serve=parsed.serve, port=parsed.port)
+    elif "action" in parsed:
+        sys.exit(parsed.action(parsed))
 
 
 def run(options: Sequence[str]) -> None:
@@ -47,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument(
         "--port", type=_port, default=None, help="port of the bridge (default: any free one)"
     )
+    prepare.add_to(commands)
     return parser
 
 
