@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from codex_bridge import __version__
-from codex_bridge.cli import prepare
+from codex_bridge.cli import doctor, prepare
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -51,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
         "--port", type=_port, default=None, help="port of the bridge (default: any free one)"
     )
     prepare.add_to(commands)
+    doctor.add_to(commands)
     return parser
 
 

@@ -1,0 +1,227 @@
+"""Facts -> checks on servers, model and context. Pure, so that tables can test them."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from codex_bridge.cli.doctor.facts import Check, Facts, ModelFacts, ServerFacts, failed, ok, warning
+from codex_bridge.cli.prepare import derived_name
+from codex_bridge.upstream.contexts import ENOUGH, guess
+from codex_bridge.upstream.models import version_number
+from codex_bridge.vocabulary import ModelInfo
+
+OLDEST = (0, 13, 4)
+"""The Ollama that Codex asks for."""
+RECOMMENDED = 32768
+"""Tokens of context."""
+LACKS = (
+    ((0, 13, 4), "`codex --oss` refuses it"),
+    ((0, 12, 6), "it hides errors in the midst of an answer, and cuts prompts that are too long"),
+    ((0, 12, 4), "thinking is not switched on by itself"),
+    ((0, 9, 7), "it does not tell the context that it allocated"),
+)
+"""Version -> what those before it lack."""
+MOVE = (
+    "move Ollama (OLLAMA_HOST=127.0.0.1:11433 ollama serve), then start the bridge: "
+    "codex-bridge run"
+)
+SHOWN = 8
+"""Names of models that a line lists."""
+
+
+def server_checks(server: ServerFacts) -> list[Check]:
+    """The bridge, and the Ollama behind it."""
+    checks = [_bridge(server)]
+    if server.is_ollama:
+        checks.append(
+            failed("port", f"what answers at {server.url} is Ollama itself, not the bridge", MOVE)
+        )
+    if server.is_bridge:
+        checks.append(_ollama(server))
+    if server.is_bridge and server.reaches_ollama:
+        checks.append(_version(server.upstream.get("version")))
+    return checks
+
+
+def _bridge(server: ServerFacts) -> Check:
+    if server.trouble:
+        return failed(
+            "bridge",
+            f"nothing answers at {server.url} ({server.trouble})",
+            "start it: codex-bridge run; or name its address: --bridge-url",
+        )
+    if server.health is None:
+        what = "Ollama" if server.is_ollama else "another server"
+        return failed(
+            "bridge",
+            f"{server.url} is {what}: its /__health is not that of codex-bridge",
+            MOVE
+            if server.is_ollama
+            else "stop what listens there, or name the bridge's address: --bridge-url",
+        )
+    return ok("bridge", f"codex-bridge {server.health.get('version')} at {server.url}")
+
+
+def _ollama(server: ServerFacts) -> Check:
+    told = server.upstream
+    where = told.get("url")
+    if not told.get("reachable"):
+        return failed(
+            "ollama",
+            f"the bridge does not reach Ollama at {where} ({told.get('error')})",
+            f"start Ollama there (OLLAMA_HOST={_authority(where)} ollama serve), or start the "
+            f"bridge with its --ollama-url",
+        )
+    return ok("ollama", f"answers at {where}")
+
+
+def _authority(url: Any) -> str:
+    return re.sub(r"^https?://|/.*$", "", str(url)).replace("localhost", "127.0.0.1")
+
+
+def _version(text: Any) -> Check:
+    name = "ollama version"
+    version = version_number(text)
+    if version is None:
+        return warning(
+            name,
+            "the server behind the bridge tells no version; it may not be Ollama",
+            "with another server, use Codex with a provider of its own in config.toml, not --oss",
+        )
+    # A release candidate comes before its release, and Codex sees it so.
+    is_candidate = version == OLDEST and "-" in str(text)
+    if any(version) and (version < OLDEST or is_candidate):
+        lacks = [what for needed, what in LACKS if version < needed] or [LACKS[0][1]]
+        return failed(
+            name,
+            f"{text}; Codex needs 0.13.4 or newer: {'; '.join(lacks)}",
+            "update Ollama: https://ollama.com/download",
+        )
+    return ok(name, str(text))
+
+
+def model_checks(models: ModelFacts) -> list[Check]:
+    """The model, and what it can."""
+    present = _present(models)
+    if models.info is None or models.chosen is None:
+        return [present]
+    return [present, _capabilities(models.chosen, models.info)]
+
+
+def _present(models: ModelFacts) -> Check:
+    if not models.names:
+        pull = f"get one: ollama pull {models.wanted or 'qwen3:14b'}"
+        return failed("model", "Ollama has no model at all", pull)
+    wanted, listed = models.wanted, _list(models.names)
+    if wanted is None:
+        return ok("model", f"{models.chosen} ({models.why}); there is: {listed}")
+    if wanted in models.names:
+        return ok("model", wanted)
+    if meant := lookalike(wanted, models.names):
+        return failed(
+            "model",
+            f"{wanted} is not listed, {meant} is; Codex compares exactly and would download it",
+            f"say: codex -m {meant}",
+        )
+    return failed(
+        "model", f"{wanted} is not there; there is: {listed}", f"get it: ollama pull {wanted}"
+    )
+
+
+def lookalike(wanted: str, names: tuple[str, ...]) -> str | None:
+    """The listed name that means the same to Ollama as `wanted`."""
+    lower = wanted.lower()
+    return next((name for name in names if name.lower() in {lower, f"{lower}:latest"}), None)
+
+
+def _list(names: tuple[str, ...]) -> str:
+    more = len(names) - SHOWN
+    return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def _capabilities(model: str, info: ModelInfo) -> Check:
+    name = "capabilities"
+    if info.capabilities is None:
+        return warning(
+            name,
+            "Ollama does not tell what the model can",
+            "update Ollama: https://ollama.com/download",
+        )
+    words = [f"{'' if info.can(each) else 'no '}{each}" for each in ("tools", "thinking", "vision")]
+    if not info.can("tools"):
+        return failed(
+            name,
+            f"{', '.join(words)}; Ollama refuses every request of Codex with it",
+            f"choose a model whose `ollama show` lists tools, such as qwen3:14b ({model} does not)",
+        )
+    return ok(name, ", ".join(words))
+
+
+def context_checks(models: ModelFacts) -> list[Check]:
+    """The context that the model has, against what Codex needs."""
+    if models.info is None or models.chosen is None:
+        return []
+    tokens, source = known_context(models)
+    if tokens is None:
+        return [_unknown(models)]
+    detail = f"{tokens} tokens ({source})"
+    if tokens >= RECOMMENDED:
+        return [ok("context", detail)]
+    remedy = _more_context(models.chosen, models.info)
+    if tokens >= ENOUGH:
+        return [warning("context", f"{detail}; {RECOMMENDED} are recommended", remedy)]
+    if models.bridge_tells_contexts and models.served is None:
+        return [
+            warning(
+                "context",
+                f"{detail}; Codex needs {ENOUGH}, and the bridge asks for more by itself unless "
+                f"it was told not to",
+                "run doctor without --no-probe to see what it gets",
+            )
+        ]
+    return [failed("context", f"{detail}; Codex needs {ENOUGH}, {RECOMMENDED} are better", remedy)]
+
+
+def known_context(models: ModelFacts) -> tuple[int | None, str]:
+    """Tokens, and who says so: the bridge that asked for them, Ollama, or the Modelfile."""
+    info, served = models.info, models.served or {}
+    told = served.get("context")
+    loaded = info.allocated_context if info else None
+    if isinstance(told, int) and told > 0:
+        if served.get("api") == "chat" and loaded and loaded < told:
+            return loaded, "allocated now"
+        reason = served.get("reason")
+        return told, f"as the bridge asks for it{f': {reason}' if reason else ''}"
+    if loaded:
+        return loaded, "allocated now"
+    if info and info.own_context:
+        return info.own_context, "num_ctx of the model; it is not loaded"
+    return None, ""
+
+
+def _unknown(models: ModelFacts) -> Check:
+    info = models.info or ModelInfo("")
+    if info.server_version and info.server_version < (0, 9, 7):
+        detail = f"this Ollama does not tell it; its default is {guess(info)} tokens"
+        return warning("context", detail, _more_context(str(models.chosen), info))
+    detail = "unknown: the model is not loaded, and sets no num_ctx of its own"
+    return warning("context", detail, "run doctor without --no-probe, which loads it")
+
+
+def _more_context(model: str, info: ModelInfo) -> str:
+    most = min(RECOMMENDED, info.trained_context or RECOMMENDED)
+    if most < ENOUGH or (info.allocated_context or 0) >= most:
+        return f"the model was made for {most} tokens; choose one that was made for more"
+    return (
+        f"codex-bridge prepare {model} --num-ctx {most}, then use {derived_name(model, most)}; "
+        f"or OLLAMA_CONTEXT_LENGTH={most} for all models"
+    )
+
+
+def facts_checks(facts: Facts) -> list[Check]:
+    """Everything that can be said of servers and model before the model is tried."""
+    checks = server_checks(facts.server)
+    if facts.server.reaches_ollama:
+        checks += model_checks(facts.models)
+    return checks

@@ -1,0 +1,206 @@
+"""Facts -> checks on what is around: proxies, Codex and its configuration. Pure."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from urllib.parse import urlsplit
+
+from attrs import frozen
+
+from codex_bridge.cli.doctor.facts import Check, CodexFacts, failed, ok, warning
+from codex_bridge.vocabulary import Json
+
+OLDEST = (0, 130)
+"""The Codex from which on every version should work."""
+RESERVED = ("amazon-bedrock", "lmstudio", "ollama", "openai")
+FALLBACK_WINDOW = 272_000
+"""Tokens that Codex takes for the context of a model it does not know."""
+LOCAL = ("localhost", "127.0.0.1")
+Environ = Mapping[str, str]
+
+
+def proxy_check(environ: Environ, bridge_url: str) -> Check:
+    """Whether a proxy stands between Codex and the bridge."""
+    scheme = urlsplit(bridge_url).scheme
+    found = [
+        name
+        for upper in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+        for name in (upper, upper.lower())
+        if environ.get(name)
+    ]
+    host = urlsplit(bridge_url).hostname or ""
+    exempt = environ.get("NO_PROXY") or environ.get("no_proxy") or ""
+    missing = [each for each in dict.fromkeys((*LOCAL, host)) if not _exempts(exempt, each)]
+    if not found:
+        return ok("proxy", "no proxy variables")
+    if not missing:
+        return ok("proxy", f"{', '.join(found)} set, NO_PROXY={exempt} keeps the bridge out of it")
+    remedy = f"export NO_PROXY={','.join(filter(None, [exempt, *missing]))}"
+    concerned = [n for n in found if n.upper() in {"ALL_PROXY", f"{scheme.upper()}_PROXY"}]
+    if not concerned:
+        detail = f"{', '.join(found)} set without NO_PROXY for {' and '.join(missing)}"
+        return warning("proxy", f"{detail}; it does not concern {scheme}: addresses", remedy)
+    return failed(
+        "proxy",
+        f"{', '.join(concerned)} also takes Codex's requests to {' and '.join(missing)}",
+        remedy,
+    )
+
+
+def _exempts(no_proxy: str, host: str) -> bool:
+    """Whether NO_PROXY names a host: itself, its domain, its network, or all."""
+    for entry in (each.strip().lower() for each in no_proxy.split(",")):
+        if entry == "*" or (
+            entry and (host == entry.lstrip(".") or host.endswith("." + entry.lstrip(".")))
+        ):
+            return True
+        try:
+            if ipaddress.ip_address(host) in ipaddress.ip_network(entry, strict=False):
+                return True
+        except ValueError:
+            continue
+    return False
+
+
+def codex_check(codex: CodexFacts) -> Check:
+    """Whether Codex is there, and new enough."""
+    if codex.version is None:
+        return failed(
+            "codex",
+            f"{codex.program} does not run ({codex.trouble})",
+            "install it: npm install -g @openai/codex; or name it: --codex PATH",
+        )
+    found = re.search(r"(\d+)\.(\d+)(?:\.(\d+))?", codex.version)
+    if found is None:
+        return warning("codex", f"its version cannot be read: {codex.version}")
+    if tuple(int(part) for part in found.groups(default="0")) < OLDEST:
+        return warning(
+            "codex",
+            f"{found[0]}; the bridge is made for 0.130 and newer",
+            "update it: npm install -g @openai/codex@latest",
+        )
+    return ok("codex", found[0])
+
+
+@frozen
+class Scope:
+    """Settings that hold together: a file's top level, or one of its profiles."""
+
+    where: str
+    values: Json
+    is_profile: bool = False
+
+
+def config_checks(
+    codex: CodexFacts, bridge_url: str, model: str, context: int | None
+) -> list[Check]:
+    """What Codex's configuration says of the bridge; `context` is what the model has, if known."""
+    parsed: dict[str, Json] = {}
+    problems: list[Check] = []
+    for name, text in codex.files.items():
+        try:
+            parsed[name] = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            where = f"{codex.home}/{name}"
+            problems.append(failed("config", f"{where} is no TOML: {error}", "mend that line"))
+    providers = _providers(parsed)
+    ours = {key for key, (_, each) in providers.items() if _points_at(each, bridge_url)}
+    for key, (where, provider) in providers.items():
+        problems += _provider_problems(key, where, provider, key in ours)
+    for scope in _scopes(parsed):
+        problems += _window_problems(scope, ours, model, context)
+    return problems or [_fine(codex, bridge_url, ours)]
+
+
+def _providers(parsed: dict[str, Json]) -> dict[str, tuple[str, Json]]:
+    """Every provider that is defined: id -> (file, settings)."""
+    return {
+        key: (name, value)
+        for name, config in parsed.items()
+        for key, value in _table(config, "model_providers").items()
+        if isinstance(value, dict)
+    }
+
+
+def _table(config: Json, key: str) -> Json:
+    value = config.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def _scopes(parsed: dict[str, Json]) -> Iterator[Scope]:
+    for name, config in parsed.items():
+        yield Scope(name, config)
+        for profile, values in _table(config, "profiles").items():
+            if isinstance(values, dict):
+                inherited = {"model_provider": config.get("model_provider")}
+                yield Scope(f"{name} [profiles.{profile}]", inherited | values, True)
+
+
+def _points_at(provider: Json, bridge_url: str) -> bool:
+    try:
+        return _place(str(provider.get("base_url") or "")) == _place(bridge_url)
+    except ValueError:
+        return False
+
+
+def _place(url: str) -> tuple[str, int | None]:
+    """Host and port; this machine has one name here."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    local = host in {*LOCAL, "::1", "0.0.0.0"}  # noqa: S104 - compared, not listened on
+    return "localhost" if local else host, parts.port or (443 if parts.scheme == "https" else 80)
+
+
+def _provider_problems(key: str, where: str, provider: Json, is_ours: bool) -> Iterator[Check]:
+    what = f"{where}: provider {key}"
+    if key in RESERVED:
+        detail = f"{what} has a name that Codex keeps for itself"
+        yield failed("config", detail, f"rename [model_providers.{key}], to bridge for example")
+    if provider.get("wire_api") == "chat":
+        detail = f'{what} has wire_api = "chat", which Codex no longer takes'
+        yield failed("config", detail, 'set wire_api = "responses"')
+    if is_ours and provider.get("name") == "OpenAI":
+        detail = f'{what} is named "OpenAI", so that Codex asks it for what only OpenAI has'
+        yield failed("config", detail, 'set name = "codex-bridge"')
+
+
+def _window_problems(
+    scope: Scope, ours: set[str], model: str, context: int | None
+) -> Iterator[Check]:
+    """A context window that is not there; without a word, Codex plans with one of 272,000."""
+    window, provider = scope.values.get("model_context_window"), scope.values.get("model_provider")
+    is_used = provider in ours or (provider is None and scope.values.get("model") == model)
+    remedy = f"set model_context_window = {context or 32768}"
+    if isinstance(window, int) and context and window > context and (is_used or provider is None):
+        detail = f"{scope.where}: model_context_window = {window}, but the model has {context}"
+        if is_used:
+            yield failed("config", detail, remedy)
+        else:
+            yield warning("config", f"{detail}; it also counts with --oss", remedy)
+    elif window is None and provider in ours and not scope.is_profile:
+        detail = f"{scope.where}: no model_context_window, so Codex plans with {FALLBACK_WINDOW}"
+        if "model_catalog_json" not in scope.values:
+            yield warning("config", detail, remedy)
+
+
+def _fine(codex: CodexFacts, bridge_url: str, ours: set[str]) -> Check:
+    if ours:
+        return ok("config", f"provider {', '.join(sorted(ours))} points at the bridge")
+    none = "has no provider for the bridge" if codex.files else "is not there"
+    base = codex.environ.get("CODEX_OSS_BASE_URL")
+    port = codex.environ.get("CODEX_OSS_PORT") or "11434"
+    oss = base or f"http://localhost:{port}/v1"
+    try:
+        reaches = _place(oss) == _place(bridge_url)
+    except ValueError:
+        reaches = False
+    if reaches:
+        return ok("config", f"{codex.home}/config.toml {none}; `codex --oss` needs none")
+    return warning(
+        "config",
+        f"{codex.home}/config.toml {none}, and `codex --oss` goes to {oss}",
+        f"export CODEX_OSS_BASE_URL={bridge_url}/v1",
+    )

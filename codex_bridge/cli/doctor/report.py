@@ -1,0 +1,144 @@
+"""The report: lines for people, JSON for machines, a row for docs/models.md. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from codex_bridge.cli.doctor.checks import known_context
+from codex_bridge.cli.doctor.facts import Check, ModelFacts, Status, failed, ok, warning
+from codex_bridge.cli.doctor.trials import TRIALS, Judgement, Probe
+from codex_bridge.vocabulary import Json
+
+MARKS = {Status.OK: "ok", Status.WARNING: "warning", Status.FAILED: "FAILED"}
+WIDTH = 15
+ASKED = {
+    "plain": "a plain question",
+    "command": "a command",
+    "result": "a command's result",
+    "nested": "a nested argument",
+}
+COLUMNS = (
+    "model",
+    "Ollama",
+    "context",
+    *(trial.name for trial in TRIALS),
+    "mended",
+    "first token",
+    "tokens/s",
+    "verdict",
+)
+
+
+def line(check: Check) -> str:
+    """A check for people: one line, and one for the remedy."""
+    text = f"{MARKS[check.status]:<8} {check.name:<{WIDTH}} {check.detail}"
+    return f"{text}\n{'':<8} {'':<{WIDTH}} -> {check.remedy}" if check.remedy else text
+
+
+def probe_checks(probe: Probe) -> list[Check]:
+    """A check for each trial, and one for the verdict."""
+    return [*map(_trial_check, probe.trials), _verdict(probe)]
+
+
+def _trial_check(trial: Judgement) -> Check:
+    name, asked = f"probe {trial.name}", ASKED[trial.name]
+    said = f"{trial.outcome}{f' ({trial.detail})' if trial.detail else ''}"
+    if trial.is_right:
+        mended = f", mended: {', '.join(trial.mended)}" if trial.mended else ""
+        return ok(name, f"{asked}: {said}{mended}")
+    if trial.outcome == "out of time":
+        remedy = "give it more time (--timeout 900), or see with `ollama ps` if it is on the CPU"
+        return failed(name, f"{asked}: {said}", remedy)
+    if trial.outcome == "error":
+        remedy = "mend that; the log of the bridge has more (codex-bridge run --debug)"
+        return failed(name, f"{asked}: {said}", remedy)
+    return warning(name, f"{asked}: {said}")
+
+
+def _verdict(probe: Probe) -> Check:
+    verdict = probe.verdict
+    detail = ", ".join(filter(None, [f"{probe.model}: {verdict}", *_speed(probe)]))
+    if verdict in {"good", "works, with mending"}:
+        return ok("verdict", detail)
+    if verdict == "weak":
+        remedy = "try a larger model or another family: see docs/models.md"
+        return warning("verdict", detail, remedy)
+    if verdict == "cannot":
+        return failed("verdict", detail, "choose a model that calls tools, such as qwen3:14b")
+    return failed("verdict", detail, "apply the remedy above, then run doctor again")
+
+
+def _speed(probe: Probe) -> list[str]:
+    first, rate = _first(probe), _rate(probe)
+    return [f"first token {first}" if first else "", f"{rate} tokens/s" if rate else ""]
+
+
+def _first(probe: Probe) -> str:
+    return "" if probe.first_token is None else f"{probe.first_token:.2f} s"
+
+
+def _rate(probe: Probe) -> str:
+    return "" if probe.tokens_per_second is None else f"{probe.tokens_per_second:.0f}"
+
+
+def exit_code(checks: Iterable[Check]) -> int:
+    """0, or 1 if a check failed."""
+    return int(any(check.status is Status.FAILED for check in checks))
+
+
+def as_json(checks: Iterable[Check], probe: Probe | None) -> Json:
+    """{"checks": [...], "probe": {...} or null, "verdict": "..." or null}; its shape is stable."""
+    return {
+        "checks": [
+            {
+                "name": check.name,
+                "status": check.status.value,
+                "detail": check.detail,
+                "remedy": check.remedy or None,
+            }
+            for check in checks
+        ],
+        "probe": None if probe is None else _probe_json(probe),
+        "verdict": None if probe is None else probe.verdict,
+    }
+
+
+def _probe_json(probe: Probe) -> Json:
+    return {
+        "model": probe.model,
+        "trials": [
+            {
+                "name": trial.name,
+                "outcome": trial.outcome,
+                "right": trial.is_right,
+                "detail": trial.detail or None,
+                "mended": dict(trial.answer.repairs),
+                "seconds": round(trial.answer.seconds, 3),
+            }
+            for trial in probe.trials
+        ],
+        "mended": probe.mended,
+        "first_token_seconds": _rounded(probe.first_token),
+        "tokens_per_second": _rounded(probe.tokens_per_second),
+    }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)
+
+
+def row(probe: Probe, models: ModelFacts, ollama: str) -> str:
+    """A row for the table in docs/models.md, in the order of COLUMNS."""
+    outcomes = {trial.name: trial.outcome for trial in probe.trials}
+    context, _ = known_context(models)
+    cells = [
+        probe.model,
+        ollama,
+        str(context or "?"),
+        *(outcomes.get(trial.name, "not tried") for trial in TRIALS),
+        ", ".join(probe.mended) or "nothing",
+        _first(probe) or "?",
+        _rate(probe) or "?",
+        probe.verdict,
+    ]
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
