@@ -53,7 +53,7 @@ class Known:
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Declare the command and its options."""
-    url = os.environ.get(environment_name("ollama-url"), DEFAULT_OLLAMA_URL)
+    url = os.environ.get(environment_name("ollama-url")) or DEFAULT_OLLAMA_URL
     parser = commands.add_parser("prepare", help="make a model with more context of another one")
     parser.add_argument("model", metavar="MODEL", help="the model to derive from: qwen3:14b")
     parser.add_argument(

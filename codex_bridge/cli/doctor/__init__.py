@@ -32,7 +32,7 @@ DEFAULT_TIMEOUT = 300.0
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Declare the command and its options."""
-    url = os.environ.get(URL_VARIABLE, DEFAULT_URL)
+    url = os.environ.get(URL_VARIABLE) or DEFAULT_URL
     parser = commands.add_parser("doctor", help="check everything, and try a model's tool calls")
     parser.add_argument("model", nargs="?", metavar="MODEL", help="default: the one that is loaded")
     parser.add_argument(

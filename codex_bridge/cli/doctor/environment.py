@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -11,6 +12,7 @@ from urllib.parse import urlsplit
 from attrs import frozen
 
 from codex_bridge.cli.doctor.facts import Check, CodexFacts, failed, ok, warning
+from codex_bridge.upstream.models import version_number
 from codex_bridge.vocabulary import Json
 
 OLDEST = (0, 130)
@@ -18,6 +20,9 @@ OLDEST = (0, 130)
 RESERVED = ("amazon-bedrock", "lmstudio", "ollama", "openai")
 FALLBACK_WINDOW = 272_000
 """Tokens that Codex takes for the context of a model it does not know."""
+PROFILE_FILES = (0, 134)
+"""The Codex from which on a profile is a file of its own."""
+CONFIGURE = "write it anew: codex-bridge configure"
 LOCAL = ("localhost", "127.0.0.1")
 Environ = Mapping[str, str]
 
@@ -38,7 +43,8 @@ def proxy_check(environ: Environ, bridge_url: str) -> Check:
         return ok("proxy", "no proxy variables")
     if not missing:
         return ok("proxy", f"{', '.join(found)} set, NO_PROXY={exempt} keeps the bridge out of it")
-    remedy = f"export NO_PROXY={','.join(filter(None, [exempt, *missing]))}"
+    kept = [entry for each in exempt.split(",") if (entry := each.strip())]
+    remedy = f"export NO_PROXY={','.join([*kept, *missing])}"
     concerned = [n for n in found if n.upper() in {"ALL_PROXY", f"{scheme.upper()}_PROXY"}]
     if not concerned:
         detail = f"{', '.join(found)} set without NO_PROXY for {' and '.join(missing)}"
@@ -98,6 +104,34 @@ def config_checks(
     codex: CodexFacts, bridge_url: str, model: str, context: int | None
 ) -> list[Check]:
     """What Codex's configuration says of the bridge; `context` is what the model has, if known."""
+    parsed, problems = _parsed(codex)
+    providers = _providers(parsed)
+    ours = {key for key, (_, each) in providers.items() if _points_at(each, bridge_url)}
+    for key, (where, provider) in providers.items():
+        problems += _provider_problems(key, where, provider, key in ours)
+    # A provider with a command for its key asks the bridge itself for what it knows of models.
+    told = {key for key in ours if "auth" in providers[key][1]}
+    has_window = "model_context_window" in parsed.get("config.toml", {})
+    for scope in _scopes(parsed):
+        used = _is_used(scope, ours, model)
+        problems += _window_problems(scope, used, context)
+        problems += _catalog_problems(scope, codex.catalogs, model, context)
+        is_told = has_window or scope.is_profile or scope.values.get("model_provider") in told
+        if used and not is_told:
+            problems += _missing_window(scope, context)
+    problems += _double_profiles(parsed, codex.version)
+    return problems or [_fine(codex, bridge_url, ours)]
+
+
+def catalog_paths(files: Mapping[str, str]) -> set[str]:
+    """The model catalogs that configuration files name."""
+    parsed, _ = _parsed(CodexFacts(files=dict(files)))
+    named = [scope.values.get("model_catalog_json") for scope in _scopes(parsed)]
+    return {path for path in named if isinstance(path, str)}
+
+
+def _parsed(codex: CodexFacts) -> tuple[dict[str, Json], list[Check]]:
+    """Each file's settings, and what is wrong with those that cannot be read."""
     parsed: dict[str, Json] = {}
     problems: list[Check] = []
     for name, text in codex.files.items():
@@ -106,13 +140,7 @@ def config_checks(
         except tomllib.TOMLDecodeError as error:
             where = f"{codex.home}/{name}"
             problems.append(failed("config", f"{where} is no TOML: {error}", "mend that line"))
-    providers = _providers(parsed)
-    ours = {key for key, (_, each) in providers.items() if _points_at(each, bridge_url)}
-    for key, (where, provider) in providers.items():
-        problems += _provider_problems(key, where, provider, key in ours)
-    for scope in _scopes(parsed):
-        problems += _window_problems(scope, ours, model, context)
-    return problems or [_fine(codex, bridge_url, ours)]
+    return parsed, problems
 
 
 def _providers(parsed: dict[str, Json]) -> dict[str, tuple[str, Json]]:
@@ -167,23 +195,60 @@ def _provider_problems(key: str, where: str, provider: Json, is_ours: bool) -> I
         yield failed("config", detail, 'set name = "codex-bridge"')
 
 
-def _window_problems(
-    scope: Scope, ours: set[str], model: str, context: int | None
-) -> Iterator[Check]:
-    """A context window that is not there; without a word, Codex plans with one of 272,000."""
+def _is_used(scope: Scope, ours: set[str], model: str) -> bool:
+    """Whether settings are surely those with which Codex talks to the bridge."""
+    provider = scope.values.get("model_provider")
+    return provider in ours or (provider is None and scope.values.get("model") == model)
+
+
+def _window_problems(scope: Scope, is_used: bool, context: int | None) -> Iterator[Check]:
+    """A context window that is larger than what is there."""
     window, provider = scope.values.get("model_context_window"), scope.values.get("model_provider")
-    is_used = provider in ours or (provider is None and scope.values.get("model") == model)
-    remedy = f"set model_context_window = {context or 32768}"
-    if isinstance(window, int) and context and window > context and (is_used or provider is None):
-        detail = f"{scope.where}: model_context_window = {window}, but the model has {context}"
-        if is_used:
-            yield failed("config", detail, remedy)
-        else:
-            yield warning("config", f"{detail}; it also counts with --oss", remedy)
-    elif window is None and provider in ours and not scope.is_profile:
-        detail = f"{scope.where}: no model_context_window, so Codex plans with {FALLBACK_WINDOW}"
-        if "model_catalog_json" not in scope.values:
-            yield warning("config", detail, remedy)
+    if not (isinstance(window, int) and context and window > context):
+        return
+    detail = f"{scope.where}: model_context_window = {window}, but the model has {context}"
+    remedy = f"set model_context_window = {context}"
+    if is_used:
+        yield failed("config", detail, remedy)
+    elif provider is None:
+        yield warning("config", f"{detail}; it also counts with --oss", remedy)
+
+
+def _catalog_problems(
+    scope: Scope, catalogs: Mapping[str, str], model: str, context: int | None
+) -> Iterator[Check]:
+    """A catalog that is not there, or says more of the model than is there."""
+    path = scope.values.get("model_catalog_json")
+    if not isinstance(path, str):
+        return
+    try:
+        listed = json.loads(catalogs.get(path, ""))["models"]
+        windows = [each.get("context_window") for each in listed if each.get("slug") == model]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        detail = f"{scope.where}: {path} is missing or no model catalog"
+        yield failed("config", detail, CONFIGURE)
+        return
+    for window in windows:
+        if isinstance(window, int) and context and window > context:
+            detail = f"{path} has {window} tokens for {model}, but the model has {context}"
+            yield failed("config", detail, CONFIGURE)
+
+
+def _missing_window(scope: Scope, context: int | None) -> Iterator[Check]:
+    """No context window; without a word, Codex plans with one of 272,000 tokens."""
+    if "model_context_window" in scope.values or "model_catalog_json" in scope.values:
+        return
+    detail = f"{scope.where}: no model_context_window, so Codex plans with {FALLBACK_WINDOW}"
+    yield warning("config", detail, f"set model_context_window = {context or 32768}")
+
+
+def _double_profiles(parsed: dict[str, Json], version: str | None) -> Iterator[Check]:
+    """A profile in both places; newer versions refuse that."""
+    in_table = "bridge" in _table(parsed.get("config.toml", {}), "profiles")
+    numbers = version_number(re.sub(r"^\D+", "", version or ""))
+    if in_table and "bridge.config.toml" in parsed and (numbers or OLDEST) >= PROFILE_FILES:
+        detail = "config.toml has [profiles.bridge] beside bridge.config.toml; Codex refuses both"
+        yield failed("config", detail, "delete [profiles.bridge] from config.toml")
 
 
 def _fine(codex: CodexFacts, bridge_url: str, ours: set[str]) -> Check:

@@ -108,6 +108,8 @@ class CodexFacts:
     home: str = "~/.codex"
     files: dict[str, str] = field(factory=dict)
     """Its configuration files by name, those that are there."""
+    catalogs: dict[str, str] = field(factory=dict)
+    """The model catalogs that these name, by path."""
     environ: dict[str, str] = field(factory=dict)
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from attrs import evolve
 
 from codex_bridge.cli import blocking
 from codex_bridge.cli.doctor.checks import lookalike
+from codex_bridge.cli.doctor.environment import catalog_paths
 from codex_bridge.cli.doctor.facts import CodexFacts, ModelFacts, ServerFacts
 from codex_bridge.upstream.models import running_facts, shown_info, version_number
 from codex_bridge.vocabulary import Json, ModelInfo
@@ -44,7 +46,7 @@ def model_facts(server: ServerFacts, wanted: str | None) -> ModelFacts:
     """What there is, and the model to look at. Raises Unreachable."""
     listed = _object(server.url, "GET", "/api/tags").get("models")
     entries = [each for each in listed or [] if isinstance(each, dict) and each.get("name")]
-    names = tuple(str(each["name"]) for each in entries)
+    names = tuple(str(each["name"]) for each in entries) or _others(server)
     running = _object(server.url, "GET", "/api/ps")
     told = (server.health or {}).get("models")
     if wanted is not None:
@@ -62,6 +64,16 @@ def model_facts(server: ServerFacts, wanted: str | None) -> ModelFacts:
         _info(server.url, chosen, running),
         served if isinstance(served, dict) else None,
         isinstance(told, dict),
+    )
+
+
+def _others(server: ServerFacts) -> tuple[str, ...]:
+    """The models of a server that is not Ollama."""
+    if server.is_ollama or server.upstream.get("version"):
+        return ()
+    listed = _object(server.url, "GET", "/v1/models").get("data")
+    return tuple(
+        str(each["id"]) for each in listed or [] if isinstance(each, dict) and each.get("id")
     )
 
 
@@ -92,13 +104,20 @@ def _object(url: str, method: str, path: str, body: Json | None = None) -> Json:
 def codex_facts(program: str, environ: Mapping[str, str]) -> CodexFacts:
     """What is known of the Codex CLI here."""
     home = environ.get("CODEX_HOME") or "~/.codex"
-    files = {}
-    for name in CONFIG_FILES:
-        path = Path(home).expanduser() / name
-        if path.is_file():
-            files[name] = path.read_text(encoding="utf-8", errors="replace")
+    folder = Path(home).expanduser()
+    files = _texts({name: folder / name for name in CONFIG_FILES})
+    catalogs = _texts({name: folder / name for name in catalog_paths(files)})
     version, trouble = _codex_version(program)
-    return CodexFacts(program, version, trouble, home, files, dict(environ))
+    return CodexFacts(program, version, trouble, home, files, catalogs, dict(environ))
+
+
+def _texts(paths: Mapping[str, Path]) -> dict[str, str]:
+    """What stands in those files that can be read."""
+    found = {}
+    for name, path in paths.items():
+        with suppress(OSError):
+            found[name] = path.read_text(encoding="utf-8", errors="replace")
+    return found
 
 
 def _codex_version(program: str) -> tuple[str | None, str]:

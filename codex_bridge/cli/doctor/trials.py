@@ -68,7 +68,8 @@ OUTPUT = (
     "Chunk ID: 1\nWall time: 0.1 seconds\nProcess exited with code 0\nOutput:\nharbour-4711.txt"
 )
 CALL_ID = "call_doctor"
-SHOULD_ANSWER = frozenset({"plain", "result"})
+MEASURABLE = 0.1
+"""Seconds of streaming below which a speed says nothing."""
 
 
 @frozen
@@ -278,6 +279,7 @@ class Probe:
 
     model: str
     trials: tuple[Judgement, ...] = ()
+    """Fewer than asked for, where one had no answer."""
 
     @property
     def verdict(self) -> str:
@@ -311,10 +313,10 @@ class Probe:
 
     @property
     def tokens_per_second(self) -> float | None:
-        """Of the longest answer that was streamed; None if none was."""
+        """Of the longest answer that was streamed; None if none took long enough to tell."""
         best = max((each.answer for each in self.trials), key=_streamed, default=Answer())
-        seconds = _streamed(best)
-        return best.output_tokens / seconds if seconds > 0 and best.output_tokens else None
+        seconds, tokens = _streamed(best), best.output_tokens - 1
+        return tokens / seconds if seconds >= MEASURABLE and tokens > 0 else None
 
 
 def _streamed(answer: Answer) -> float:

@@ -1,0 +1,393 @@
+"""What doctor makes of facts, as tables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from attrs import evolve
+
+from codex_bridge.cli.doctor.checks import context_checks, model_checks, server_checks
+from codex_bridge.cli.doctor.environment import (
+    catalog_paths,
+    codex_check,
+    config_checks,
+    proxy_check,
+)
+from codex_bridge.cli.doctor.facts import Check, CodexFacts, ModelFacts, ServerFacts, Status
+from codex_bridge.cli.doctor.report import exit_code, line
+from codex_bridge.cli.doctor.trials import TRIALS, Answer, Judgement, Probe, judged
+from codex_bridge.vocabulary import ModelInfo
+
+Json = dict[str, Any]
+BRIDGE = "http://127.0.0.1:11434"
+MODEL = "qwen3:14b"
+PREPARE = (
+    "codex-bridge prepare qwen3:14b --num-ctx 32768, then use qwen3:14b-ctx32k; "
+    "or OLLAMA_CONTEXT_LENGTH=32768 for all models"
+)
+OURS = f'[model_providers.bridge]\nname = "x"\nbase_url = "{BRIDGE}/v1"\n'
+USED = 'model_provider = "bridge"\n'
+
+
+def told(checks: list[Check]) -> dict[str, str]:
+    """Name -> status."""
+    return {check.name: check.status.value for check in checks}
+
+
+def bridge(version: Any = "0.33.0", **upstream: Any) -> ServerFacts:
+    facts = {"url": "http://localhost:11433", "reachable": True, "version": version, "error": None}
+    health = {"version": "0.1.0", "upstream": facts | upstream}
+    return ServerFacts(BRIDGE, health_status=200, health=health)
+
+
+@pytest.mark.parametrize(
+    ("server", "statuses"),
+    [
+        (bridge(), {"bridge": "ok", "ollama": "ok", "ollama version": "ok"}),
+        (bridge("0.0.0"), {"bridge": "ok", "ollama": "ok", "ollama version": "ok"}),
+        (bridge("0.13.4"), {"bridge": "ok", "ollama": "ok", "ollama version": "ok"}),
+        (bridge("0.14.0-rc1"), {"bridge": "ok", "ollama": "ok", "ollama version": "ok"}),
+        (bridge("0.13.4-rc1"), {"bridge": "ok", "ollama": "ok", "ollama version": "failed"}),
+        (bridge("0.9.0"), {"bridge": "ok", "ollama": "ok", "ollama version": "failed"}),
+        (bridge(None), {"bridge": "ok", "ollama": "ok", "ollama version": "warning"}),
+        (bridge(reachable=False), {"bridge": "ok", "ollama": "failed"}),
+        (ServerFacts(BRIDGE, "connection refused"), {"bridge": "failed"}),
+        (ServerFacts(BRIDGE, root="It works!"), {"bridge": "failed"}),
+        (ServerFacts(BRIDGE, root="Ollama is running"), {"bridge": "failed", "port": "failed"}),
+    ],
+)
+def test_servers(server: ServerFacts, statuses: dict[str, str]) -> None:
+    checks = server_checks(server)
+    assert told(checks) == statuses
+    assert all(check.remedy for check in checks if check.status is not Status.OK)
+
+
+def test_what_an_older_ollama_lacks_is_named() -> None:
+    (check,) = [each for each in server_checks(bridge("0.9.0")) if each.name == "ollama version"]
+    assert check.detail == (
+        "0.9.0; Codex needs 0.13.4 or newer: `codex --oss` refuses it; it hides errors in the "
+        "midst of an answer, and cuts prompts that are too long; thinking is not switched on by "
+        "itself; it does not tell the context that it allocated"
+    )
+
+
+def models(**more: Any) -> ModelFacts:
+    info = ModelInfo(MODEL, frozenset({"completion", "tools"}), trained_context=40960)
+    return ModelFacts((MODEL,), None, MODEL, "loaded now", evolve(info, **more))
+
+
+def test_what_the_model_can_is_told() -> None:
+    (_, check) = model_checks(models())
+    assert (check.status, check.detail) == (Status.OK, "tools, no thinking, no vision")
+    (_, unknown) = model_checks(models(capabilities=None))
+    assert unknown.status is Status.WARNING
+
+
+def test_a_long_list_of_models_is_cut() -> None:
+    names = tuple(f"m{n}" for n in range(12))
+    (check,) = model_checks(ModelFacts(names, "qwen3"))
+    assert check.detail.endswith("there is: m0, m1, m2, m3, m4, m5, m6, m7 and 4 more")
+
+
+SERVED = {"api": "ollama", "context": 32768, "reason": "Ollama allocates 4096"}
+
+
+@pytest.mark.parametrize(
+    ("facts", "served", "tells", "status", "detail", "remedy"),
+    [
+        ({"allocated_context": 32768}, None, False, "ok", "32768 tokens (allocated now)", ""),
+        (
+            {"allocated_context": 16384},
+            None,
+            False,
+            "warning",
+            "16384 tokens (allocated now); 32768 are recommended",
+            PREPARE,
+        ),
+        (
+            {"allocated_context": 4096},
+            None,
+            False,
+            "failed",
+            "4096 tokens (allocated now); Codex needs 16384, 32768 are better",
+            PREPARE,
+        ),
+        (
+            {"allocated_context": 4096},
+            None,
+            True,
+            "warning",
+            "4096 tokens (allocated now); Codex needs 16384, and the bridge asks for more by "
+            "itself unless it was told not to",
+            "run doctor without --no-probe to see what it gets",
+        ),
+        (
+            {"allocated_context": 4096},
+            SERVED,
+            True,
+            "ok",
+            "32768 tokens (as the bridge asks for it: Ollama allocates 4096)",
+            "",
+        ),
+        (
+            {"allocated_context": 4096},
+            SERVED | {"api": "chat"},
+            True,
+            "failed",
+            "4096 tokens (allocated now); Codex needs 16384, 32768 are better",
+            PREPARE,
+        ),
+        (
+            {"own_context": 65536},
+            None,
+            False,
+            "ok",
+            "65536 tokens (num_ctx of the model; it is not loaded)",
+            "",
+        ),
+        (
+            {},
+            None,
+            False,
+            "warning",
+            "unknown: the model is not loaded, and sets no num_ctx of its own",
+            "run doctor without --no-probe, which loads it",
+        ),
+        (
+            {"server_version": (0, 9, 0)},
+            None,
+            False,
+            "warning",
+            "this Ollama does not tell it; its default is 4096 tokens",
+            PREPARE,
+        ),
+        (
+            {"allocated_context": 8192, "trained_context": 8192},
+            None,
+            False,
+            "failed",
+            "8192 tokens (allocated now); Codex needs 16384, 32768 are better",
+            "the model was made for 8192 tokens; choose one that was made for more",
+        ),
+    ],
+)
+def test_contexts(
+    facts: Json, served: Json | None, tells: bool, status: str, detail: str, remedy: str
+) -> None:
+    known = evolve(models(**facts), served=served, bridge_tells_contexts=tells)
+    (check,) = context_checks(known)
+    assert (check.status.value, check.detail, check.remedy) == (status, detail, remedy)
+
+
+PROXY = "http://proxy.example:3128"
+
+
+@pytest.mark.parametrize(
+    ("environ", "url", "status", "remedy"),
+    [
+        ({}, BRIDGE, "ok", ""),
+        ({"NO_PROXY": "example.org"}, BRIDGE, "ok", ""),
+        ({"HTTP_PROXY": ""}, BRIDGE, "ok", ""),
+        ({"HTTP_PROXY": PROXY}, BRIDGE, "failed", "export NO_PROXY=localhost,127.0.0.1"),
+        ({"http_proxy": PROXY}, BRIDGE, "failed", "export NO_PROXY=localhost,127.0.0.1"),
+        ({"all_proxy": PROXY}, BRIDGE, "failed", "export NO_PROXY=localhost,127.0.0.1"),
+        ({"HTTPS_PROXY": PROXY}, BRIDGE, "warning", "export NO_PROXY=localhost,127.0.0.1"),
+        (
+            {"HTTPS_PROXY": PROXY},
+            "https://box.lan",
+            "failed",
+            "export NO_PROXY=localhost,127.0.0.1,box.lan",
+        ),
+        (
+            {"HTTP_PROXY": PROXY, "NO_PROXY": "example.org, localhost"},
+            BRIDGE,
+            "failed",
+            "export NO_PROXY=example.org,localhost,127.0.0.1",
+        ),
+        ({"HTTP_PROXY": PROXY, "NO_PROXY": "localhost,127.0.0.1"}, BRIDGE, "ok", ""),
+        ({"HTTP_PROXY": PROXY, "no_proxy": "localhost, 127.0.0.0/8"}, BRIDGE, "ok", ""),
+        ({"HTTP_PROXY": PROXY, "NO_PROXY": "*"}, BRIDGE, "ok", ""),
+        ({"HTTP_PROXY": PROXY, "NO_PROXY": "localhost,127.0.0.1,.lan"}, "http://box.lan", "ok", ""),
+    ],
+)
+def test_proxies(environ: dict[str, str], url: str, status: str, remedy: str) -> None:
+    check = proxy_check(environ, url)
+    assert (check.status.value, check.remedy) == (status, remedy)
+
+
+@pytest.mark.parametrize(
+    ("version", "status"),
+    [
+        ("codex-cli 0.169.0", "ok"),
+        ("codex-cli 0.130.0-alpha.2", "ok"),
+        ("codex-cli 1.0.0", "ok"),
+        ("codex-cli 0.129.0", "warning"),
+        ("codex", "warning"),
+        (None, "failed"),
+    ],
+)
+def test_codex(version: str | None, status: str) -> None:
+    assert codex_check(CodexFacts(version=version)).status.value == status
+
+
+CATALOG = '{"models": [{"slug": "qwen3:14b", "context_window": %d}]}'
+
+
+@pytest.mark.parametrize(
+    ("config", "status", "remedy"),
+    [
+        ("", "ok", ""),
+        ('model = "gpt-5"\n', "ok", ""),
+        (USED + OURS, "warning", "set model_context_window = 16384"),
+        (USED + "model_context_window = 16384\n" + OURS, "ok", ""),
+        (
+            USED + "model_context_window = 32768\n" + OURS,
+            "failed",
+            "set model_context_window = 16384",
+        ),
+        (
+            f"model = {MODEL!r}\nmodel_context_window = 32768\n",
+            "failed",
+            "set model_context_window = 16384",
+        ),
+        ("model_context_window = 272000\n", "warning", "set model_context_window = 16384"),
+        (
+            "model_context_window = 272000\nmodel_provider = 'elsewhere'\n",
+            "ok",
+            "",
+        ),
+        (OURS.replace('"x"', '"OpenAI"'), "failed", 'set name = "codex-bridge"'),
+        (OURS + 'wire_api = "chat"\n', "failed", 'set wire_api = "responses"'),
+        (OURS.replace("127.0.0.1", "localhost") + "auth = {command = 'echo'}\n", "ok", ""),
+        (USED + OURS + "auth = {command = 'echo'}\n", "ok", ""),
+        (
+            OURS.replace("bridge]", "ollama]"),
+            "failed",
+            "rename [model_providers.ollama], to bridge for example",
+        ),
+        ("model = \n", "failed", "mend that line"),
+        (
+            OURS + "[profiles.local]\nmodel_provider = 'bridge'\nmodel_context_window = 99999\n",
+            "failed",
+            "set model_context_window = 16384",
+        ),
+        (USED + "model_catalog_json = '/good.json'\n" + OURS, "ok", ""),
+        (
+            USED + "model_catalog_json = '/large.json'\n" + OURS,
+            "failed",
+            "write it anew: codex-bridge configure",
+        ),
+        (
+            USED + "model_catalog_json = '/gone.json'\n" + OURS,
+            "failed",
+            "write it anew: codex-bridge configure",
+        ),
+    ],
+)
+def test_configurations(config: str, status: str, remedy: str) -> None:
+    catalogs = {"/good.json": CATALOG % 16384, "/large.json": CATALOG % 32768}
+    codex = CodexFacts(files={"config.toml": config}, catalogs=catalogs)
+    (check,) = config_checks(codex, BRIDGE, MODEL, 16384)
+    assert (check.status.value, check.remedy) == (status, remedy), check
+
+
+def test_a_profile_in_both_places_is_refused_by_newer_versions() -> None:
+    files = {
+        "config.toml": OURS + "[profiles.bridge]\nmodel_provider = 'bridge'\n",
+        "bridge.config.toml": "model_context_window = 16384\n" + USED,
+    }
+    old = CodexFacts(version="codex-cli 0.130.0", files=files)
+    assert told(config_checks(old, BRIDGE, MODEL, None)) == {"config": "ok"}
+    new = evolve(old, version="codex-cli 0.169.0")
+    (check,) = config_checks(new, BRIDGE, MODEL, None)
+    assert check.remedy == "delete [profiles.bridge] from config.toml"
+
+
+def test_the_catalogs_of_all_files_and_profiles_are_read() -> None:
+    files = {
+        "config.toml": "[profiles.a]\nmodel_catalog_json = '/a.json'\n",
+        "bridge.config.toml": "model_catalog_json = '/b.json'\n",
+    }
+    assert catalog_paths(files) == {"/a.json", "/b.json"}
+
+
+@pytest.mark.parametrize(
+    ("environ", "url", "status"),
+    [
+        ({}, BRIDGE, "ok"),
+        ({}, "http://127.0.0.1:8080", "warning"),
+        ({"CODEX_OSS_PORT": "8080"}, "http://127.0.0.1:8080", "ok"),
+        ({"CODEX_OSS_BASE_URL": "http://box:1/v1"}, "http://box:1", "ok"),
+        ({"CODEX_OSS_BASE_URL": "http://box:1/v1"}, BRIDGE, "warning"),
+        ({"CODEX_OSS_BASE_URL": "http://box:x/v1"}, BRIDGE, "warning"),
+    ],
+)
+def test_without_a_configuration_codex_has_to_be_told_of_another_address(
+    environ: dict[str, str], url: str, status: str
+) -> None:
+    (check,) = config_checks(CodexFacts(environ=environ), url, MODEL, 32768)
+    assert check.status.value == status
+    if status == "warning":
+        assert check.remedy == f"export CODEX_OSS_BASE_URL={url}/v1"
+
+
+def probe(*outcomes: str, repairs: Json | None = None) -> Probe:
+    """The probe whose trials ended like this, in order."""
+    right = {"called", "answered"}
+    answer = Answer(repairs=repairs or {})
+    made = [
+        Judgement(trial.name, outcome, outcome in right, answer=answer)
+        for trial, outcome in zip(TRIALS, outcomes, strict=False)
+    ]
+    return Probe(MODEL, tuple(made))
+
+
+@pytest.mark.parametrize(
+    ("made", "verdict"),
+    [
+        (probe("answered", "called", "answered", "called"), "good"),
+        (
+            probe("answered", "called", "answered", "called", repairs={"key": 1}),
+            "works, with mending",
+        ),
+        (probe("wrong answer", "called", "answered", "called"), "weak"),
+        (probe("answered", "called", "answered", "no call"), "weak"),
+        (probe("answered", "no call", "answered", "no call"), "cannot"),
+        (probe("answered", "out of time"), "unknown"),
+        (probe("error"), "unknown"),
+        (probe(), "unknown"),
+    ],
+)
+def test_verdicts(made: Probe, verdict: str) -> None:
+    assert made.verdict == verdict
+
+
+def test_a_refusal_for_want_of_tools_is_a_verdict() -> None:
+    answer = Answer(error="gemma3:4b does not support tools")
+    assert Probe("gemma3:4b", (judged(TRIALS[0], answer),)).verdict == "cannot"
+
+
+def test_speed_is_that_of_the_longest_streamed_answer() -> None:
+    slow = Answer(first_token=0.5, seconds=2.5, output_tokens=41)
+    short = Answer(first_token=0.2, seconds=0.21, output_tokens=3)
+    trials = tuple(Judgement("plain", "answered", True, answer=each) for each in (slow, short))
+    both = Probe(MODEL, trials)
+    assert (both.first_token, both.tokens_per_second) == (0.2, 20.0)
+    assert Probe(MODEL, trials[1:]).tokens_per_second is None
+
+
+def test_a_check_is_a_line_and_its_remedy_the_next() -> None:
+    check = Check("proxy", Status.FAILED, "in between", "export NO_PROXY=localhost")
+    assert line(check).splitlines() == [
+        "FAILED   proxy           in between",
+        "                         -> export NO_PROXY=localhost",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("statuses", "code"),
+    [([], 0), ([Status.OK, Status.WARNING], 0), ([Status.OK, Status.FAILED], 1)],
+)
+def test_only_failures_make_the_exit_code(statuses: list[Status], code: int) -> None:
+    assert exit_code([Check("x", status, "") for status in statuses]) == code
