@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from codex_bridge.cli import doctor
+from codex_bridge.cli.doctor.report import COLUMNS
 from codex_bridge.options import Options, environment_name
 from tests.processes import ROOT
 
@@ -25,6 +27,14 @@ def test_every_option_is_in_the_table_with_its_default() -> None:
 
 
 def test_the_variables_that_the_readme_names_exist() -> None:
-    known = {environment_name(name) for name in Options({}).opts}
+    known = {environment_name(name) for name in Options({}).opts} | {doctor.URL_VARIABLE}
     named = set(re.findall(r"CODEX_BRIDGE_[A-Z_]+", README))
     assert named <= known
+
+
+def test_the_compatibility_table_has_the_columns_of_doctors_rows() -> None:
+    lines = (ROOT / "docs" / "models.md").read_text().splitlines()
+    header = f"| {' | '.join(COLUMNS)} |"
+    rows = lines[lines.index(header) :]
+    rows = rows[: rows.index("")]
+    assert {row.count("|") for row in rows} == {len(COLUMNS) + 1}

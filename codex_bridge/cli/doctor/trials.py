@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -68,6 +69,7 @@ OUTPUT = (
     "Chunk ID: 1\nWall time: 0.1 seconds\nProcess exited with code 0\nOutput:\nharbour-4711.txt"
 )
 CALL_ID = "call_doctor"
+SUM, IN_OUTPUT = re.compile(r"\b(?:5|five)\b", re.IGNORECASE), re.compile("4711")
 MEASURABLE = 0.1
 """Seconds of streaming below which a speed says nothing."""
 
@@ -97,7 +99,8 @@ class Answer:
     @property
     def text(self) -> str:
         """What it says."""
-        parts = [part for item in self.output for part in item.get("content") or []]
+        said = [item for item in self.output if item.get("type") == "message"]
+        parts = [part for item in said for part in item.get("content") or []]
         return "".join(str(part.get("text") or "") for part in parts)
 
 
@@ -216,18 +219,18 @@ def _judge_nested(answer: Answer) -> Judgement:
 
 
 def _judge_plain(answer: Answer) -> Judgement:
-    return _answered("plain", answer, "5", "called without need")
+    return _answered("plain", answer, SUM, "called without need")
 
 
 def _judge_result(answer: Answer) -> Judgement:
-    return _answered("result", answer, "4711", "called again")
+    return _answered("result", answer, IN_OUTPUT, "called again")
 
 
-def _answered(name: str, answer: Answer, word: str, called: str) -> Judgement:
-    """Judge an answer that has to be text with `word` in it."""
+def _answered(name: str, answer: Answer, right: re.Pattern[str], called: str) -> Judgement:
+    """Judge an answer that has to be text with something `right` in it."""
     if answer.calls:
         return Judgement(name, called, False, detail=_tool_name(answer.calls[0]))
-    if word not in answer.text and not (word == "5" and "five" in answer.text.lower()):
+    if not right.search(answer.text):
         return Judgement(name, "wrong answer", False, detail=_short(answer.text) or "empty")
     return Judgement(name, "answered", True)
 
