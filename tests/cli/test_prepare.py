@@ -16,7 +16,7 @@ from codex_bridge.fake_ollama import FakeOllama, ModelFacts, sides
 from tests import processes
 from tests.cli.registry import Registry
 
-MODELS = (ModelFacts(), ModelFacts("qwen3:latest"))
+MODELS = (ModelFacts(num_ctx=None), ModelFacts("qwen3:latest", num_ctx=None))
 Prepare = Callable[..., Awaitable["Outcome"]]
 
 
@@ -30,8 +30,7 @@ class Outcome:
 @pytest.fixture
 def registry(monkeypatch: pytest.MonkeyPatch) -> Registry:
     made = Registry()
-    monkeypatch.setitem(sides.ROUTES, "/api/create", {"POST": made.create})
-    monkeypatch.setitem(sides.ROUTES, "/api/show", {"POST": made.show})
+    made.install(monkeypatch)
     return made
 
 
@@ -87,13 +86,13 @@ def test_names_that_mean_one_model_are_known_as_such() -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_it_makes_the_model_and_tells_its_name_and_the_command(
-    prepare: Prepare, fake: FakeOllama, registry: Registry
+    prepare: Prepare, fake: FakeOllama
 ) -> None:
     done = await prepare("qwen3:14b")
     assert (done.code, done.err) == (0, "")
     assert done.out.splitlines() == [
         "Making qwen3:14b-ctx32k from qwen3:14b …",
-        "  using existing layer sha256:bdbd181c33f2",
+        f"  using existing layer {sides.DIGEST}",
         "  writing manifest",
         "qwen3:14b-ctx32k is ready: qwen3:14b with a context of 32768 tokens. "
         "It shares the weights of qwen3:14b.",
@@ -123,17 +122,17 @@ async def test_a_second_time_it_says_that_the_model_is_there(
 
 @pytest_twisted.ensureDeferred
 async def test_a_model_of_that_name_with_other_settings_is_replaced_only_by_force(
-    prepare: Prepare, registry: Registry
+    prepare: Prepare, fake: FakeOllama
 ) -> None:
     await prepare("qwen3:14b", "--name", "coder:big", "--num-ctx", "16384")
     refused = await prepare("qwen3:14b", "--name", "coder:big")
-    assert (refused.code, registry.contexts["coder:big"]) == (1, 16384)
+    assert (refused.code, fake.models["coder:big"].num_ctx) == (1, 16384)
     assert refused.err == (
         "codex-bridge: coder:big is there already, with other settings; give another --name, "
         "or --force to replace it\n"
     )
     forced = await prepare("qwen3:14b", "--name", "coder:big", "--force")
-    assert (forced.code, registry.contexts["coder:big"]) == (0, 32768)
+    assert (forced.code, fake.models["coder:big"].num_ctx) == (0, 32768)
 
 
 @pytest.mark.parametrize(
@@ -215,10 +214,9 @@ async def test_a_model_with_a_name_of_its_own_is_removed_if_its_parent_is_told(
 
 @pytest_twisted.ensureDeferred
 async def test_a_model_that_only_looks_prepared_is_left_alone(
-    prepare: Prepare, fake: FakeOllama, registry: Registry
+    prepare: Prepare, fake: FakeOllama
 ) -> None:
-    fake.models["mine:ctx32k"] = ModelFacts("mine:ctx32k")
-    registry.contexts["mine:ctx32k"] = 8192
+    fake.models["mine:ctx32k"] = ModelFacts("mine:ctx32k", num_ctx=8192)
     done = await prepare("mine:ctx32k", "--remove")
     assert done.code == 1
     assert "prepare did not make it" in done.err
