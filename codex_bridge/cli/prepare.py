@@ -129,6 +129,13 @@ def named_context(name: str) -> int | None:
     return int(found[1]) * (1024 if found[2] else 1) if found else None
 
 
+def origin(name: str) -> str:
+    """The model behind a derived name, or behind a chain of them."""
+    base, tag = split(name)
+    tag = SUFFIX.sub("", tag)
+    return f"{base}:{tag}" if tag else base
+
+
 def same_model(one: str, other: str) -> bool:
     """Whether two names mean the same model to Ollama."""
     return _canonical(one) == _canonical(other)
@@ -159,9 +166,7 @@ def trouble_with(order: Order, base: Known, present: Known | None) -> str | None
 
 def is_same(order: Order, present: Known) -> bool:
     """Whether the model that is there is the one asked for."""
-    comes_from = not present.parent or any(
-        same_model(present.parent, name) for name in (order.model, order.name)
-    )
+    comes_from = not present.parent or same_model(origin(present.parent), origin(order.model))
     return present.info.own_context == order.num_ctx and comes_from
 
 

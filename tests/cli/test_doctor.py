@@ -200,6 +200,23 @@ async def test_a_context_that_is_too_small(
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_context_that_the_bridge_makes_large_enough(
+    doctor: Doctor, start: Start, reactor_under_test: Any
+) -> None:
+    fake = FakeOllama(reactor_under_test, patient(), models=[ModelFacts(num_ctx=None)])
+    setup = await start(fake=fake)
+    before = await doctor(setup.url, "--no-probe")
+    status, detail, _ = before.check("context")
+    assert (status, detail[:12]) == ("warning", "4096 tokens ")
+    done = await doctor(setup.url)
+    assert done.check("context") == (
+        "ok",
+        "32768 tokens (the bridge asks for it: by itself Ollama allocates 4096)",
+        None,
+    )
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_codex_that_is_not_there(doctor: Doctor, well: Well, codex: Path) -> None:
     setup = await well()
     codex.unlink()

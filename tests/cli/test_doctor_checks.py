@@ -127,7 +127,7 @@ SERVED = {"api": "ollama", "context": 32768, "reason": "Ollama allocates 4096"}
             SERVED,
             True,
             "ok",
-            "32768 tokens (as the bridge asks for it: Ollama allocates 4096)",
+            "32768 tokens (the bridge asks for it: Ollama allocates 4096)",
             "",
         ),
         (

@@ -121,6 +121,15 @@ async def test_a_second_time_it_says_that_the_model_is_there(
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_model_derived_from_a_derived_one_is_the_same(prepare: Prepare) -> None:
+    await prepare("qwen3:14b", "--num-ctx", "16384")
+    made = await prepare("qwen3:14b-ctx16k")
+    assert "qwen3:14b-ctx32k is ready" in made.out
+    again = await prepare("qwen3:14b")
+    assert (again.code, again.err) == (0, "")
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_model_of_that_name_with_other_settings_is_replaced_only_by_force(
     prepare: Prepare, fake: FakeOllama
 ) -> None:

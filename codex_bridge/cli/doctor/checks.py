@@ -56,7 +56,7 @@ def _bridge(server: ServerFacts) -> Check:
         return failed(
             "bridge",
             f"{server.url} is {what}: its /__health is not that of codex-bridge",
-            MOVE
+            "start it on a port of its own and name that: --bridge-url; or see the next remedy"
             if server.is_ollama
             else "stop what listens there, or name the bridge's address: --bridge-url",
         )
@@ -191,8 +191,8 @@ def known_context(models: ModelFacts) -> tuple[int | None, str]:
     if isinstance(told, int) and told > 0:
         if served.get("api") == "chat" and loaded and loaded < told:
             return loaded, "allocated now"
-        reason = served.get("reason")
-        return told, f"as the bridge asks for it{f': {reason}' if reason else ''}"
+        who = "told by the bridge" if served.get("api") == "chat" else "the bridge asks for it"
+        return told, f"{who}: {served.get('reason')}"
     if loaded:
         return loaded, "allocated now"
     if info and info.own_context:
