@@ -13,6 +13,7 @@ from codex_bridge.cli import blocking
 from codex_bridge.cli.blocking import Reply
 from codex_bridge.options import environment_name
 from codex_bridge.settings import DEFAULT_NUM_CTX, DEFAULT_OLLAMA_URL
+from codex_bridge.upstream.contexts import ENOUGH
 from codex_bridge.upstream.models import shown_info
 from codex_bridge.vocabulary import Json, ModelInfo
 
@@ -209,6 +210,10 @@ def _make(url: str, order: Order) -> None:
             f"It shares the weights of {order.model}."
         )
     print(f"Use it:  codex --oss --local-provider ollama -m {order.name}")
+    if order.num_ctx < ENOUGH:
+        print(
+            f"Codex needs a context of {ENOUGH} tokens at least: give --num-ctx {DEFAULT_NUM_CTX}."
+        )
 
 
 def _create(url: str, order: Order, version: str) -> None:

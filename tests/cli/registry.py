@@ -23,6 +23,8 @@ class Registry:
     """The sentence of an Ollama that makes no models."""
     breaks_with: str = ""
     """The error in the stream."""
+    breaks_off: bool = False
+    """The stream ends before it says how it went."""
     forgets_context: bool = False
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -32,9 +34,10 @@ class Registry:
     def _create(self, request: Any, body: Json, fake: Any) -> None:
         if self.refuses:
             raise Rejected(400, self.refuses)
-        if self.breaks_with:
-            for line in ({"status": "writing manifest"}, {"error": self.breaks_with}):
-                request.write(orjson.dumps(line) + b"\n")
+        if self.breaks_with or self.breaks_off:
+            request.write(b'{"status":"writing manifest"}\n')
+            if self.breaks_with:
+                request.write(orjson.dumps({"error": self.breaks_with}) + b"\n")
             return
         CREATE(request, body | ({"parameters": {}} if self.forgets_context else {}), fake)
         self.parents[sides._name(body)] = body["from"]

@@ -9,7 +9,7 @@ import pytest
 import pytest_twisted
 
 from codex_bridge.cli import main
-from codex_bridge.fake_ollama import FakeOllama, ModelFacts
+from codex_bridge.fake_ollama import FakeOllama, ModelFacts, sides
 from tests.cli.conftest import Doctor, Well, provider
 from tests.cli.patients import patient
 from tests.conftest import Start
@@ -161,6 +161,19 @@ async def test_no_model_at_all(doctor: Doctor, start: Start, reactor_under_test:
         "Ollama has no model at all",
         "get one: ollama pull qwen3:14b",
     )
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_server_that_is_not_ollama_is_tried_all_the_same(
+    doctor: Doctor, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in ("/api/version", "/api/tags", "/api/ps", "/api/show"):
+        monkeypatch.delitem(sides.ROUTES, path)
+    done = await doctor((await start(patient())).url)
+    assert (done.code, done.json["verdict"]) == (0, "good")
+    for name in ("ollama version", "capabilities", "context"):
+        assert done.check(name)[0] == "warning"
+    assert done.check("model")[1] == "qwen3:14b (the first with tools); there is: qwen3:14b"
 
 
 @pytest_twisted.ensureDeferred

@@ -121,6 +121,15 @@ async def test_a_second_time_it_says_that_the_model_is_there(
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_context_that_is_too_small_for_codex_is_made_and_told(prepare: Prepare) -> None:
+    done = await prepare("qwen3:14b", "--num-ctx", "8192")
+    assert done.code == 0
+    assert done.out.endswith(
+        "Codex needs a context of 16384 tokens at least: give --num-ctx 32768.\n"
+    )
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_model_derived_from_a_derived_one_is_the_same(prepare: Prepare) -> None:
     await prepare("qwen3:14b", "--num-ctx", "16384")
     made = await prepare("qwen3:14b-ctx16k")
@@ -183,6 +192,7 @@ async def test_what_cannot_be_done_is_told_in_one_line(
     [
         ({"refuses": "neither 'from' or 'files' was specified"}, "(neither 'from' or 'files'"),
         ({"breaks_with": "no space left on device"}, "(no space left on device)"),
+        ({"breaks_off": True}, "(it ended without success, HTTP 200)"),
         ({"forgets_context": True}, "made qwen3:14b-ctx32k without that context"),
     ],
 )
