@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -23,7 +24,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
         demo(serve=parsed.serve, port=parsed.port)
     elif "action" in parsed:
-        sys.exit(parsed.action(parsed))
+        try:
+            sys.exit(parsed.action(parsed))
+        except BrokenPipeError:
+            # Whoever reads has seen enough; Python would complain once more when it flushes.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(1)
 
 
 def run(options: Sequence[str]) -> None:

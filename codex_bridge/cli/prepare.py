@@ -12,8 +12,8 @@ from attrs import frozen
 from codex_bridge.cli import blocking
 from codex_bridge.cli.blocking import Reply
 from codex_bridge.options import environment_name
-from codex_bridge.settings import DEFAULT_NUM_CTX, DEFAULT_OLLAMA_URL
-from codex_bridge.upstream.contexts import ENOUGH
+from codex_bridge.settings import DEFAULT_OLLAMA_URL
+from codex_bridge.upstream.contexts import DEFAULT_NUM_CTX, ENOUGH
 from codex_bridge.upstream.models import shown_info
 from codex_bridge.vocabulary import Json, ModelInfo
 
