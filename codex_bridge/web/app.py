@@ -19,6 +19,7 @@ from codex_bridge.upstream.client import Upstream
 from codex_bridge.web.answers import printable, send_error, send_json
 from codex_bridge.web.guard import host_allowed, is_loopback
 from codex_bridge.web.health import Health
+from codex_bridge.web.models import ModelList, asks_for_catalog
 from codex_bridge.web.passthrough import PassThrough
 from codex_bridge.web.responses import Context, Exchange, Tally
 from codex_bridge.web.site import BridgeRequest
@@ -60,6 +61,7 @@ class BridgeApp:
         self._new_id = new_id
         self._context = Context(settings, upstream, clock, log, new_id, tally)
         self._health = Health(upstream, tally, clock)
+        self._models = ModelList(upstream, clock, log)
         self._passthrough = PassThrough(upstream, clock, log)
 
     def resource(self) -> IResource:
@@ -80,6 +82,14 @@ class BridgeApp:
     def stored_responses(self, request: BridgeRequest, rest: str) -> bytes:
         """Nothing: stored responses and their compaction are not kept here."""
         raise ApiError(404, "codex-bridge stores no responses.", code="not_found")
+
+    @router.route("/v1/models")
+    @router.route("/models")
+    def models(self, request: BridgeRequest) -> Deferred[bytes | None]:
+        """Ollama's list; with more in it for a client that tells its `client_version`."""
+        if asks_for_catalog(request):
+            return Deferred.fromCoroutine(self._models.handle(request))
+        return Deferred.fromCoroutine(self._passthrough.handle(request))
 
     @router.route("/__health", methods=["GET"])
     async def health(self, request: BridgeRequest) -> bytes:

@@ -1,0 +1,125 @@
+"""What Codex is told of a model: one entry of its catalog, in words that every version takes.
+
+A catalog with one entry that lacks a key, or has null where a version wants a value, is
+refused as a whole. So every key that 0.130, 0.145 and 0.169 ask for is always there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from codex_bridge.clients.instructions import INSTRUCTIONS
+from codex_bridge.vocabulary import Json, ModelInfo
+
+COMPACT_PERCENT = 80
+"""Part of the context at which Codex sums up: the rest is for one more answer, the results of
+its calls, and the error of Codex's estimate of both."""
+PROMPT_PERCENT = 93
+"""Part of the context that a prompt may take: a longer one is refused before it is sent."""
+OUTPUT_BYTES, OUTPUT_CONTEXT = 10_000, 32_768
+"""Bytes of a tool's output that the model is shown, from this context (tokens) on."""
+LEAST_OUTPUT_BYTES = 1_000
+LEVELS = {
+    "low": "Thinks briefly",
+    "medium": "Thinks as much as most tasks need",
+    "high": "Thinks long, for hard tasks",
+}
+SIZE = re.compile(r"(?<![\w.])(?:(\d+)x)?(\d+(?:\.\d+)?)([bm])(?![a-z0-9])", re.IGNORECASE)
+SHORT_WORD = 3
+"""Letters up to which a word of a name is an abbreviation: GPT, OSS, GLM."""
+
+
+def catalog(models: Iterable[tuple[ModelInfo, int | None]]) -> list[Json]:
+    """The entries for models with their contexts (tokens, None: unknown), the best first.
+
+    The best can call tools, runs on this machine, and has the most parameters by its name,
+    then the most context. Models that only embed are left out.
+    """
+    able = [(info, context) for info, context in models if info.can("completion")]
+    able.sort(key=lambda each: _merit(*each), reverse=True)
+    return [entry(info, context, place) for place, (info, context) in enumerate(able, 1)]
+
+
+def entry(info: ModelInfo, context: int | None, priority: int = 1) -> Json:
+    """The entry for one model; `priority` is its place in Codex's list, from 1."""
+    thinks = info.capabilities is not None and info.can("thinking")
+    room = f"{context:,} tokens of context" if context else "unknown context"
+    made = {
+        "slug": info.name,
+        "display_name": display_name(info.name),
+        "description": f"{info.name} in Ollama, {room}",
+        "default_reasoning_level": "medium" if thinks else None,
+        "supported_reasoning_levels": _levels() if thinks else [],
+        "supports_reasoning_summaries": thinks,
+        "default_reasoning_summary": "auto",
+        "shell_type": "unified_exec",
+        "apply_patch_tool_type": "freeform" if info.can("tools") else None,
+        "supports_parallel_tool_calls": True,
+        "experimental_supported_tools": [],
+        "input_modalities": ["text", "image"] if info.can("vision") else ["text"],
+        "truncation_policy": {"mode": "bytes", "limit": output_bytes(context)},
+        "base_instructions": INSTRUCTIONS,
+        "support_verbosity": False,
+        "default_verbosity": None,
+        "visibility": "list",
+        "supported_in_api": True,
+        "priority": priority,
+        "availability_nux": None,
+        "upgrade": None,
+    }
+    return made | _window(context)
+
+
+def _window(context: int | None) -> Json:
+    if context is None:
+        return {"context_window": None}
+    return {
+        "context_window": context,
+        "max_context_window": context,
+        "auto_compact_token_limit": context * COMPACT_PERCENT // 100,
+        "effective_context_window_percent": PROMPT_PERCENT,
+    }
+
+
+def _levels() -> list[Json]:
+    return [{"effort": effort, "description": text} for effort, text in LEVELS.items()]
+
+
+def output_bytes(context: int | None) -> int:
+    """How much of a tool's output suits a context, in bytes: about a tenth of it at most."""
+    share = OUTPUT_BYTES * (context or OUTPUT_CONTEXT) // OUTPUT_CONTEXT
+    return min(OUTPUT_BYTES, max(LEAST_OUTPUT_BYTES, share))
+
+
+def _merit(info: ModelInfo, context: int | None) -> tuple[float, ...]:
+    is_remote = info.name.endswith(("-cloud", ":cloud"))
+    return info.can("tools"), not is_remote, parameters(info.name) or 0, context or 0
+
+
+def parameters(name: str) -> float | None:
+    """Billions of parameters as a model's name tells them: "qwen3:14b" -> 14.0."""
+    found = SIZE.search(name)
+    if not found:
+        return None
+    size = float(found[2]) * int(found[1] or 1)
+    return size / 1000 if found[3] in "mM" else size
+
+
+def display_name(name: str) -> str:
+    """A name for people: "qwen3-coder:30b" -> "Qwen3 Coder 30B"."""
+    family, _, tag = name.rpartition("/")[2].partition(":")
+    words = [_word(word) for word in family.split("-") if word]
+    if tag and tag != "latest":
+        words += [_size_word(word) for word in tag.split("-") if word]
+    return " ".join(words)
+
+
+def _word(word: str) -> str:
+    if SIZE.fullmatch(word) or (word.isalpha() and len(word) <= SHORT_WORD):
+        return word.upper()
+    return word[0].upper() + word[1:]
+
+
+def _size_word(word: str) -> str:
+    return word.upper() if re.fullmatch(r"[ae]?[\dx.]+[bm]", word) else word
