@@ -1,4 +1,4 @@
-"""The `codex-bridge` command for people: run, demo, prepare, doctor."""
+"""The `codex-bridge` command for people: run, demo, configure, prepare, doctor."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from codex_bridge import __version__
-from codex_bridge.cli import doctor, prepare
+from codex_bridge.cli import configure, doctor, prepare
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -56,6 +56,9 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument(
         "--port", type=_port, default=None, help="port of the bridge (default: any free one)"
     )
+    configuring = commands.add_parser("configure", help="tell Codex of the bridge and its models")
+    configure.add_arguments(configuring)
+    configuring.set_defaults(action=configure.configure)
     prepare.add_to(commands)
     doctor.add_to(commands)
     return parser

@@ -117,6 +117,10 @@ class Codex:
         clean = {key: value for key, value in os.environ.items() if key.upper() not in OFFLINE}
         return clean | OFFLINE | more | self._own()
 
+    def exec_with_profile(self, *arguments: str) -> Run:
+        """`codex exec -p bridge …`, as configured in this home."""
+        return self._run({}, ["-p", "bridge", *arguments])
+
     def _run(self, environ: dict[str, str], arguments: list[str]) -> Run:
         command = [str(self.program), "exec", "--skip-git-repo-check"]
         command += ["--dangerously-bypass-approvals-and-sandbox", *arguments]

@@ -1,0 +1,351 @@
+"""`codex-bridge configure`: what it asks, writes, prints and takes back."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+import pytest_twisted
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.threads import deferToThread
+
+from codex_bridge.cli import codex, main
+from codex_bridge.clients.catalog import catalog
+from codex_bridge.fake_ollama import FakeOllama, ModelFacts
+from codex_bridge.vocabulary import ModelInfo
+from tests.cli.command import call, state
+from tests.conftest import Start
+
+FETCH = "codex_bridge.cli.configure.fetch_catalog"
+CAPABLE = frozenset({"completion", "tools"})
+OFFERED = catalog(
+    [
+        (ModelInfo("qwen3:14b", CAPABLE), 32768),
+        (ModelInfo("qwen3:4b", CAPABLE), 8192),
+        (ModelInfo("mistral:latest", CAPABLE), None),
+        (ModelInfo("gemma3:27b", frozenset({"completion"})), 32768),
+    ]
+)
+MINE = b'# mine\nmodel = "gpt-5"  # keep\n\n[projects."/x"]\ntrust_level = "trusted"\n'
+OLD, NEW = "--codex-version=0.130.0", "--codex-version=0.169.0"
+
+
+@pytest.fixture
+def offered() -> Iterator[None]:
+    """A bridge that tells of OFFERED."""
+    with patch(FETCH, return_value=OFFERED):
+        yield
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    (tmp_path / "config.toml").write_bytes(MINE)
+    return tmp_path
+
+
+@pytest.mark.usefixtures("offered")
+def test_what_it_wrote_and_what_to_type_is_printed(home: Path) -> None:
+    done = call(home, NEW)
+    assert (done.code, done.err) == (0, "")
+    assert "codex -p bridge " in done.out
+    assert "codex -p bridge -m qwen3:4b" in done.out
+    assert "gemma3" not in done.out
+    assert f"wrote {home / 'bridge.config.toml'}\n" in done.out
+    assert "config.toml\nwrote" not in done.out
+    assert "--undo" in done.out
+
+
+@pytest.mark.usefixtures("offered")
+@pytest.mark.parametrize("version", [OLD, NEW])
+def test_the_profile_names_the_catalog_and_the_first_model(home: Path, version: str) -> None:
+    assert call(home, version, "qwen3:4b", "MISTRAL").code == 0
+    if version == OLD:
+        profile = tomllib.loads((home / "config.toml").read_text())["profiles"]["bridge"]
+    else:
+        profile = tomllib.loads((home / "bridge.config.toml").read_text())
+    assert profile["model"] == "qwen3:4b"
+    told = json.loads(Path(profile["model_catalog_json"]).read_text())["models"]
+    assert [model["slug"] for model in told] == ["qwen3:4b", "mistral:latest"]
+
+
+@pytest.mark.usefixtures("offered")
+def test_all_that_can_call_tools_are_told_of_the_best_first(home: Path) -> None:
+    call(home, NEW)
+    told = json.loads((home / "bridge-models.json").read_text())["models"]
+    assert [model["slug"] for model in told] == ["qwen3:14b", "qwen3:4b", "mistral:latest"]
+
+
+@pytest.mark.usefixtures("offered")
+@pytest.mark.parametrize("version", [OLD, NEW])
+def test_twice_is_the_same_as_once(home: Path, version: str) -> None:
+    call(home, version)
+    once = state(home)
+    done = call(home, version)
+    assert "No change." in done.out
+    assert state(home) == once
+    assert call(home, "--undo").code == 0
+    assert state(home) == {"config.toml": MINE}
+
+
+@pytest.mark.usefixtures("offered")
+def test_after_another_version_or_choice_undo_gets_back_to_the_first_state(home: Path) -> None:
+    call(home, OLD)
+    call(home, NEW)
+    assert (home / "config.toml").read_bytes() == MINE
+    call(home, OLD, "qwen3:4b")
+    assert not (home / "bridge.config.toml").exists()
+    call(home, "--undo")
+    assert state(home) == {"config.toml": MINE}
+    again = call(home, "--undo")
+    assert (again.code, again.out) == (0, f"Nothing to undo in {home}.\n")
+
+
+@pytest.mark.usefixtures("offered")
+def test_undo_refuses_what_was_changed_since_unless_forced(home: Path) -> None:
+    call(home, OLD)
+    with (home / "config.toml").open("a") as config:
+        config.write("# later\n")
+    changed = state(home)
+    done = call(home, "--undo")
+    assert done.code == 1
+    assert "changed since, by you or by Codex: config.toml" in done.err
+    assert "Traceback" not in done.err
+    assert state(home) == changed
+    call(home, OLD, "qwen3:4b")
+    assert "# later" in (home / "config.toml").read_text()
+    assert call(home, "--undo").code == 1
+    assert "-# later" in call(home, "--undo", "--dry-run").out
+    assert call(home, "--undo", "--force").code == 0
+    assert state(home) == {"config.toml": MINE}
+
+
+@pytest.mark.usefixtures("offered")
+def test_what_codex_notes_of_folders_stands_in_nobodys_way(home: Path) -> None:
+    call(home, OLD)
+    with (home / "config.toml").open("a") as config:
+        config.write('\n[projects."/y"]\ntrust_level = "trusted"\n')
+    call(home, OLD, "qwen3:4b")
+    assert '[projects."/y"]' in (home / "config.toml").read_text()
+    with (home / "config.toml").open("a") as config:
+        config.write('\n[projects."/z"]\ntrust_level = "untrusted"\n')
+    done = call(home, "--undo")
+    assert (done.code, done.err) == (0, "")
+    assert "it will ask again" in done.out
+    assert state(home) == {"config.toml": MINE}
+
+
+@pytest.mark.usefixtures("offered")
+def test_a_dry_run_shows_a_diff_and_writes_nothing(home: Path) -> None:
+    done = call(home, OLD, "--dry-run")
+    assert done.code == 0
+    assert f"--- {home / 'config.toml'}\n+++ {home / 'config.toml'}\n@@ " in done.out
+    assert "+[profiles.bridge]\n" in done.out
+    assert f"--- /dev/null\n+++ {home / 'bridge-models.json'}\n" in done.out
+    assert state(home) == {"config.toml": MINE}
+    nowhere = home / "no" / "where"
+    call(nowhere, NEW, "--dry-run")
+    assert not nowhere.parent.exists()
+
+
+@pytest.mark.usefixtures("offered")
+def test_aliases_stand_alone_on_stdout(home: Path) -> None:
+    done = call(home, NEW, "--aliases")
+    assert done.out.splitlines() == [
+        "alias cx14='codex -p bridge -m qwen3:14b'",
+        "alias cx4='codex -p bridge -m qwen3:4b'",
+        "alias cxmistral='codex -p bridge -m mistral:latest'",
+    ]
+    assert "wrote" in done.err
+    assert (home / "bridge.config.toml").exists()
+
+
+@pytest.mark.usefixtures("offered")
+def test_an_unknown_model_is_one_line_with_what_there_is(home: Path) -> None:
+    done = call(home, NEW, "qwen9")
+    assert done.code == 1
+    assert done.err == (
+        "codex-bridge: Ollama has no model qwen9; "
+        "it has gemma3:27b, mistral:latest, qwen3:14b, qwen3:4b\n"
+    )
+    assert state(home) == {"config.toml": MINE}
+
+
+@pytest.mark.usefixtures("offered")
+def test_a_model_without_tools_is_written_if_named_and_remarked(home: Path) -> None:
+    done = call(home, NEW, "gemma3:27b")
+    assert done.code == 0
+    assert "gemma3:27b cannot call tools" in done.err
+
+
+def test_no_model_with_tools_is_told(home: Path) -> None:
+    with patch(FETCH, return_value=OFFERED[-1:]):
+        done = call(home, NEW)
+    assert done.code == 1
+    assert "ollama pull" in done.err
+
+
+@pytest.mark.usefixtures("offered")
+@pytest.mark.parametrize("version", [OLD, NEW])
+def test_an_invalid_config_is_one_line_and_nothing_is_touched(home: Path, version: str) -> None:
+    (home / "config.toml").write_bytes(b"a = = b\n")
+    done = call(home, version)
+    assert done.code == 1
+    assert done.err.startswith("codex-bridge: config.toml is no valid TOML: ")
+    assert done.err.count("\n") == 1
+    assert state(home) == {"config.toml": b"a = = b\n"}
+
+
+@pytest.mark.usefixtures("offered")
+def test_a_window_in_the_config_is_remarked(home: Path) -> None:
+    (home / "config.toml").write_bytes(b"model_context_window = 4096\n")
+    assert "config.toml sets model_context_window" in call(home, NEW).err
+
+
+@pytest.mark.usefixtures("offered")
+def test_what_cannot_be_written_is_one_line(home: Path) -> None:
+    (home / "bridge-models.json").mkdir()
+    done = call(home, NEW)
+    assert done.code == 1
+    assert done.err == f"codex-bridge: {home / 'bridge-models.json'}: Is a directory\n"
+    assert (home / "config.toml").read_bytes() == MINE
+
+
+@pytest.mark.usefixtures("offered")
+def test_codexs_own_instructions_take_the_place_of_ours(home: Path) -> None:
+    with patch.object(codex, "own_instructions", return_value="Long ones."):
+        call(home, NEW, "--instructions", "codex")
+    told = json.loads((home / "bridge-models.json").read_text())["models"]
+    assert {model["base_instructions"] for model in told} == {"Long ones."}
+
+
+@pytest.mark.usefixtures("offered")
+def test_the_folder_is_codexs_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CODEX_HOME", str(tmp_path / "codex"))
+    main(["configure", NEW])
+    assert (tmp_path / "codex" / "bridge.config.toml").exists()
+    monkeypatch.delenv("CODEX_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    main(["configure", NEW])
+    assert (tmp_path / ".codex" / "bridge.config.toml").exists()
+
+
+@pytest.mark.usefixtures("offered")
+def test_the_version_is_that_of_the_codex_in_path(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    missing = call(home)
+    assert missing.err == (
+        "codex-bridge: no codex in PATH; install it, or name its version with --codex-version\n"
+    )
+    program = tmp_path / "bin" / "codex"
+    program.parent.mkdir()
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+    for text, file in (("codex-cli 0.133.1", "config.toml"), ("0.134.0-b", "bridge.config.toml")):
+        program.write_text(f"#!/bin/sh\necho {text}\n")
+        program.chmod(0o755)
+        call(home)
+        assert b"codex-bridge" in (home / file).read_bytes()
+    program.write_text("#!/bin/sh\nexit 3\n")
+    assert "codex --version failed" in call(home).err
+    program.write_text("#!/bin/sh\necho nonsense\n")
+    assert "'nonsense' is no version of Codex" in call(home).err
+
+
+@pytest.mark.parametrize("url", ["", "localhost:1", "http://", "http://a:b", "http://a/?b", "x y"])
+def test_a_wrong_url_is_told(home: Path, url: str) -> None:
+    done = call(home, NEW, f"--bridge-url={url}")
+    assert done.code == 1
+    assert "--bridge-url: give a URL such as http://127.0.0.1:11434" in done.err
+
+
+@pytest_twisted.ensureDeferred
+async def test_it_asks_the_running_bridge(
+    start: Start, reactor_under_test: Any, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = [ModelFacts("qwen3:8b"), ModelFacts("embed:latest", ("embedding",))]
+    setup = await start(fake=FakeOllama(reactor_under_test, models=models))
+    monkeypatch.setenv("CODEX_BRIDGE_URL", f"{setup.url}/v1/")
+    done = await deferToThread(call, home, NEW)
+    assert done.code == 0, done.err
+    values = tomllib.loads((home / "bridge.config.toml").read_text())
+    assert values["model"] == "qwen3:8b"
+    assert values["model_providers"]["bridge"]["base_url"] == f"{setup.url}/v1"
+    assert models[0].name in done.out
+    assert "embed" not in (home / "bridge-models.json").read_text()
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_down_or_no_bridge_is_one_line(start: Start, home: Path) -> None:
+    setup = await start()
+    ollama = setup.fake.url
+    itself = await deferToThread(call, home, NEW, "--bridge-url", ollama)
+    assert itself.err == (
+        f"codex-bridge: what answers at {ollama} is no codex-bridge (perhaps Ollama). "
+        f"Start it: codex-bridge run\n"
+    )
+    await setup.fake.stop()
+    behind = await deferToThread(call, home, NEW, "--bridge-url", setup.url)
+    assert behind.err.startswith(f"codex-bridge: {setup.url} answers: Ollama does not answer at ")
+    await setup.stop()
+    gone = await deferToThread(call, home, NEW, "--bridge-url", setup.url)
+    assert gone.err == (
+        f"codex-bridge: no bridge answers at {setup.url} (Connection refused). "
+        f"Start it: codex-bridge run\n"
+    )
+    assert {itself.code, behind.code, gone.code} == {1}
+    assert state(home) == {"config.toml": MINE}
+
+
+TEXTS = st.one_of(
+    st.none(),
+    st.binary(max_size=40),
+    st.lists(
+        st.sampled_from(
+            [
+                b"# a comment  ",
+                b"model = 'x' # mine",
+                b"[profiles.bridge]",
+                b"[profiles.a]",
+                b"[model_providers.bridge]",
+                b"x = [1,\n  2, # two\n]",
+                b"",
+                "ü = 'ä'".encode(),
+                '"ü" = "ä"\t# tab'.encode(),
+                b"text = '''\nlong\n'''",
+            ]
+        ),
+        unique=True,
+        max_size=8,
+    ).map(lambda lines: b"\n".join(lines)),
+)
+
+
+@given(
+    st.fixed_dictionaries(
+        {"config.toml": TEXTS, "bridge.config.toml": TEXTS, "bridge-models.json": TEXTS}
+    ),
+    st.lists(st.sampled_from([OLD, NEW]), min_size=1, max_size=3),
+    st.booleans(),
+)
+def test_undo_restores_byte_for_byte(
+    files: dict[str, bytes | None], versions: list[str], crlf: bool
+) -> None:
+    with tempfile.TemporaryDirectory() as name, patch(FETCH, return_value=OFFERED):
+        home = Path(name)
+        for file, text in files.items():
+            if text is not None:
+                (home / file).write_bytes(text.replace(b"\n", b"\r\n") if crlf else text)
+        before = state(home)
+        for version in versions:
+            done = call(home, version)
+            assert done.code == 0 or "nothing was changed" in done.err
+        assert call(home, "--undo").code == 0
+        assert state(home) == before

@@ -1,0 +1,110 @@
+"""`codex-bridge configure`, and what the real Codex CLI makes of it."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.internet.threads import deferToThread
+
+from codex_bridge.cli.codex import own_instructions
+from codex_bridge.clients.instructions import INSTRUCTIONS
+from codex_bridge.fake_ollama import Call, FakeOllama, ModelFacts, Playlist, Say
+from tests.cli.command import Done, call
+from tests.codex.cli import NEEDS_CLI, Codex, Run
+from tests.conftest import Start
+
+pytestmark = NEEDS_CLI
+MINE = b"# mine\nmodel_verbosity = 'low'  # keep\n"
+MODELS = (
+    ModelFacts("qwen3:14b", ("completion", "tools", "thinking"), num_ctx=24576),
+    ModelFacts("qwen3:4b", ("completion", "tools"), num_ctx=16384),
+)
+PATCH = """\
+*** Begin Patch
+*** Update File: notes.txt
+@@
+-old
++new
+*** End Patch
+"""
+
+
+@pytest.fixture
+def codex_in_path(codex: Codex, monkeypatch: pytest.MonkeyPatch) -> Codex:
+    monkeypatch.setenv("PATH", f"{codex.program.parent}{os.pathsep}{os.environ['PATH']}")
+    return codex
+
+
+async def configured(codex: Codex, *arguments: str) -> Done:
+    done: Done = await deferToThread(call, codex.home, *arguments)
+    assert done.code == 0, done.err
+    return done
+
+
+async def run(codex: Codex, *arguments: str) -> Run:
+    done: Run = await deferToThread(codex.exec_with_profile, *arguments)
+    assert done.code == 0, done.output
+    assert "etadata" not in done.output
+    assert "ERROR" not in done.output
+    return done
+
+
+def windows(home: Path) -> set[int]:
+    """The context windows that the sessions of a home recorded."""
+    texts = [path.read_text() for path in home.rglob("rollout-*.jsonl")]
+    found = [re.findall(r'"model_context_window":(\w+)', text) for text in texts]
+    return {int(each) for window in found for each in window}
+
+
+@pytest_twisted.ensureDeferred
+async def test_codex_knows_the_models_until_it_is_undone(
+    start: Start, codex_in_path: Codex, reactor_under_test: Any
+) -> None:
+    codex = codex_in_path
+    (codex.home / "config.toml").write_bytes(MINE)
+    (codex.folder / "notes.txt").write_text("old\n")
+    model = Playlist([Call("apply_patch", {"input": PATCH})], [Say("Done.")], [Say("Hello.")])
+    fake = FakeOllama(reactor_under_test, model=model, models=MODELS)
+    setup = await start(fake=fake)
+    await configured(codex, "--bridge-url", setup.url)
+
+    await run(codex, "mend the notes")
+    assert (codex.folder / "notes.txt").read_text() == "new\n"
+    first, second = [chat.json for chat in fake.chats]
+    assert first["model"] == "qwen3:14b"
+    assert first["messages"][0]["content"].startswith(INSTRUCTIONS.rstrip())
+    names = [tool["function"]["name"] for tool in first["tools"]]
+    assert {"apply_patch", "exec_command"} <= set(names)
+    assert second["messages"][-1]["role"] == "tool"
+    assert windows(codex.home) == {24576 * 93 // 100}
+
+    await run(codex, "-m", "qwen3:4b", "hi")
+    assert fake.chats[-1].json["model"] == "qwen3:4b"
+    assert windows(codex.home) == {24576 * 93 // 100, 16384 * 93 // 100}
+
+    # Codex notes in config.toml which folders it trusts; a file of which only it has changed
+    # something is none of ours.
+    config = codex.home / "config.toml"
+    before = MINE if codex.version == "0.130.0" else config.read_bytes()
+    await configured(codex, "--undo")
+    assert config.read_bytes() == before
+    assert before.startswith(MINE)
+    assert not list(codex.home.glob("*bridge*"))
+
+
+@pytest_twisted.ensureDeferred
+async def test_codexs_own_instructions_are_told_on_request(
+    start: Start, codex_in_path: Codex, reactor_under_test: Any
+) -> None:
+    fake = FakeOllama(reactor_under_test, model=Playlist([Say("Hello.")]), models=MODELS)
+    setup = await start(fake=fake)
+    await configured(codex_in_path, "--bridge-url", setup.url, "--instructions", "codex")
+    await run(codex_in_path, "hi")
+    system = fake.chats[0].json["messages"][0]["content"]
+    assert len(system) > 15_000
+    assert system.startswith(await deferToThread(own_instructions))
