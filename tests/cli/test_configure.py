@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import tempfile
 import tomllib
@@ -17,11 +18,13 @@ from hypothesis import strategies as st
 from twisted.internet.threads import deferToThread
 
 from codex_bridge.cli import codex, main
+from codex_bridge.cli.configure import add_arguments
 from codex_bridge.clients.catalog import catalog
 from codex_bridge.fake_ollama import FakeOllama, ModelFacts
 from codex_bridge.vocabulary import ModelInfo
 from tests.cli.command import call, state
 from tests.conftest import Start
+from tests.processes import ROOT
 
 FETCH = "codex_bridge.cli.configure.fetch_catalog"
 CAPABLE = frozenset({"completion", "tools"})
@@ -302,6 +305,14 @@ async def test_what_is_down_or_no_bridge_is_one_line(start: Start, home: Path) -
     )
     assert {itself.code, behind.code, gone.code} == {1}
     assert state(home) == {"config.toml": MINE}
+
+
+def test_every_option_is_in_the_documentation() -> None:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    flags = {flag for action in parser._actions for flag in action.option_strings}
+    table = (ROOT / "docs" / "models.md").read_text()
+    assert {flag for flag in flags - {"-h", "--help"} if f"| `{flag}` |" not in table} == set()
 
 
 TEXTS = st.one_of(
