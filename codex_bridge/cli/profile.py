@@ -108,6 +108,8 @@ def _merged(file: str, before: bytes | None, added: list[Addition]) -> bytes:
             _enter(values, path, entries)
     except _NoTable as error:
         raise Trouble(f"{file}: {error} is no table; nothing was changed") from None
+    except (TOMLKitError, ValueError):
+        raise _odd(file) from None
     return _checked(file, document, values)
 
 
@@ -120,11 +122,14 @@ def _without_profile(config: bytes | None) -> bytes | None:
     has_profile = isinstance(profiles, dict) and NAME in profiles
     if not has_profile and values.get("profile") != NAME:
         return config
-    for tree in (document, values):
-        if has_profile:
-            del tree["profiles"][NAME]
-        if tree.get("profile") == NAME:
-            del tree["profile"]
+    try:
+        for tree in (document, values):
+            if has_profile:
+                del tree["profiles"][NAME]
+            if tree.get("profile") == NAME:
+                del tree["profile"]
+    except TOMLKitError:
+        raise _odd(CONFIG) from None
     return _checked(CONFIG, document, values)
 
 
@@ -170,8 +175,12 @@ def _checked(file: str, document: Any, values: dict[str, Any]) -> bytes:
     except tomllib.TOMLDecodeError:
         is_right = False
     if not is_right:
-        raise Trouble(f"{file} is laid out in a way that cannot be added to; nothing was changed")
+        raise _odd(file)
     return text.encode()
+
+
+def _odd(file: str) -> Trouble:
+    return Trouble(f"{file} is laid out in a way that cannot be added to; nothing was changed")
 
 
 def _same(one: Any, other: Any) -> bool:
