@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         demo(serve=parsed.serve, port=parsed.port)
     elif "action" in parsed:
         try:
-            sys.exit(parsed.action(parsed))
+            sys.exit(parsed.action(parsed) or 0)
         except BrokenPipeError:
             # Whoever reads has seen enough; Python would complain once more when it flushes.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

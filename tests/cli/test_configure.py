@@ -231,11 +231,13 @@ def test_codexs_own_instructions_take_the_place_of_ours(home: Path) -> None:
 @pytest.mark.usefixtures("offered")
 def test_the_folder_is_codexs_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CODEX_HOME", str(tmp_path / "codex"))
-    main(["configure", NEW])
+    with pytest.raises(SystemExit, match="0"):
+        main(["configure", NEW])
     assert (tmp_path / "codex" / "bridge.config.toml").exists()
     monkeypatch.delenv("CODEX_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
-    main(["configure", NEW])
+    with pytest.raises(SystemExit, match="0"):
+        main(["configure", NEW])
     assert (tmp_path / ".codex" / "bridge.config.toml").exists()
 
 
