@@ -86,9 +86,9 @@ class Generation:
             if isinstance(step, Refuse) and self._began:
                 self._write(self._dialect.broken(step.message))
                 return
-            if not await self._silent(step):
-                self._speak(step)
-        self._write(self._dialect.end(steps))
+            if not await self._silent(step) and not self._speak(step):
+                return
+        self._end(steps)
 
     async def whole(self, steps: Answer) -> None:
         """Play the steps as one JSON answer. Raises Rejected for every failure."""
@@ -114,9 +114,27 @@ class Generation:
             return isinstance(step, Finish)
         return True
 
-    def _speak(self, step: Step) -> None:
-        for record in [step.data] if isinstance(step, Raw) else self._dialect.step(step):
-            self._write(record)
+    def _speak(self, step: Step) -> bool:
+        """Write what a step says; False where the dialect broke off over it."""
+        try:
+            for record in [step.data] if isinstance(step, Raw) else self._dialect.step(step):
+                self._write(record)
+        except Rejected as rejected:
+            self._break_off(rejected)
+            return False
+        return True
+
+    def _end(self, steps: Answer) -> None:
+        try:
+            self._write(self._dialect.end(steps))
+        except Rejected as rejected:
+            self._break_off(rejected)
+
+    def _break_off(self, rejected: Rejected) -> None:
+        """An error of a stream that has begun can only stand on it."""
+        if not self._began:
+            raise rejected
+        self._write(self._dialect.broken(rejected.message))
 
     def _write(self, record: bytes) -> None:
         if not self._began:

@@ -1,33 +1,38 @@
-"""Ollama's own /api/chat and /api/generate: lines of JSON, over the same script."""
+"""What Ollama accepts on its own /api/chat and /api/generate, and what it makes of it."""
 
 from __future__ import annotations
 
-import base64
 import re
-from collections.abc import Iterator
-from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 
 import orjson
 
-from codex_bridge.fake_ollama import prompt, rules, schemas, wire
-from codex_bridge.fake_ollama.facts import ModelFacts, Rejected, find, go_mismatch, number
-from codex_bridge.fake_ollama.script import Answer, Call, Finish, Say, Step, Think
+from codex_bridge.fake_ollama import prompt, rules, schemas
+from codex_bridge.fake_ollama.facts import ModelFacts, Rejected, find, number
+from codex_bridge.fake_ollama.golang import as_go, check_base64, expect, go_kind, go_mismatch
+from codex_bridge.fake_ollama.lines import Route
+from codex_bridge.fake_ollama.script import Answer, Finish
 
 Json = dict[str, Any]
-WHOLE_OPTIONS = frozenset({"num_ctx", "num_predict", "top_k", "seed", "num_keep"})
-OPTIONS = frozenset(
-    {"temperature", "top_p", "min_p", "presence_penalty", "frequency_penalty", "repeat_penalty"}
+Version = tuple[int, ...]
+INTEGERS = (
+    *("num_ctx", "num_predict", "num_keep", "num_batch", "num_gpu", "main_gpu", "num_thread"),
+    *("top_k", "seed", "repeat_last_n", "draft_num_predict"),
 )
-DURATION = re.compile(r"-?(?:\d+(?:\.\d+)?(?:ms|s|m|h))+|-?0")
-Route = Literal["chat", "generate"]
-DURATIONS = {
-    "total_duration": 90_827_234,
-    "load_duration": 6_271_754,
-    "prompt_eval_duration": 5_500_000,
-    "eval_duration": 42_000_000,
+FLOATS = (
+    *("temperature", "top_p", "min_p", "typical_p"),
+    *("repeat_penalty", "presence_penalty", "frequency_penalty"),
+)
+OPTIONS: dict[str, str] = {
+    **dict.fromkeys(INTEGERS, "integer"),
+    **dict.fromkeys(FLOATS, "float32"),
+    "use_mmap": "boolean",
+    "stop": "array",
 }
-"""Nanoseconds, always the same: a script takes no time worth telling."""
+"""The known options, with Ollama's words for their types."""
+KINDS: dict[str, Any] = {"integer": (int, float), "float32": (int, float), "array": list}
+DURATION = re.compile(r"[-+]?(?:0|(?:(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|ms|s|m|h))+)", re.ASCII)
+ARGUMENTS = "api.ToolCallFunctionArguments"
 
 
 def read(
@@ -39,186 +44,196 @@ def read(
 ) -> Json:
     """What the model gets of a native request; `messages` are empty where it only loads.
 
-    In the shape of `rules.check_chat`, but for `options` and `format`. `stream` is on unless it
-    is turned off, `keep_alive` is what was sent. Raises Rejected.
+    `messages`, `tools`, `think`, `num_ctx` and `prompt_tokens` are as in `rules.check_chat`.
+    `options` are those of the request that Ollama knows, `format` and `keep_alive` what was
+    sent, or None. `stream` is on unless it is turned off. Raises Rejected.
     """
-    try:
-        given = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise Rejected(400, f"invalid character in JSON: {error}") from None
-    if not isinstance(given, dict):
-        raise Rejected(400, "json: cannot unmarshal value into Go value of type api.ChatRequest")
-    model = given.get("model")
-    if not isinstance(model, str) or not model:
+    struct = "ChatRequest" if route == "chat" else "GenerateRequest"
+    given = _object(body, struct)
+    for key, kind, wanted in (("model", str, "string"), ("stream", bool, "bool")):
+        expect(given, key, kind, struct, wanted)
+    think = _think(given.get("think"), struct, number(version))
+    _check_keep_alive(given.get("keep_alive"))
+    messages = _messages(given, route, number(version))
+    tools = _tools(given, struct, number(version))
+    truncate = _truncates(given, struct, number(version))
+    expect(given, "options", dict, struct, "map[string]interface {}")
+    if not given.get("model"):
         raise Rejected(400, "model is required")
-    facts = find(model, models)
-    tools = schemas.read_tools(given.get("tools") or [], number(version))
-    if tools and "tools" not in facts.capabilities:
-        raise Rejected(400, f"registry.ollama.ai/library/{facts.name} does not support tools")
-    _check_think(given.get("think"), facts, version)
-    options = _options(given)
-    messages = [_message(message, version) for message in _messages(given, route)]
-    rules.check_images(facts, messages)
+    facts = find(given["model"], models)
+    rules.check_capabilities(facts, tools, think, version)
+    options = _options(given.get("options") or {})
+    _check_format(given.get("format"))
     num_ctx = facts.context(options.get("num_ctx"), default_context)
-    truncate = given.get("truncate") is not False or number(version) < (0, 12, 6)
-    fitting, prompt_tokens = prompt.fit(messages, tools, num_ctx, truncate=truncate)
+    shown, prompt_tokens = prompt.fit(messages, tools, facts, num_ctx, truncate)
     return {
-        "stream": True,
-        **given,
-        "messages": prompt.shown(fitting, facts),
+        "model": given["model"],
+        "stream": given.get("stream") is not False,
+        "messages": shown,
         "tools": tools,
+        "options": options,
+        "think": rules.thinks_unasked(facts, version) if think is None else think,
+        "format": given.get("format"),
+        "keep_alive": given.get("keep_alive"),
         "num_ctx": num_ctx,
         "prompt_tokens": prompt_tokens,
     }
-
-
-def _check_think(think: Any, facts: ModelFacts, version: str) -> None:
-    levels = ("low", "medium", "high", *(("max",) if number(version) >= (0, 21, 3) else ()))
-    if think is not None and not isinstance(think, bool) and think not in levels:
-        shown = ", ".join(f'"{level}"' for level in reversed(levels))
-        raise Rejected(400, f'invalid think value: "{think}" (must be {shown}, true, or false)')
-    if think and "thinking" not in facts.capabilities:
-        raise Rejected(400, f'"{facts.name}" does not support thinking')
-    is_level = isinstance(think, str) and number(version) < (0, 17, 7)
-    if is_level and facts.family not in {"gptoss", "gpt-oss"}:
-        raise Rejected(400, f'think value "{think}" is not supported for this model')
-
-
-def _options(given: Json) -> Json:
-    """The options, each of its type; `format` and `keep_alive` are looked at, too."""
-    options = given.get("options") or {}
-    if not isinstance(options, dict):
-        raise go_mismatch(options, "ChatRequest.options", "map[string]interface {}")
-    for key, value in options.items():
-        kinds = (int,) if key in WHOLE_OPTIONS else (int, float) if key in OPTIONS else (object,)
-        if not isinstance(value, kinds) or (isinstance(value, bool) and object not in kinds):
-            raise Rejected(400, f'option "{key}" must be of type {kinds[0].__name__}')
-    form, keep_alive = given.get("format"), given.get("keep_alive")
-    if form not in (None, "", "json") and not isinstance(form, dict):
-        raise Rejected(400, f'invalid format: {form!r}; expected "json" or a valid JSON Schema')
-    if isinstance(keep_alive, str) and not DURATION.fullmatch(keep_alive):
-        raise Rejected(400, f'time: invalid duration "{keep_alive}"')
-    return options
-
-
-def _messages(given: Json, route: Route) -> list[Any]:
-    if route == "chat":
-        return given.get("messages") or []
-    text = given.get("prompt")
-    return [{"role": "user", "content": text}] if text else []
-
-
-def _message(message: Any, version: str) -> Json:
-    """A message; unlike on the OpenAI route its content is a string, arguments an object."""
-    if not isinstance(message, dict):
-        raise go_mismatch(message, "ChatRequest.messages", "api.Message")
-    content = message.get("content") or ""
-    if not isinstance(content, str):
-        raise go_mismatch(content, "ChatRequest.messages.content", "string")
-    made: Json = {"role": str(message.get("role", "")).lower(), "content": content}
-    if message.get("tool_calls"):
-        made["tool_calls"] = [_call(call) for call in message["tool_calls"]]
-    if images := message.get("images"):
-        made["images"] = [_image(image) for image in images]
-    names = {"thinking": "reasoning", "tool_call_id": "tool_call_id"}
-    if number(version) >= (0, 9, 6):
-        names["tool_name"] = "name"
-    return made | {new: message[old] for old, new in names.items() if message.get(old)}
-
-
-def _image(image: Any) -> str:
-    try:
-        base64.b64decode(image, validate=True)
-    except (TypeError, ValueError):
-        raise Rejected(400, "illegal base64 data at input byte 0") from None
-    return str(image)
-
-
-def _call(call: Any) -> Json:
-    function = call.get("function") if isinstance(call, dict) else None
-    arguments = function.get("arguments") if isinstance(function, dict) else None
-    if not isinstance(function, dict) or not isinstance(arguments, dict | None):
-        where = "ChatRequest.messages.tool_calls.function.arguments"
-        raise go_mismatch(arguments, where, "api.ToolCallFunctionArguments")
-    name = str(function.get("name", ""))
-    return {"id": str(call.get("id", "")), "name": name, "arguments": arguments}
-
-
-class NativeDialect:
-    """Steps -> lines of /api/chat or /api/generate."""
-
-    content_type = b"application/x-ndjson"
-
-    def __init__(self, effective: Json, route: Route) -> None:
-        self._effective = effective
-        self._chat = route == "chat"
-        self._calls = 0
-
-    def step(self, step: Step) -> Iterator[bytes]:
-        """A line for each piece, and for each group of calls."""
-        if isinstance(step, Say | Think):
-            for piece in step.pieces:
-                yield self._line(self._said(step, piece) | {"done": False})
-        elif self._chat and (calls := wire.calls_of(step)):
-            said = {"role": "assistant", "content": "", "tool_calls": self._made(calls)}
-            yield self._line({"message": said, "done": False})
-
-    def end(self, steps: Answer) -> bytes:
-        """The line with the reason, never "tool_calls", and the counts."""
-        finish = wire.ending(steps)
-        usage = wire.token_counts(steps, self._effective["prompt_tokens"])
-        counts = {
-            "prompt_eval_count": usage["prompt_tokens"],
-            "eval_count": usage["completion_tokens"],
-        }
-        counts = {key: count for key, count in counts.items() if count}
-        loading = finish.reason in {"load", "unload"}
-        said = {"message": {"role": "assistant", "content": ""}} if self._chat else {"response": ""}
-        reason = "stop" if finish.reason == "tool_calls" else finish.reason
-        last = said | {"done": True, "done_reason": reason}
-        return self._line(last | ({} if loading else DURATIONS | counts))
-
-    def broken(self, message: str) -> bytes:
-        """A last line that, unlike the OpenAI route, tells what happened."""
-        return wire.go_json({"error": message}) + b"\n"
-
-    def whole(self, steps: Answer) -> bytes:
-        """The last line with everything that was said in it."""
-        last = orjson.loads(self.end(steps))
-        content, thinking = wire.texts(steps, Say), wire.texts(steps, Think)
-        calls = self._made(tuple(call for step in steps for call in wire.calls_of(step)))
-        more = {key: value for key, value in {"thinking": thinking}.items() if value}
-        if self._chat:
-            said = {"content": content} | more | ({"tool_calls": calls} if calls else {})
-            last["message"] |= said
-        else:
-            last |= {"response": content} | more
-        return wire.go_json(last)
-
-    def _said(self, step: Say | Think, piece: str) -> Json:
-        thought = isinstance(step, Think)
-        if self._chat:
-            said = {"content": "", "thinking": piece} if thought else {"content": piece}
-            return {"message": {"role": "assistant"} | said}
-        return {"response": "", "thinking": piece} if thought else {"response": piece}
-
-    def _made(self, calls: tuple[Call, ...]) -> list[Json]:
-        made = []
-        for call in calls:
-            arguments = orjson.loads(call.arguments_text)
-            function = {"index": self._calls, "name": call.name, "arguments": arguments}
-            made.append({"id": call.id or wire.new_call_id(), "function": function})
-            self._calls += 1
-        return made
-
-    def _line(self, record: Json) -> bytes:
-        now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-        head = {"model": self._effective["model"], "created_at": now}
-        return wire.go_json(head | record) + b"\n"
 
 
 def loading(effective: Json) -> Answer | None:
     """The answer to a request without a prompt, which only loads or unloads; else None."""
     if effective["messages"]:
         return None
-    return [Finish("unload" if effective.get("keep_alive") in {0, "0"} else "load")]
+    return [Finish("unload" if unloads(effective) else "load")]
+
+
+def unloads(effective: Json) -> bool:
+    """Whether the model is gone when the answer is over: a `keep_alive` of nothing."""
+    given = effective.get("keep_alive")
+    if isinstance(given, str):
+        return not re.search("[1-9]", given)
+    return given is not None and given == 0
+
+
+def _object(body: bytes, struct: str) -> Json:
+    try:
+        given = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        text = f"invalid character in JSON: {error}" if body.strip() else "missing request body"
+        raise Rejected(400, text) from None
+    if given is None:
+        return {}
+    if not isinstance(given, dict):
+        text = f"json: cannot unmarshal {go_kind(given)} into Go value of type api.{struct}"
+        raise Rejected(400, text)
+    return given
+
+
+def _think(given: Any, struct: str, version: Version) -> bool | str | None:
+    """A level, or whether to think at all. It came with 0.9, levels with 0.11.1."""
+    if given is None or version < (0, 9):
+        return None
+    if isinstance(given, bool):
+        return given
+    if version < (0, 11, 1):
+        raise go_mismatch(given, f"{struct}.think", "bool")
+    levels = ("high", "medium", "low", *(("max",) if version >= (0, 21, 3) else ()))
+    names = ", ".join(f'"{level}"' for level in levels)
+    if not isinstance(given, str):
+        raise Rejected(400, f"think must be a boolean or string ({names}, true, or false)")
+    if given not in levels:
+        raise Rejected(400, f'invalid think value: "{given}" (must be {names}, true, or false)')
+    return given
+
+
+def _check_keep_alive(given: Any) -> None:
+    if isinstance(given, str) and not DURATION.fullmatch(given):
+        bare = re.fullmatch(r"[-+]?\d+", given)
+        text = "missing unit in duration" if bare else "invalid duration"
+        raise Rejected(400, f'time: {text} "{given}"')
+    if isinstance(given, bool | list | dict):
+        kinds = {bool: "bool", list: "[]interface {}", dict: "map[string]interface {}"}
+        raise Rejected(400, f"Unsupported type: '{kinds[type(given)]}'")
+
+
+def _truncates(given: Json, struct: str, version: Version) -> bool:
+    """Whether messages may be dropped; a key that older versions do not know."""
+    if version < (0, 12, 6):
+        return True
+    expect(given, "truncate", bool, struct, "bool")
+    return given.get("truncate") is not False
+
+
+def _options(given: Json) -> Json:
+    """The known options that are not null. A whole number loses its fraction."""
+    kept = {key: given[key] for key in given if key in OPTIONS and given[key] is not None}
+    for key, value in kept.items():
+        kind = OPTIONS[key]
+        flag = isinstance(value, bool)
+        if not (flag if kind == "boolean" else isinstance(value, KINDS[kind]) and not flag):
+            raise Rejected(400, f'option "{key}" must be of type {kind}')
+        if kind == "array" and not all(isinstance(entry, str) for entry in value):
+            raise Rejected(400, f'option "{key}" must be of an array of strings')
+        if kind == "integer":
+            kept[key] = int(value)
+    return kept
+
+
+def _check_format(given: Any) -> None:
+    if given not in (None, "", "json") and not isinstance(given, dict):
+        shown = orjson.dumps(orjson.dumps(given).decode()).decode()
+        text = f'invalid format: {shown}; expected "json" or a valid JSON Schema object'
+        raise Rejected(400, text)
+
+
+def _tools(given: Json, struct: str, version: Version) -> list[Json]:
+    expect(given, "tools", list, struct, "api.Tools")
+    try:
+        return schemas.read_tools(given.get("tools") or [], version)
+    except Rejected as refused:
+        text = refused.message.replace(rules.REQUEST, struct, 1)
+        raise Rejected(refused.status, text) from None
+
+
+def _messages(given: Json, route: Route, version: Version) -> list[Json]:
+    if route == "chat":
+        expect(given, "messages", list, "ChatRequest", "[]api.Message")
+        return [_message(message, version) for message in given.get("messages") or []]
+    for key in ("prompt", "system"):
+        expect(given, key, str, "GenerateRequest", "string")
+    if not given.get("prompt"):
+        return []
+    asked = {"role": "user", "content": given["prompt"]} | _images(given, "GenerateRequest")
+    system = {"role": "system", "content": given.get("system") or ""}
+    return [system, asked] if system["content"] else [asked]
+
+
+def _message(message: Any, version: Version) -> Json:
+    """A message; unlike on the OpenAI route its content is a string, arguments an object."""
+    where = "ChatRequest.messages"
+    if message is None:
+        message = {}
+    if not isinstance(message, dict):
+        raise go_mismatch(message, where, "api.Message")
+    names = {"thinking": "reasoning", "tool_name": "name", "tool_call_id": "tool_call_id"}
+    if version < (0, 9, 6):
+        del names["tool_name"]
+    if version < (0, 12, 10):
+        del names["tool_call_id"]
+    for key in ("role", "content", *names):
+        expect(message, key, str, where, "string")
+    expect(message, "tool_calls", list, where, "[]api.ToolCall")
+    made: Json = {
+        "role": (message.get("role") or "").lower(),
+        "content": message.get("content") or "",
+    }
+    made |= {new: message[old] for old, new in names.items() if message.get(old)}
+    if message.get("tool_calls"):
+        made["tool_calls"] = [_call(call, version) for call in message["tool_calls"]]
+    return made | _images(message, where)
+
+
+def _images(given: Json, where: str) -> Json:
+    expect(given, "images", list, where, "[]api.ImageData")
+    images = given.get("images") or []
+    for image in images:
+        if not isinstance(image, str):
+            raise go_mismatch(image, f"{where}.images", "api.ImageData")
+        check_base64(image)
+    return {"images": images} if images else {}
+
+
+def _call(call: Any, version: Version) -> Json:
+    where = "ChatRequest.messages.tool_calls"
+    if not isinstance(call, dict):
+        raise go_mismatch(call, where, "api.ToolCall")
+    expect(call, "id", str, where, "string")
+    expect(call, "function", dict, where, "api.ToolCallFunction")
+    function = call.get("function") or {}
+    expect(function, "name", str, f"{where}.function", "string")
+    expect(function, "arguments", dict, f"{where}.function", ARGUMENTS)
+    return {
+        "id": (call.get("id") or "") if version >= (0, 12, 10) else "",
+        "name": function.get("name") or "",
+        "arguments": as_go(function.get("arguments")),
+    }

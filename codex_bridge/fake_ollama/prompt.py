@@ -10,74 +10,100 @@ import orjson
 from codex_bridge.fake_ollama.facts import ModelFacts, Rejected
 
 Json = dict[str, Any]
-TOKENS_PER_IMAGE = 1000
-SYSTEM_NOT_FIRST = "System message must be at the beginning."
 KEPT_AT_FRONT = 4
 """Tokens that a cut inside the prompt leaves at its front."""
+IMAGE_TOKENS = 1000
+NO_VISION = "this model is missing data required for image input"
 
 
 def fit(
-    messages: list[Json], tools: list[Json], num_ctx: int, *, truncate: bool = True
+    messages: list[Json],
+    tools: list[Json],
+    facts: ModelFacts,
+    context: int,
+    truncate: bool = True,
 ) -> tuple[list[Json], int]:
-    """The messages that fit into a context of `num_ctx`, and the tokens of the prompt.
+    """The messages as the model's template shows them, and the tokens of the prompt.
 
-    Whole messages go from the front, all but system messages and the last one. Where even
-    those are too long, the prompt itself is cut to about half the context, which is told
-    here only by the number of tokens. Nothing in an answer says that this happened. Without
-    `truncate` raises Rejected, as llama-server says it.
+    Whole messages go from the front until the prompt fits `context` tokens, all but system
+    messages and the last one. Where even those are too long, the prompt itself is cut to about
+    half the context, which is told here only by the number of tokens. Nothing in an answer says
+    that this happened.
+
+    Raises Rejected, each time by a model that is loaded: 400 for a prompt that is too long where
+    nothing may be dropped (`truncate` off) or llama-server makes the prompt, 500 for images that
+    the model cannot see and for messages that its template refuses.
     """
+    loaded = (facts.name, context)
     messages = list(messages)
     declared = math.ceil(len(orjson.dumps(tools)) / 4) if tools else 0
-    wanted = declared + tokens(messages)
-    if wanted > num_ctx and not truncate:
-        raise Rejected(400, _too_long(wanted, num_ctx))
-    while declared + tokens(messages) > num_ctx:
+    while (count := declared + tokens(shown(messages, facts, context))) > context:
         older = [n for n, message in enumerate(messages[:-1]) if message["role"] != "system"]
+        if not truncate or (not older and facts.template == "jinja"):
+            raise Rejected(400, _too_long(count, context), loaded=loaded)
         if not older:
-            return messages, num_ctx - (num_ctx - KEPT_AT_FRONT) // 2
+            count = context - (context - KEPT_AT_FRONT) // 2
+            break
         del messages[older[0]]
-    return messages, declared + tokens(messages)
-
-
-def _too_long(wanted: int, num_ctx: int) -> str:
-    error = {
-        "code": 400,
-        "message": f"request ({wanted} tokens) exceeds the available context size "
-        f"({num_ctx} tokens), try increasing it",
-        "type": "exceed_context_size_error",
-        "n_prompt_tokens": wanted,
-        "n_ctx": num_ctx,
-    }
-    return orjson.dumps({"error": error}).decode()
+    if "vision" not in facts.capabilities and any(m.get("images") for m in messages):
+        raise Rejected(500, NO_VISION, loaded=loaded)
+    return shown(messages, facts, context), count
 
 
 def tokens(messages: list[Json]) -> int:
-    """A crude count: four characters a token, and four tokens for each message."""
-    return sum(4 + math.ceil(_length(message) / 4) for message in messages)
+    """A crude count: four characters a token, four tokens a message, a thousand an image."""
+    return sum(4 + math.ceil(_length(message) / 4) + _images(message) for message in messages)
 
 
 def _length(message: Json) -> int:
     calls = message.get("tool_calls")
     more = len(orjson.dumps(calls)) if calls else 0
-    more += 4 * TOKENS_PER_IMAGE * len(message.get("images") or [])
     return len(message["content"]) + len(message.get("reasoning") or "") + more
 
 
-def shown(messages: list[Json], facts: ModelFacts) -> list[Json]:
-    """What the model's template shows of the messages."""
+def _images(message: Json) -> int:
+    return IMAGE_TOKENS * len(message.get("images") or [])
+
+
+def _too_long(count: int, context: int) -> str:
+    """llama-server's own error, which Ollama hands on as a text."""
+    message = (
+        f"request ({count} tokens) exceeds the available context size ({context} tokens), "
+        "try increasing it"
+    )
+    return _llama_error(
+        {
+            "code": 400,
+            "message": message,
+            "type": "exceed_context_size_error",
+            "n_prompt_tokens": count,
+            "n_ctx": context,
+        }
+    )
+
+
+def _llama_error(error: Json) -> str:
+    return orjson.dumps({"error": error}).decode()
+
+
+def shown(messages: list[Json], facts: ModelFacts, context: int) -> list[Json]:
+    """What the model's template shows of the messages. Raises Rejected where it refuses them."""
     if facts.template == "go":
         return _go_template(messages)
     if facts.template == "qwen3-coder":
         return _qwen3_coder(messages)
     if facts.template == "qwen3.5":
         return _qwen3_5(messages)
-    return _jinja(messages) if facts.template == "jinja" else messages
+    if facts.template == "jinja":
+        return _jinja(messages, (facts.name, context))
+    return messages
 
 
 def _go_template(messages: list[Json]) -> list[Json]:
     """One system text at the top, no developer, neighbours of one role merged.
 
-    The merge looks at the content only: the calls of the second message are lost.
+    The merge looks at the content only, in which images stand by number: the calls of the
+    second message are lost.
     """
     system = [message["content"] for message in messages if message["role"] == "system"]
     made: list[Json] = []
@@ -87,12 +113,18 @@ def _go_template(messages: list[Json]) -> list[Json]:
         role = message["role"]
         if role == previous and role != "tool":
             if made and made[-1]["role"] == role:
-                made[-1]["content"] += "\n\n" + message["content"]
+                made[-1] = _merged(made[-1], message)
         elif role not in {"system", "developer"}:
             made.append(dict(message))
         previous = role
     head = [{"role": "system", "content": "\n\n".join(system)}] if system else []
     return head + made
+
+
+def _merged(first: Json, second: Json) -> Json:
+    content = first["content"] + "\n\n" + second["content"]
+    images = [*first.get("images", ()), *second.get("images", ())]
+    return first | {"content": content} | ({"images": images} if images else {})
 
 
 def _qwen3_coder(messages: list[Json]) -> list[Json]:
@@ -101,28 +133,32 @@ def _qwen3_coder(messages: list[Json]) -> list[Json]:
     for message in messages:
         if message["role"] == "system" and any(kept["role"] == "system" for kept in made):
             continue
-        made.append({key: value for key, value in message.items() if key != "reasoning"})
+        made.append(_without_reasoning(message))
     return made
 
 
 def _qwen3_5(messages: list[Json]) -> list[Json]:
-    """No `developer`; reasoning behind the last user message only."""
-    last = max((n for n, message in enumerate(messages) if message["role"] == "user"), default=-1)
+    """No developer, system messages where they are, reasoning of the current turn only."""
+    asked = max((n for n, message in enumerate(messages) if message["role"] == "user"), default=-1)
     return [
-        {key: value for key, value in message.items() if key != "reasoning" or n > last}
+        message if n > asked else _without_reasoning(message)
         for n, message in enumerate(messages)
         if message["role"] != "developer"
     ]
 
 
-def _jinja(messages: list[Json]) -> list[Json]:
-    """`developer` is another word for system, which may only stand first; no reasoning."""
-    if any(message["role"] in {"system", "developer"} for message in messages[1:]):
-        error = {"code": 500, "message": SYSTEM_NOT_FIRST, "type": "server_error"}
-        raise Rejected(500, orjson.dumps({"error": error}).decode())
-    names = {"developer": "system"}
-    return [
-        {key: value for key, value in message.items() if key != "reasoning"}
-        | {"role": names.get(message["role"], message["role"])}
-        for message in messages
-    ]
+def _jinja(messages: list[Json], loaded: tuple[str, int]) -> list[Json]:
+    """`developer` is another word for `system`; reasoning never gets as far as llama-server."""
+    made = []
+    for n, message in enumerate(messages):
+        role = "system" if message["role"] == "developer" else message["role"]
+        if role == "system" and n:
+            text = "System message must be at the beginning."
+            error = {"code": 500, "message": text, "type": "server_error"}
+            raise Rejected(500, _llama_error(error), loaded=loaded)
+        made.append(_without_reasoning(message) | {"role": role})
+    return made
+
+
+def _without_reasoning(message: Json) -> Json:
+    return {key: value for key, value in message.items() if key != "reasoning"}

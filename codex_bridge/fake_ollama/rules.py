@@ -9,14 +9,8 @@ from typing import Any
 import orjson
 
 from codex_bridge.fake_ollama import prompt, schemas
-from codex_bridge.fake_ollama.facts import (
-    ModelFacts,
-    Rejected,
-    find,
-    go_kind,
-    go_mismatch,
-    number,
-)
+from codex_bridge.fake_ollama.facts import ModelFacts, Rejected, find, number
+from codex_bridge.fake_ollama.golang import as_go, expect, go_kind, go_mismatch
 
 Json = dict[str, Any]
 REQUEST = "ChatCompletionRequest"
@@ -55,7 +49,8 @@ def check_chat(
 
     The known fields as they were sent, and besides:
     `temperature`, `top_p`: 1.0 where left out, which overrides the model's own file;
-    `messages`: one for each part, as the model's template shows them, cut to its context;
+    `messages`: one for each part, as the model's template shows them, cut to the context
+    that is allocated, which no field can ask for;
     `tools`: with the schema keywords that survive;
     `think`: a level, True or False, None where nothing is decided;
     `num_ctx`: the context that is allocated, `prompt_tokens`: of the prompt after the cut.
@@ -71,26 +66,19 @@ def check_chat(
     if not request.get("model"):
         raise Rejected(400, "model is required")
     facts = find(request["model"], models)
-    _check_capabilities(facts, tools, effort, version)
-    check_images(facts, messages)
+    check_capabilities(facts, tools, None if effort == "none" else effort, version)
     num_ctx = facts.context(None, default_context)
-    fitting, prompt_tokens = prompt.fit(messages, tools, num_ctx)
+    shown, prompt_tokens = prompt.fit(messages, tools, facts, num_ctx)
     return {
         "temperature": 1.0,
         "top_p": 1.0,
         **request,
-        "messages": prompt.shown(fitting, facts),
+        "messages": shown,
         "tools": tools,
         "think": _think(effort, facts, version),
         "num_ctx": num_ctx,
         "prompt_tokens": prompt_tokens,
     }
-
-
-def check_images(facts: ModelFacts, messages: list[Json]) -> None:
-    """Raises Rejected for images that the model cannot see."""
-    if "vision" not in facts.capabilities and any(m.get("images") for m in messages):
-        raise Rejected(500, "this model is missing data required for image input")
 
 
 def _read(body: bytes) -> Json:
@@ -121,8 +109,8 @@ def _message(message: Any) -> list[Json]:
     if not isinstance(message, dict):
         raise go_mismatch(message, f"{REQUEST}.messages", "openai.Message")
     for key in ("role", *ROLE_FIELDS):
-        _expect(message, key, str, f"{REQUEST}.messages", "string")
-    _expect(message, "tool_calls", list, f"{REQUEST}.messages", "[]openai.ToolCall")
+        expect(message, key, str, f"{REQUEST}.messages", "string")
+    expect(message, "tool_calls", list, f"{REQUEST}.messages", "[]openai.ToolCall")
     role, content = (message.get("role") or "").lower(), message.get("content")
     kept = {key: message[key] for key in ROLE_FIELDS if message.get(key)}
     calls = message.get("tool_calls")
@@ -176,11 +164,11 @@ def _call(call: Any) -> Json:
     where = f"{REQUEST}.messages.tool_calls"
     if not isinstance(call, dict):
         raise go_mismatch(call, where, "openai.ToolCall")
-    _expect(call, "id", str, where, "string")
-    _expect(call, "function", dict, where, "struct")
+    expect(call, "id", str, where, "string")
+    expect(call, "function", dict, where, "struct")
     function = call.get("function") or {}
     for key in ("name", "arguments"):
-        _expect(function, key, str, f"{where}.function", "string")
+        expect(function, key, str, f"{where}.function", "string")
     try:
         arguments = orjson.loads(function.get("arguments") or "")
     except orjson.JSONDecodeError:
@@ -188,20 +176,7 @@ def _call(call: Any) -> Json:
     if arguments is not None and not isinstance(arguments, dict):
         raise Rejected(400, "invalid tool call arguments", early=True)
     name = function.get("name") or ""
-    return {"id": call.get("id") or "", "name": name, "arguments": _as_go(arguments)}
-
-
-def _as_go(value: Any, top: bool = True) -> Any:
-    """Values after a trip through Go: every number a float64, keys below the top sorted."""
-    if isinstance(value, dict):
-        made = {key: _as_go(entry, top=False) for key, entry in value.items()}
-        return made if top else dict(sorted(made.items()))
-    if isinstance(value, list):
-        return [_as_go(entry, top=False) for entry in value]
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        exact = float(value)
-        return int(exact) if exact.is_integer() and abs(exact) < 2**53 else exact
-    return value
+    return {"id": call.get("id") or "", "name": name, "arguments": as_go(arguments)}
 
 
 def _name_results(messages: list[Json]) -> None:
@@ -217,7 +192,7 @@ def _name_results(messages: list[Json]) -> None:
 def _effort(request: Json, version: str) -> str | None:
     """The level asked for, if any. Raises Rejected for one that this version does not know."""
     reasoning = request.get("reasoning") or {}
-    _expect(reasoning, "effort", str, f"{REQUEST}.reasoning", "string")
+    expect(reasoning, "effort", str, f"{REQUEST}.reasoning", "string")
     effort: str | None = reasoning.get("effort") or request.get("reasoning_effort")
     if number(version) < (0, 11, 1):
         return None
@@ -243,18 +218,20 @@ def _check_top_logprobs(request: Json) -> None:
         raise Rejected(400, "top_logprobs must be between 0 and 20")
 
 
-def _check_capabilities(
-    facts: ModelFacts, tools: list[Json], effort: str | None, version: str
+def check_capabilities(
+    facts: ModelFacts, tools: list[Json], think: bool | str | None, version: str
 ) -> None:
+    """Raises Rejected for tools, or thinking that is asked for, which the model has not."""
     if tools and "tools" not in facts.capabilities:
         name = f"registry.ollama.ai/library/{facts.name}"
         raise Rejected(400, f"{name} does not support tools")
-    if effort in {None, "none"}:
+    if not think:
         return
     if "thinking" not in facts.capabilities:
         raise Rejected(400, f'"{facts.name}" does not support thinking')
-    if number(version) < (0, 17, 7) and facts.family not in {"gptoss", "gpt-oss"}:
-        raise Rejected(400, f'think value "{effort}" is not supported for this model')
+    harmony = facts.family in {"gptoss", "gpt-oss"}
+    if isinstance(think, str) and number(version) < (0, 17, 7) and not harmony:
+        raise Rejected(400, f'think value "{think}" is not supported for this model')
 
 
 def _think(effort: str | None, facts: ModelFacts, version: str) -> bool | str | None:
@@ -262,11 +239,10 @@ def _think(effort: str | None, facts: ModelFacts, version: str) -> bool | str | 
         return False
     if effort:
         return {"minimal": "low", "xhigh": "max", "ultra": "max"}.get(effort, effort)
+    return thinks_unasked(facts, version)
+
+
+def thinks_unasked(facts: ModelFacts, version: str) -> bool | None:
+    """What a request that says nothing of thinking means: True, or None for undecided."""
     decided = "thinking" in facts.capabilities and number(version) >= (0, 12, 4)
     return True if decided else None
-
-
-def _expect(given: Json, key: str, kind: type, where: str, wanted: str) -> None:
-    """Raises Rejected where `key` holds something that is neither null nor of its kind."""
-    if given.get(key) is not None and not isinstance(given[key], kind):
-        raise go_mismatch(given[key], f"{where}.{key}", wanted)

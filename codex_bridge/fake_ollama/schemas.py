@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from codex_bridge.fake_ollama.facts import Rejected, go_kind, go_mismatch
+from codex_bridge.fake_ollama.facts import Rejected
+from codex_bridge.fake_ollama.golang import go_kind, go_mismatch
 
 Json = dict[str, Any]
 Version = tuple[int, ...]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import orjson
@@ -11,7 +11,7 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredLock
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from codex_bridge.fake_ollama import native, sides, wire
+from codex_bridge.fake_ollama import lines, native, sides, wire
 from codex_bridge.fake_ollama.facts import ModelFacts, Rejected, find
 from codex_bridge.fake_ollama.generation import Dialect, Generation, OpenAIDialect
 from codex_bridge.fake_ollama.rules import check_chat
@@ -21,7 +21,7 @@ from codex_bridge.fake_ollama.site import ChannelSite, Root, ServedRequest, host
 Json = dict[str, Any]
 CHAT = b"/v1/chat/completions"
 NATIVE_CHAT = b"/api/chat"
-NATIVE: dict[bytes, native.Route] = {NATIVE_CHAT: "chat", b"/api/generate": "generate"}
+NATIVE: dict[bytes, lines.Route] = {NATIVE_CHAT: "chat", b"/api/generate": "generate"}
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 log = Logger()
 
@@ -199,6 +199,7 @@ class FakeOllama:
             else:
                 sides.answer(request, recorded.body, self)
         except Rejected as rejected:
+            await self._load_before_refusal(rejected)
             self._refuse(request, rejected)
         recorded.answered = True
         if request.channel is not None:
@@ -211,11 +212,10 @@ class FakeOllama:
         finally:
             self._tell(recorded)
         steps: Answer | None = None if effective["messages"] else [Finish("load")]
-        await self._generate(
-            request, effective, steps, lambda: OpenAIDialect(effective, self.version)
-        )
+        dialect = OpenAIDialect(effective, self.version)
+        await self._generate(request, effective, steps, dialect)
 
-    async def _native(self, request: Any, recorded: Recorded, route: native.Route) -> None:
+    async def _native(self, request: Any, recorded: Recorded, route: lines.Route) -> None:
         try:
             effective = native.read(
                 recorded.body, route, self.models, self.version, self.default_context
@@ -224,12 +224,12 @@ class FakeOllama:
         finally:
             if route == "chat":
                 self._tell(recorded)
-        steps = native.loading(effective)
-        await self._generate(
-            request, effective, steps, lambda: native.NativeDialect(effective, route)
+        facts = find(effective["model"], self.models)
+        dialect = lines.NativeDialect(
+            effective, route, self.version, late_calls=facts.template == "jinja"
         )
-        if steps == [Finish("unload")]:
-            self.loaded.pop(find(effective["model"], self.models).name, None)
+        steps = native.loading(effective)
+        await self._generate(request, effective, steps, dialect)
 
     def _tell(self, recorded: Recorded) -> None:
         """Tell whoever waits for a chat request that one is there."""
@@ -238,21 +238,40 @@ class FakeOllama:
             watcher.callback(recorded)
 
     async def _generate(
-        self, request: Any, effective: Json, steps: Answer | None, dialect: Callable[[], Dialect]
+        self, request: Any, effective: Json, steps: Answer | None, dialect: Dialect
     ) -> None:
         """Wait for the model, then play `steps`, or what the model answers where None."""
         name = find(effective["model"], self.models).name
-        lock = self._locks.setdefault(name, DeferredLock())
-        await lock.acquire()
+        lock = await self._locked(name)
         try:
-            if self.loaded.get(name) != effective["num_ctx"]:
-                self.loaded[name] = effective["num_ctx"]
-                self.loads.append((name, effective["num_ctx"]))
+            if steps != [Finish("unload")]:
+                self._load(name, effective["num_ctx"])
             played = self._model(effective) if steps is None else steps
-            generation = Generation(self._reactor, request, dialect())
+            generation = Generation(self._reactor, request, dialect)
             play = generation.stream if effective.get("stream") else generation.whole
             await play(played)
         finally:
+            if native.unloads(effective):
+                self.loaded.pop(name, None)
+            lock.release()
+
+    async def _locked(self, name: str) -> DeferredLock:
+        """The lock of a model, once nothing else runs on it."""
+        lock = self._locks.setdefault(name, DeferredLock())
+        await lock.acquire()
+        return lock
+
+    def _load(self, name: str, context: int) -> None:
+        """Have a model in memory with this context."""
+        if self.loaded.get(name) != context:
+            self.loaded[name] = context
+            self.loads.append((name, context))
+
+    async def _load_before_refusal(self, rejected: Rejected) -> None:
+        """What a loaded model refuses has loaded it, too."""
+        if rejected.loaded is not None:
+            lock = await self._locked(rejected.loaded[0])
+            self._load(*rejected.loaded)
             lock.release()
 
     def _refuse(self, request: Any, rejected: Rejected) -> None:
