@@ -39,3 +39,11 @@ def chunks(answer: Answer) -> list[Any]:
     *records, done = answer.body.split(b"\n\n")[:-1]
     assert done == b"data: [DONE]"
     return [orjson.loads(record.removeprefix(b"data: ")) for record in records]
+
+
+async def native_chat(fake: FakeOllama, **change: Any) -> Answer:
+    return await ask(fake, "POST", "/api/chat", CHAT | change)
+
+
+def lines(answer: Answer) -> list[Any]:
+    return [orjson.loads(line) for line in answer.body.splitlines()]
