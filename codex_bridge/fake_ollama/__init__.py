@@ -5,6 +5,8 @@
     ...
     fake.chats[0].json        # what the first chat request asked
     fake.chats[0].effective   # what of it the model really got
+    fake.native_chats         # the same for /api/chat; fake.turns has both, in order
+    fake.loads                # every load of a model since the start: (name, context)
     await fake.stop()
 
 Alone: `python -m codex_bridge.fake_ollama --port 11433`.
