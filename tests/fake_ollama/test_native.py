@@ -252,6 +252,12 @@ def test_both_dialects_show_one_prompt() -> None:
     ]
 
 
+def test_arguments_of_the_history_go_through_floats() -> None:
+    arguments = {"z": 1.0, "o": {"b": 1, "a": 2}}
+    (shown,) = check(**calling(arguments))["messages"]
+    assert repr(shown["tool_calls"][0]["arguments"]) == "{'z': 1, 'o': {'a': 2, 'b': 1}}"
+
+
 def test_results_are_not_named_after_their_call_as_they_are_on_the_openai_route() -> None:
     call = {"id": "x", "function": {"name": "f", "arguments": {}}}
     called = {"role": "assistant", "tool_calls": [call]}
