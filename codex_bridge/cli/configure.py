@@ -8,6 +8,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping
+from http.client import HTTPException
 from pathlib import Path
 from typing import NoReturn
 from urllib.error import HTTPError, URLError
@@ -186,9 +187,9 @@ def fetch_catalog(url: str, version: str) -> list[Json]:
             body = json.loads(answer.read())
     except HTTPError as error:
         raise Trouble(f"{url} answers: {_told(error)}") from None
-    except (URLError, OSError) as error:
+    except (URLError, OSError, HTTPException) as error:
         reason = getattr(error, "reason", None) or error
-        why = getattr(reason, "strerror", None) or str(reason)
+        why = getattr(reason, "strerror", None) or str(reason).strip() or type(reason).__name__
         raise Trouble(f"no bridge answers at {url} ({why}). {START}") from None
     except ValueError:
         body = None
@@ -255,7 +256,7 @@ def _lines(data: bytes | None) -> list[str]:
 
 def _report(home: Folder, plan: _Plan, changed: list[str]) -> list[str]:
     version = ".".join(map(str, plan.wishes.version))
-    lines = [f"Codex {version} knows {len(plan.catalog)} models through {plan.wishes.bridge_url}:"]
+    lines = [f"Codex {version} on local models, through {plan.wishes.bridge_url}:"]
     for number, model in enumerate(plan.catalog):
         window = model.get("context_window")
         room = f"{window:,} tokens" if window else "context unknown"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import socket
 import tempfile
+import threading
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -315,6 +317,23 @@ def test_every_option_is_in_the_documentation() -> None:
     flags = {flag for action in parser._actions for flag in action.option_strings}
     table = (ROOT / "docs" / "models.md").read_text()
     assert {flag for flag in flags - {"-h", "--help"} if f"| `{flag}` |" not in table} == set()
+
+
+def test_what_speaks_no_http_is_one_line(home: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(1000)
+                connection.sendall(b"SSH-2.0-thing\r\n")
+
+        threading.Thread(target=answer, daemon=True).start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        done = call(home, NEW, "--bridge-url", url)
+    assert done.code == 1
+    assert done.err.startswith(f"codex-bridge: no bridge answers at {url} (")
+    assert done.err.count("\n") == 1
 
 
 TEXTS = st.one_of(

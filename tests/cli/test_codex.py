@@ -1,0 +1,58 @@
+"""What is asked of the installed Codex."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from codex_bridge.cli.codex import own_instructions, version_number
+from codex_bridge.cli.trouble import Trouble
+
+
+@pytest.mark.parametrize(
+    ("text", "version"),
+    [
+        ("codex-cli 0.130.0\n", (0, 130, 0)),
+        ("codex-cli 0.146.0-alpha.2", (0, 146, 0)),
+        ("0.145", (0, 145, 0)),
+    ],
+)
+def test_versions_are_read(text: str, version: tuple[int, ...]) -> None:
+    assert version_number(text) == version
+
+
+def program(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make `codex` a shell script; $url is where it would send its request."""
+    file = folder / "codex"
+    url = 'url=$(echo "$*" | sed -n \'s/.*base_url="\\([^"]*\\)".*/\\1/p\')'
+    file.write_text(f"#!/bin/sh\n{url}\n{script}\n")
+    file.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        """{"instructions": "Be good.", "input": []}""",
+        """{"input": [{"role": "developer", "content": [{"text": "Be "}, {"text": "good."}]}]}""",
+    ],
+)
+def test_its_own_instructions_are_taken_from_a_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str
+) -> None:
+    (tmp_path / "body").write_text(body)
+    read = f"open('{tmp_path}/body', 'rb').read()"
+    send = f"import sys, urllib.request as r; r.urlopen(sys.argv[1], {read})"
+    script = f'NO_PROXY=127.0.0.1 python3 -c "{send}" $url/responses'
+    program(tmp_path, script, monkeypatch)
+    assert own_instructions() == "Be good."
+
+
+@pytest.mark.parametrize("script", ["exit 1", "exit 0"])
+def test_a_codex_that_does_not_tell_them_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str
+) -> None:
+    program(tmp_path, script, monkeypatch)
+    with pytest.raises(Trouble, match="did not tell its own instructions"):
+        own_instructions()
