@@ -124,7 +124,7 @@ class Options(usage.Options):
         self.settings = Settings(
             port=self._number("port", 0, 65535),
             interface=self._checked("interface", _interface),
-            ollama_url=self._checked("ollama-url", _base_url),
+            ollama_url=self._checked("ollama-url", base_url),
             debug=self._flag("debug"),
             quiet=self._flag("quiet"),
             max_body_size=self._number("max-body-size", 1024, 1 << 40),
@@ -201,7 +201,7 @@ def _interface(text: str) -> str:
     return text
 
 
-def _base_url(text: str) -> str:
+def base_url(text: str, example: str = DEFAULT_OLLAMA_URL) -> str:
     """A server's base URL without a trailing slash, or ValueError with what is wrong."""
     try:
         parts = urlsplit(text)
@@ -209,7 +209,7 @@ def _base_url(text: str) -> str:
     except ValueError as error:
         raise ValueError(f"this is no URL: {error}") from None
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError(f"give a URL such as {DEFAULT_OLLAMA_URL}")
+        raise ValueError(f"give a URL such as {example}")
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ValueError("give only scheme, host, port and path")
     if not text.isascii() or any(c.isspace() or ord(c) < 33 for c in text):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from codex_bridge.cli import doctor
+from codex_bridge.cli.blocking import URL_VARIABLE
 from codex_bridge.cli.doctor.report import COLUMNS
 from codex_bridge.options import Options, environment_name
 from tests.processes import ROOT
@@ -27,7 +27,7 @@ def test_every_option_is_in_the_table_with_its_default() -> None:
 
 
 def test_the_variables_that_the_readme_names_exist() -> None:
-    known = {environment_name(name) for name in Options({}).opts} | {doctor.URL_VARIABLE}
+    known = {environment_name(name) for name in Options({}).opts} | {URL_VARIABLE}
     named = set(re.findall(r"CODEX_BRIDGE_[A-Z_]+", README))
     assert named <= known
 

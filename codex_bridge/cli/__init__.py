@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any, NoReturn
 
 from codex_bridge import __version__
 from codex_bridge.cli import configure, doctor, prepare
@@ -40,12 +41,17 @@ def run(options: Sequence[str]) -> None:
     twistd()
 
 
+class _Parser(argparse.ArgumentParser):
+    """Tells a mistake in one line; usage pages drown the sentence that counts."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"codex-bridge: {message}; see {self.prog} --help\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="codex-bridge", description="Codex CLI on local models, through Ollama."
-    )
+    parser = _Parser(prog="codex-bridge", description="Codex CLI on local models, through Ollama.")
     parser.add_argument("--version", action="version", version=f"codex-bridge {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+    commands: Any = parser.add_subparsers(dest="command", required=True, metavar="command")
     commands.add_parser(
         "run", add_help=False, help="run the bridge in the foreground (see: run --help)"
     )

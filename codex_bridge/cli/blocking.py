@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import http.client
+import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,9 +19,13 @@ from urllib.parse import urlsplit
 import orjson
 from attrs import frozen
 
-from codex_bridge.options import _base_url
+from codex_bridge.options import base_url
+from codex_bridge.settings import DEFAULT_OLLAMA_URL, DEFAULT_PORT
 from codex_bridge.vocabulary import Json
 
+URL_VARIABLE = "CODEX_BRIDGE_URL"
+DEFAULT_URL = f"http://127.0.0.1:{DEFAULT_PORT}"
+"""Where the bridge listens, unless the variable or an option says otherwise."""
 PATIENCE = 10.0
 """Seconds that an answer may take which needs no model."""
 
@@ -65,12 +70,33 @@ class Opened:
     """Without their ends. Raises Unreachable and OutOfTime."""
 
 
-def url(text: str) -> str:
-    """For argparse: a base URL without a trailing slash."""
+def ollama_url(text: str) -> str:
+    """For argparse: the base URL of Ollama, without a trailing slash."""
+    return _url(text.strip(), DEFAULT_OLLAMA_URL)
+
+
+def bridge_url(text: str) -> str:
+    """For argparse: that of the bridge; /v1, as Codex has it, is left out."""
+    return _url(text.strip().rstrip("/").removesuffix("/v1"), DEFAULT_URL)
+
+
+def _url(text: str, example: str) -> str:
     try:
-        return _base_url(text.strip())
+        return base_url(text, example)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+        raise argparse.ArgumentTypeError(f"{error} (got {text!r})") from None
+
+
+def add_bridge_url(parser: argparse.ArgumentParser) -> None:
+    """Declare --bridge-url."""
+    default = os.environ.get(URL_VARIABLE) or DEFAULT_URL
+    parser.add_argument(
+        "--bridge-url",
+        type=bridge_url,
+        metavar="URL",
+        default=default,
+        help=f"where the bridge listens (default: ${URL_VARIABLE}, or {DEFAULT_URL})",
+    )
 
 
 def ask(
@@ -130,7 +156,7 @@ def _told() -> Iterator[None]:
     except TimeoutError:
         raise OutOfTime("no answer in time") from None
     except (OSError, http.client.HTTPException) as error:
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        reason = getattr(error, "strerror", None) or str(error).strip() or type(error).__name__
         raise Unreachable(reason) from None
 
 

@@ -8,16 +8,12 @@ import json
 import os
 import sys
 from collections.abc import Mapping
-from http.client import HTTPException
 from pathlib import Path
 from typing import NoReturn
-from urllib.error import HTTPError, URLError
-from urllib.parse import urlsplit
-from urllib.request import ProxyHandler, build_opener
 
 from attrs import frozen
 
-from codex_bridge.cli import codex
+from codex_bridge.cli import blocking, codex
 from codex_bridge.cli.aliases import aliases
 from codex_bridge.cli.backup import Folder
 from codex_bridge.cli.profile import (
@@ -31,11 +27,8 @@ from codex_bridge.cli.profile import (
     settled,
 )
 from codex_bridge.cli.trouble import Trouble
-from codex_bridge.settings import DEFAULT_PORT
 from codex_bridge.vocabulary import Json
 
-URL_VARIABLE = "CODEX_BRIDGE_URL"
-DEFAULT_URL = f"http://127.0.0.1:{DEFAULT_PORT}"
 PATIENCE = 60
 """Seconds for the bridge to ask Ollama of each model."""
 START = "Start it: codex-bridge run"
@@ -49,12 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="MODEL",
         help="models to tell of, the default one first (default: all that can call tools)",
     )
-    parser.add_argument(
-        "--bridge-url",
-        metavar="URL",
-        default=os.environ.get(URL_VARIABLE) or DEFAULT_URL,
-        help=f"where the bridge listens (default: ${URL_VARIABLE}, or {DEFAULT_URL})",
-    )
+    blocking.add_bridge_url(parser)
     parser.add_argument(
         "--codex-home",
         metavar="FOLDER",
@@ -134,7 +122,7 @@ def _plan(home: Folder, given: argparse.Namespace) -> _Plan:
     """All that can go wrong goes wrong here, before anything is written."""
     named = given.codex_version
     version = codex.version_number(named) if named else codex.installed_version()
-    url = _base_url(given.bridge_url)
+    url = given.bridge_url
     offered = fetch_catalog(url, ".".join(map(str, version)))
     catalog = chosen(offered, given.models)
     if given.instructions == "codex":
@@ -164,47 +152,19 @@ def _notes(catalog: list[Json], overridden: list[str]) -> list[str]:
     return notes
 
 
-def _base_url(text: str) -> str:
-    """A URL without trailing slash and /v1. Raises Trouble."""
-    url = text.strip().rstrip("/").removesuffix("/v1").rstrip("/")
-    try:
-        parts = urlsplit(url)
-        is_url = parts.scheme in {"http", "https"} and bool(parts.hostname)
-        parts.port  # noqa: B018 - raises on a port that is none
-    except ValueError:
-        is_url = False
-    if not is_url or parts.query or parts.fragment or not url.isascii() or " " in url:
-        raise Trouble(f"--bridge-url: give a URL such as {DEFAULT_URL} (got {text!r})")
-    return url
-
-
 def fetch_catalog(url: str, version: str) -> list[Json]:
     """What the bridge at `url` tells a Codex of `version` of its models. Raises Trouble."""
-    # The bridge is this machine's, or a neighbour: no proxy leads there.
-    opener = build_opener(ProxyHandler({}))
     try:
-        with opener.open(f"{url}/v1/models?client_version={version}", timeout=PATIENCE) as answer:
-            body = json.loads(answer.read())
-    except HTTPError as error:
-        raise Trouble(f"{url} answers: {_told(error)}") from None
-    except (URLError, OSError, HTTPException) as error:
-        reason = getattr(error, "reason", None) or error
-        why = getattr(reason, "strerror", None) or str(reason).strip() or type(reason).__name__
-        raise Trouble(f"no bridge answers at {url} ({why}). {START}") from None
-    except ValueError:
-        body = None
-    models = body.get("models") if isinstance(body, dict) else None
+        path = f"/v1/models?client_version={version}"
+        answer = blocking.ask(url, "GET", path, seconds=PATIENCE)
+    except blocking.Unreachable as error:
+        raise Trouble(f"no bridge answers at {url} ({error}). {START}") from None
+    if answer.status != 200:
+        raise Trouble(f"{url} answers: {answer.error}")
+    models = (answer.json or {}).get("models")
     if not isinstance(models, list):
         raise Trouble(f"what answers at {url} is no codex-bridge (perhaps Ollama). {START}")
     return models
-
-
-def _told(error: HTTPError) -> str:
-    """The sentence of an error's body."""
-    try:
-        return str(json.loads(error.read())["error"]["message"])
-    except (ValueError, KeyError, TypeError, OSError):
-        return f"{error.code} {error.reason}"
 
 
 def _calls_tools(model: Json) -> bool:

@@ -68,7 +68,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     parser.add_argument("--force", action="store_true", help="replace a model of that name")
     parser.add_argument("--remove", action="store_true", help="delete the derived model again")
     parser.add_argument(
-        "--ollama-url", type=blocking.url, default=url, metavar="URL", help=f"default: {url}"
+        "--ollama-url", type=blocking.ollama_url, default=url, metavar="URL", help=f"default: {url}"
     )
     parser.set_defaults(action=prepare)
 

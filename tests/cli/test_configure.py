@@ -269,8 +269,9 @@ def test_the_version_is_that_of_the_codex_in_path(
 @pytest.mark.parametrize("url", ["", "localhost:1", "http://", "http://a:b", "http://a/?b", "x y"])
 def test_a_wrong_url_is_told(home: Path, url: str) -> None:
     done = call(home, NEW, f"--bridge-url={url}")
-    assert done.code == 1
-    assert "--bridge-url: give a URL such as http://127.0.0.1:11434" in done.err
+    assert done.code == 2
+    assert "--bridge-url: " in done.err
+    assert done.err.count("\n") == 1
 
 
 @pytest_twisted.ensureDeferred

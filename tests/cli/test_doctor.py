@@ -268,4 +268,4 @@ def test_wrong_use_is_told(arguments: list[str], capsys: pytest.CaptureFixture[s
     with pytest.raises(SystemExit) as caught:
         main(["doctor", *arguments])
     assert caught.value.code == 2
-    assert "codex-bridge doctor: error" in capsys.readouterr().err
+    assert "see codex-bridge doctor --help" in capsys.readouterr().err

@@ -24,20 +24,15 @@ from codex_bridge.cli.doctor.facts import Check, Facts, ModelFacts, Status, fail
 from codex_bridge.cli.doctor.probe import probe
 from codex_bridge.cli.doctor.trials import Probe
 
-URL_VARIABLE = "CODEX_BRIDGE_URL"
-DEFAULT_URL = "http://127.0.0.1:11434"
 DEFAULT_TIMEOUT = 300.0
 """Seconds for the whole probe."""
 
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Declare the command and its options."""
-    url = os.environ.get(URL_VARIABLE) or DEFAULT_URL
     parser = commands.add_parser("doctor", help="check everything, and try a model's tool calls")
     parser.add_argument("model", nargs="?", metavar="MODEL", help="default: the one that is loaded")
-    parser.add_argument(
-        "--bridge-url", type=blocking.url, default=url, metavar="URL", help=f"default: {url}"
-    )
+    blocking.add_bridge_url(parser)
     parser.add_argument("--codex", default="codex", metavar="PATH", help="the Codex CLI")
     parser.add_argument("--no-probe", action="store_true", help="do not load and try the model")
     parser.add_argument(
