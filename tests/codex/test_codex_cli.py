@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import orjson
+import pytest
 import pytest_twisted
 from twisted.internet.threads import deferToThread
 
@@ -15,6 +17,12 @@ from tests.conftest import Start
 from tests.harness import Json
 
 pytestmark = NEEDS_CLI
+
+
+@pytest.fixture(name="start")
+def over_both_dialects(start: Start, codex: Codex) -> Start:
+    """What Codex sends has nothing to do with how Ollama is asked: one version does for it."""
+    return partial(start, upstream_api="ollama" if codex.version == "0.145.0" else "chat")
 
 
 def results(chat: Json) -> list[str]:
@@ -28,7 +36,7 @@ async def test_a_text_turn(start: Start, codex: Codex) -> None:
     done = await run(codex, setup, "hi")
     assert done.code == 0, done.output
     assert "Hello from the model." in done.output
-    (chat,) = setup.fake.chats
+    (chat,) = setup.fake.turns
     roles = [message["role"] for message in chat.json["messages"]]
     assert roles[0] == "system"
     assert set(roles[1:]) == {"user"}
@@ -43,7 +51,7 @@ async def test_a_command_runs_and_its_output_reaches_the_model(start: Start, cod
     done = await run(codex, setup, "list the files")
     assert done.code == 0, done.output
     assert "All done." in done.output
-    (result,) = results(setup.fake.chats[1].json)
+    (result,) = results(setup.fake.turns[1].json)
     assert "marker-file" in result
     assert "sum=42" in result
 
@@ -53,7 +61,7 @@ async def test_the_tools_of_a_first_request_are_small(start: Start, codex: Codex
     """Under a thousand tokens; Codex declares 17 kB or more. docs/tools.md has the figures."""
     setup = await start(Playlist([Say("Hello.")]))
     await run(codex, setup, "hi")
-    tools = setup.fake.chats[0].json["tools"]
+    tools = setup.fake.turns[0].json["tools"]
     assert len(tools) >= 10
     assert len(orjson.dumps(tools)) < 4600
 
@@ -67,10 +75,10 @@ async def test_two_parallel_calls_both_run(start: Start, codex: Codex) -> None:
     setup = await start(Playlist([Say("Both."), calls], [Say("All done.")]))
     done = await run(codex, setup, "run two commands")
     assert done.code == 0, done.output
-    first, second = results(setup.fake.chats[1].json)
+    first, second = results(setup.fake.turns[1].json)
     assert "first-1" in first
     assert "second-2" in second
-    assistant = [m for m in setup.fake.chats[1].json["messages"] if m["role"] == "assistant"]
+    assistant = [m for m in setup.fake.turns[1].json["messages"] if m["role"] == "assistant"]
     assert [(m["content"], len(m["tool_calls"])) for m in assistant] == [("Both.", 2)]
 
 
@@ -93,10 +101,10 @@ async def test_two_tool_rounds_in_one_turn_share_their_prefix(start: Start, code
     )
     done = await run(codex, setup, "count")
     assert "Counted." in done.output
-    one, two, three = (chat.json["messages"] for chat in setup.fake.chats)
+    one, two, three = (chat.json["messages"] for chat in setup.fake.turns)
     assert two[: len(one)] == one
     assert three[: len(two)] == two
-    assert len(results(setup.fake.chats[2].json)) == 2
+    assert len(results(setup.fake.turns[2].json)) == 2
 
 
 @pytest_twisted.ensureDeferred
@@ -112,10 +120,10 @@ async def test_a_session_is_resumed_with_its_history(start: Start, codex: Codex)
     done = await run(codex, setup, "resume", "--last", "say it again")
     assert done.code == 0, done.output
     assert "As I said." in done.output
-    messages = setup.fake.chats[2].json["messages"]
+    messages = setup.fake.turns[2].json["messages"]
     texts = [m["content"] for m in messages if m["role"] == "assistant"]
     assert "It is blue-42." in texts
-    assert "blue-42" in results(setup.fake.chats[2].json)[0]
+    assert "blue-42" in results(setup.fake.turns[2].json)[0]
 
 
 @pytest_twisted.ensureDeferred
@@ -130,8 +138,8 @@ async def test_upstream_stream_off_works_the_same(start: Start, codex: Codex) ->
     done = await run(codex, setup, "go")
     assert done.code == 0, done.output
     assert "All done." in done.output
-    assert "whole-7" in results(setup.fake.chats[1].json)[0]
-    assert [chat.json["stream"] for chat in setup.fake.chats] == [False, False]
+    assert "whole-7" in results(setup.fake.turns[1].json)[0]
+    assert [chat.json["stream"] for chat in setup.fake.turns] == [False, False]
 
 
 @pytest_twisted.ensureDeferred
@@ -143,7 +151,7 @@ async def test_an_old_ollama_works_the_same(
     setup = await start(fake=fake)
     done = await run(codex, setup, "go")
     assert done.code == 0, done.output
-    assert "old-5" in results(fake.chats[1].json)[0]
+    assert "old-5" in results(fake.turns[1].json)[0]
 
 
 @pytest_twisted.ensureDeferred
@@ -163,7 +171,7 @@ async def test_a_namespaced_tool_is_routed(start: Start, codex: Codex) -> None:
     setup = await start(Playlist([Call(name, {"target": "nobody"})], [Say("All done.")]))
     done = await run(codex, setup, "close it")
     assert done.code == 0, done.output
-    (result,) = results(setup.fake.chats[1].json)
+    (result,) = results(setup.fake.turns[1].json)
     assert "unsupported" not in result
     assert "nobody" in result or "agent" in result
 
@@ -179,7 +187,7 @@ async def test_a_provider_in_the_config_works(start: Start, codex: Codex) -> Non
     done = await deferToThread(codex.exec_with_provider, setup.url, "go")
     assert done.code == 0, done.output
     assert "All done." in done.output
-    assert "own-8" in results(setup.fake.chats[1].json)[0]
+    assert "own-8" in results(setup.fake.turns[1].json)[0]
 
 
 @pytest_twisted.ensureDeferred
@@ -192,7 +200,7 @@ async def test_a_refusal_is_one_clear_sentence(start: Start, codex: Codex) -> No
     assert done.code == 1
     assert "gemma3:4b does not support tools" in done.output
     assert "Reconnecting" not in done.output
-    assert len(setup.fake.chats) == 1
+    assert len(setup.fake.turns) == 1
 
 
 @pytest_twisted.ensureDeferred
@@ -201,4 +209,4 @@ async def test_an_answer_that_breaks_off_is_asked_for_again(start: Start, codex:
     done = await run(codex, setup, "hi")
     assert done.code == 0, done.output
     assert "Second try." in done.output
-    assert len(setup.fake.chats) == 2
+    assert len(setup.fake.turns) == 2
