@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
@@ -20,6 +21,10 @@ hypothesis.settings.register_profile(
     "suite", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("suite")
+
+# A shell gives what it starts in the background SIGINT ignored, and so would be the programs
+# that tests start and end with it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 Start = Callable[..., Awaitable[harness.Setup]]
 
