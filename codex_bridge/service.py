@@ -13,10 +13,14 @@ from codex_bridge import __version__
 from codex_bridge.ids import random_id
 from codex_bridge.logs import make_logger
 from codex_bridge.settings import Settings
+from codex_bridge.signals import second_signal
 from codex_bridge.upstream.client import Upstream
 from codex_bridge.upstream.contexts import ContextPolicy
 from codex_bridge.web.app import BridgeApp
 from codex_bridge.web.site import BridgeSite
+
+LAST_WRITES = 1.0
+"""Seconds that connections have to take what was written last."""
 
 
 class BridgeService(MultiService):
@@ -26,14 +30,24 @@ class BridgeService(MultiService):
     """Set before the service joins an Application, this becomes the process's log observer."""
 
     def __init__(
-        self, settings: Settings, server: TCPServer, upstream: Upstream, log: Logger
+        self,
+        settings: Settings,
+        app: BridgeApp,
+        site: BridgeSite,
+        upstream: Upstream,
+        log: Logger,
+        reactor: Any,
     ) -> None:
         super().__init__()
         self._settings = settings
-        self._server = server
+        self._drain = app.drain
+        self._site = site
         self._upstream = upstream
         self._log = log
-        server.setServiceParent(self)
+        self._reactor = reactor
+        # TCPServer raises when the port is taken; an endpoint service would only log it.
+        self._server = TCPServer(settings.port, site, interface=settings.interface, reactor=reactor)
+        self._server.setServiceParent(self)
 
     def setServiceParent(self, parent: Any) -> None:
         """Join `parent`; bring the log observer along where the parent is an Application."""
@@ -62,10 +76,28 @@ class BridgeService(MultiService):
         stopped = super().stopService()
         if isinstance(stopped, Deferred):
             await stopped
+        await self._finish_serving()
         await self._upstream.close()
 
+    async def _finish_serving(self) -> None:
+        """Let what is running run to its end, but not for ever."""
+        emptied = self._drain.drain(self._reactor, self._settings.drain)
+        if len(self._drain):
+            self._log.info(
+                "waits up to {seconds} s for {count} answers to end; a second signal ends them now",
+                seconds=self._settings.drain,
+                count=len(self._drain),
+            )
+            with second_signal(self._reactor, self._drain.cut_short):
+                await emptied
+        closed = self._site.close_channels()
+        limit = self._reactor.callLater(LAST_WRITES, self._site.abort_channels)
+        await closed
+        if limit.active():
+            limit.cancel()
+
     def stopService(self) -> Deferred[None]:
-        """Stop listening, then close the pooled upstream connections."""
+        """Stop listening, let the running answers end, close every connection."""
         return Deferred.fromCoroutine(self._stop())
 
 
@@ -77,9 +109,7 @@ def make_service(settings: Settings, reactor: Any = None) -> BridgeService:
     policy = ContextPolicy(
         settings.upstream_api, settings.num_ctx, settings.keep_alive, settings.context_guard
     )
-    upstream = Upstream(reactor, settings.ollama_url, policy, log)
+    upstream = Upstream(reactor, settings.ollama_url, policy, log, settings.upstream_timeout)
     app = BridgeApp(settings, upstream, reactor, log, random_id)
     site = BridgeSite(app.resource(), settings.max_body_size, reactor)
-    # TCPServer raises when the port is taken; an endpoint service would only log it.
-    server = TCPServer(settings.port, site, interface=settings.interface, reactor=reactor)
-    return BridgeService(settings, server, upstream, log)
+    return BridgeService(settings, app, site, upstream, log, reactor)

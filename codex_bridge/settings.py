@@ -7,6 +7,10 @@ from attrs import field, frozen
 DEFAULT_PORT = 11434
 DEFAULT_OLLAMA_URL = "http://localhost:11433"
 DEFAULT_MAX_BODY_SIZE = 4 * 1024 * 1024
+DEFAULT_UPSTREAM_TIMEOUT = 1800
+DEFAULT_GRACE = 0.5
+DEFAULT_HEARTBEAT = 15
+DEFAULT_DRAIN = 30
 
 UPSTREAM_APIS = ("auto", "chat", "ollama")
 DEFAULT_UPSTREAM_API = UPSTREAM_APIS[0]
@@ -40,6 +44,15 @@ class Settings:
     """How long Ollama keeps a model in memory, in its own words (30m, -1); None: as it likes."""
     context_guard: bool = True
     """Refuse a prompt that does not fit the context, in place of letting Ollama cut it."""
+    upstream_timeout: float = DEFAULT_UPSTREAM_TIMEOUT
+    """Seconds of silence after which Ollama is given up in the middle of an exchange. A large
+    model that loads, a long prompt on a CPU, and a long call, which comes whole, are silent."""
+    grace: float = DEFAULT_GRACE
+    """Seconds that a client waits for its stream to begin, so that a refusal can come first."""
+    heartbeat: float = DEFAULT_HEARTBEAT
+    """Seconds after which a stream on which nothing was sent gets an event that says so."""
+    drain: float = DEFAULT_DRAIN
+    """Seconds that running exchanges are given to finish when the bridge is stopped."""
     tool_profile: str = DEFAULT_TOOL_PROFILE
     """How much of each tool's declaration the model is shown: essential, compact or full."""
     directives: bool = True

@@ -159,7 +159,7 @@ class RawClient(Protocol):
 async def start(reactor: Any, fake: FakeOllama, **settings: Any) -> Setup:
     """Start `fake` and a bridge with `settings` in front of it."""
     fake.listen()
-    options = {"port": 0, "ollama_url": fake.url} | settings
+    options = {"port": 0, "ollama_url": fake.url, "drain": 0} | settings
     service = make_service(Settings(**options), reactor)
     service.startService()
     port = service.listening_port.getHost().port

@@ -34,13 +34,14 @@ PURE |= {"typing"}
 # room -> what of the house it may import, besides itself and what all rooms share
 ARROWS = {
     "translate": set(),
-    "upstream": set(),
+    "upstream": {"codex_bridge.silence"},
     "clients": {"codex_bridge.translate"},
     "web": {
         "codex_bridge.translate",
         "codex_bridge.upstream",
         "codex_bridge.clients",
         "codex_bridge.settings",
+        "codex_bridge.silence",
     },
     "fake_ollama": set(),
 }

@@ -17,6 +17,8 @@ class ClientProfile:
     """Tell every failure as an event, even one that is known before the stream begins."""
     length_completes: bool
     """End an answer that was cut at the token limit as completed."""
+    empty_fails: bool
+    """Tell an answer that says nothing as a failure: this client would end without a word."""
     repeat_prompt: bool
     """Repeat instructions and tools in the response objects."""
 
@@ -26,16 +28,23 @@ class ClientProfile:
             return error.code or "server_error"
         if error.code == "context_length_exceeded":
             return error.code
+        if error.retry_after is not None:
+            # Codex waits for as long as the sentence says ("try again in 10s"), five times.
+            return "rate_limit_exceeded"
         # The one code with which Codex shows the sentence once and does not repeat the
-        # request; with the other it repeats it five times.
+        # request; with the other it repeats it five times within seconds.
         return "server_error" if error.passing else "invalid_prompt"
 
 
 # Codex repeats a request that failed with an HTTP status 5 to 30 times and mostly hides the
 # body; an incomplete answer it throws away (and 0.130 asks for it five more times). It reads
 # nothing of a response object but id, status, usage and error.
-CODEX = ClientProfile("codex", fails_in_stream=True, length_completes=True, repeat_prompt=False)
-SDK = ClientProfile("sdk", fails_in_stream=False, length_completes=False, repeat_prompt=True)
+CODEX = ClientProfile(
+    "codex", fails_in_stream=True, length_completes=True, empty_fails=True, repeat_prompt=False
+)
+SDK = ClientProfile(
+    "sdk", fails_in_stream=False, length_completes=False, empty_fails=False, repeat_prompt=True
+)
 
 
 CODEX_HEADERS = ("x-codex-turn-metadata", "x-codex-window-id", "x-codex-beta-features")

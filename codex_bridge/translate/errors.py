@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from codex_bridge.vocabulary import FailureKind, Json, UpstreamFailure
+from attrs import frozen
 
-CONTEXT_PHRASES = (
-    "exceed_context_size_error",
-    "exceeds the available context size",
-    "longer than the context length",
-    "input length exceeds",
-)
-"""How Ollama and llama.cpp say that a prompt is too long."""
+from codex_bridge.vocabulary import FailureKind, Json, UpstreamFailure
 
 
 class ApiError(Exception):
     """A failure in the words of the API: what the client reads.
 
-    `passing` tells whether the same request may well succeed a moment later.
+    `passing` tells whether the same request may well succeed a moment later; `retry_after`,
+    in seconds, after which moment.
     """
 
     def __init__(
@@ -27,13 +22,15 @@ class ApiError(Exception):
         code: str | None = None,
         param: str | None = None,
         passing: bool = False,
+        retry_after: int | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
         self.code = code
         self.param = param
-        self.passing = passing
+        self.passing = passing or retry_after is not None
+        self.retry_after = retry_after
 
     @property
     def type(self) -> str:
@@ -80,56 +77,129 @@ def internal(exchange_id: str) -> ApiError:
     )
 
 
-def from_upstream(failure: UpstreamFailure, model: str, url: str) -> ApiError:
-    """What the client is told when the upstream at `url` did not give a whole answer."""
-    if failure.kind is FailureKind.UNREACHABLE:
-        return ApiError(
-            502,
-            f"Ollama does not answer at {url}: {failure.message}. Check that it runs there "
-            f"(ollama serve).",
-            code="upstream_unreachable",
-            passing=True,
-        )
-    if failure.kind is FailureKind.BROKEN:
-        return ApiError(
-            502,
-            f"Ollama broke off its answer: {failure.message}.",
-            code="upstream_broken",
-            passing=True,
-        )
-    if failure.kind is FailureKind.GARBLED:
-        return ApiError(
-            502,
-            f"What answers at {url} does not speak chat completions: {failure.message}.",
-            code="upstream_garbled",
-        )
-    if failure.kind is FailureKind.TOO_LONG:
-        return ApiError(
-            400,
-            f"The prompt does not fit into the context of {model}: {failure.message}. Shorten the "
-            f"conversation, or give the model more context (--num-ctx).",
-            code="context_length_exceeded",
-            param="input",
-        )
-    return _refused(failure, model)
+def stopping() -> ApiError:
+    """The bridge ends before the answer does."""
+    return ApiError(
+        503,
+        "codex-bridge is being stopped. When it runs again, the same request will work.",
+        code="server_stopping",
+        passing=True,
+    )
 
 
-def _refused(failure: UpstreamFailure, model: str) -> ApiError:
-    # What is no error as a status (a redirect, say) must not look like one to the client.
-    status = failure.status if failure.status and 400 <= failure.status < 600 else 502
-    if any(phrase in failure.message for phrase in CONTEXT_PHRASES):
-        return ApiError(
-            400,
-            f"The prompt is longer than the context of {model}: {failure.message}",
-            code="context_length_exceeded",
-            param="input",
-        )
-    if status == 404 and "not found" in failure.message:
-        return ApiError(
-            404,
-            f"Model {model} is not in Ollama. Run: ollama pull {model}",
-            code="model_not_found",
-            param="model",
-        )
-    message = f"Ollama refused the request ({failure.status}): {failure.message}"
-    return ApiError(status, message, code="upstream_error", passing=status >= 500)
+@frozen
+class _Row:
+    """How one kind of failure is told. `{model}`, `{url}` and `{why}` stand in the sentence."""
+
+    status: int
+    code: str
+    sentence: str
+    passes: bool = False
+    """Whether asking again may help."""
+    retry_after: int | None = None
+    param: str | None = None
+
+
+TABLE: dict[FailureKind, _Row] = {
+    FailureKind.UNREACHABLE: _Row(
+        502,
+        "upstream_unreachable",
+        "Ollama does not answer at {url}: {why}. Check that it runs there (ollama serve).",
+        passes=True,
+    ),
+    FailureKind.BUSY: _Row(
+        503,
+        "upstream_busy",
+        # Codex waits for as long as such a sentence says.
+        "Ollama has too much to do: {why}. Please try again in 10s.",
+        retry_after=10,
+    ),
+    FailureKind.BROKEN: _Row(
+        502,
+        "upstream_broken",
+        "Ollama broke off its answer: {why}. Its own log may tell more.",
+        passes=True,
+    ),
+    FailureKind.SILENT: _Row(
+        504,
+        "upstream_silent",
+        "Ollama said {why}. Is it stuck? Restart it; or raise --upstream-timeout where a model "
+        "needs longer.",
+    ),
+    FailureKind.SLIP: _Row(
+        502,
+        "malformed_call",
+        "{model} wrote a tool call that Ollama cannot read: {why}. Ask again; where it happens "
+        "often, another model helps.",
+        passes=True,
+    ),
+    FailureKind.EMPTY: _Row(
+        502, "empty_answer", "{model} answered with nothing, twice. Ask again in other words."
+    ),
+    FailureKind.GARBLED: _Row(
+        502, "upstream_garbled", "What answers at {url} does not speak chat completions: {why}."
+    ),
+    FailureKind.TOO_LONG: _Row(
+        400,
+        "context_length_exceeded",
+        "The prompt does not fit into the context of {model}: {why}. Shorten the conversation, "
+        "or give the model more context (--num-ctx).",
+        param="input",
+    ),
+    FailureKind.CONTEXT_FULL: _Row(
+        400,
+        "context_length_exceeded",
+        "The answer of {model} did not fit into what the conversation left of its context: "
+        "{why}. Shorten the conversation, or give the model more context (--num-ctx).",
+        param="input",
+    ),
+    FailureKind.NO_MODEL: _Row(
+        404,
+        "model_not_found",
+        "Model {model} is not in Ollama. Run: ollama pull {model}",
+        param="model",
+    ),
+    FailureKind.NO_TOOLS: _Row(
+        400,
+        "tools_unsupported",
+        "{model} cannot call tools ({why}). Choose a model for which `ollama show` lists tools.",
+        param="model",
+    ),
+    FailureKind.NO_MEMORY: _Row(
+        500,
+        "out_of_memory",
+        "{model} does not fit into the memory of Ollama's machine: {why}. Choose a smaller "
+        "model, or a smaller context (--num-ctx).",
+    ),
+    FailureKind.NO_ACCESS: _Row(
+        403,
+        "upstream_access_denied",
+        "Ollama may not use {model}: {why}. A model in the cloud needs: ollama signin",
+    ),
+}
+"""How each kind is told; what is not here is told in the upstream's own words."""
+
+
+def from_upstream(
+    failure: UpstreamFailure, model: str, url: str, *, tried: bool = False
+) -> ApiError:
+    """What the client is told when the upstream at `url` did not give a whole answer.
+
+    `tried` tells that the bridge itself has asked again as often as it may help: then there is
+    no point in the client's doing so.
+    """
+    row = TABLE.get(failure.kind)
+    why = failure.message.strip().rstrip(".")
+    if row is None:
+        # What is no error as a status (a redirect, say) must not look like one to the client.
+        status = failure.status if failure.status and 400 <= failure.status < 600 else 502
+        message = f"Ollama refused the request ({failure.status}): {why}"
+        return ApiError(status, message, code="upstream_error", passing=status >= 500 and not tried)
+    return ApiError(
+        row.status,
+        row.sentence.format(model=model, url=url, why=why),
+        code=row.code,
+        param=row.param,
+        passing=row.passes and not tried,
+        retry_after=row.retry_after,
+    )

@@ -1,8 +1,11 @@
 """Chat deltas -> Responses events: one state machine without I/O. Feed deltas, get events.
 
     start()            -> created, in_progress
+    heartbeat()        -> in_progress, at any time between those and the last event
     feed(deltas)       -> the events of open items: text and reasoning pass through live
-    end()              -> the calls, then completed (or incomplete)
+    settle()           -> all that was held back, the calls last: the answer is whole
+    end()              -> completed (or incomplete), once settled
+    again()            -> back to before the first delta, for another answer in place of this one
     fail(error, code)  -> failed, from any state
 
 Items come strictly one after another: an item is closed before the next one opens. Calls are
@@ -102,10 +105,19 @@ class ResponseStream:
         self._finish_reason = ""
         self._answer_size = 0
         self._repair = repair
-        judge = Judge(toolbox)
-        scans = repair and bool(toolbox.offered)
-        self._scanner = LeakScanner(judge.known, judge.accepts) if scans else None
+        self._settled = False
+        self._judge = Judge(toolbox)
+        self._scanner = self._new_scanner()
         self._splitter = ThinkSplitter()
+
+    def _new_scanner(self) -> LeakScanner | None:
+        scans = self._repair and bool(self._toolbox.offered)
+        return LeakScanner(self._judge.known, self._judge.accepts) if scans else None
+
+    @property
+    def has_answered(self) -> bool:
+        """Whether the client was given anything of an answer; reasoning is none yet."""
+        return self._state is State.TEXT or any(item["type"] != "reasoning" for item in self.output)
 
     def start(self) -> list[Json]:
         """The two events that open every stream."""
@@ -116,6 +128,11 @@ class ResponseStream:
                 events.response_event("in_progress", response),
             ]
         )
+
+    def heartbeat(self) -> list[Json]:
+        """An event that says only that the answer is still awaited."""
+        response = self._template.response("in_progress", self.output)
+        return self._numbered([events.response_event("in_progress", response)])
 
     def feed(self, deltas: Iterable[Delta]) -> list[Json]:
         """The events that these deltas give rise to."""
@@ -134,18 +151,28 @@ class ResponseStream:
                 self.usage = delta
         return self._numbered(out)
 
-    def end(self, now: int) -> list[Json]:
-        """The last events of a whole answer. `now` is the Unix time in seconds."""
+    def settle(self) -> list[Json]:
+        """What was held back until the answer was whole: the rest of the text, the calls."""
         out: list[Json] = []
-        cut = self._finish_reason in {"length", "content_filter"}
+        self._settled = True
         self._split(*self._splitter.end(), out)
         if self._scanner:
             called = any(call.index is not None for call in self._calls)
-            self._pieces_of_text(self._scanner.end(cut=cut, called=called), out)
+            self._pieces_of_text(self._scanner.end(cut=self.is_cut, called=called), out)
         self._close(out)
-        self._emit_calls(cut, out)
+        self._emit_calls(self.is_cut, out)
+        return self._numbered(out)
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the model had to stop before it was through."""
+        return self._finish_reason in {"length", "content_filter"}
+
+    def end(self, now: int) -> list[Json]:
+        """The last events of a whole answer. `now` is the Unix time in seconds."""
+        out = [] if self._settled else self.settle()
         self._state = State.ENDED
-        incomplete = cut and not self._length_completes
+        incomplete = self.is_cut and not self._length_completes
         status = "incomplete" if incomplete else "completed"
         response = self._template.response(
             status,
@@ -154,7 +181,21 @@ class ResponseStream:
             completed_at=None if incomplete else now,
             incomplete_details={"reason": "max_output_tokens"} if incomplete else None,
         )
-        out.append(events.response_event(status, response))
+        return out + self._numbered([events.response_event(status, response)])
+
+    def again(self) -> list[Json]:
+        """Forget what came so far; the next delta begins another answer.
+
+        Reasoning that the client was shown stays, in an item of its own.
+        """
+        out: list[Json] = []
+        self._close(out)
+        self._held = ""
+        self._calls = []
+        self._finish_reason = ""
+        self._settled = False
+        self._scanner = self._new_scanner()
+        self._splitter = ThinkSplitter()
         return self._numbered(out)
 
     def fail(self, error: ApiError, code: str) -> list[Json]:

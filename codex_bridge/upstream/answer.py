@@ -13,6 +13,7 @@ from twisted.web.client import ResponseDone
 from twisted.web.http import PotentialDataLoss
 from twisted.web.iweb import IResponse
 
+from codex_bridge.silence import Silence
 from codex_bridge.vocabulary import Delta, FailureKind, UpstreamFailure, UsageDelta
 
 LINGER = 1.0
@@ -49,29 +50,34 @@ class ChatAnswer:
         response: IResponse,
         decoder: Decoder,
         clock: IReactorTime,
+        patience: float,
         counted: Callable[[UsageDelta], None] = lambda _: None,
+        context: int | None = None,
     ) -> None:
-        """`counted` is told of the tokens of the exchange, too."""
+        """`patience` in seconds is for silence; `counted` is told of the tokens, too."""
+        self.context = context
+        """Tokens that prompt and answer may take together; None where nobody knows."""
         self._response = response
         self._decoder = decoder
         self._clock = clock
+        self._patience = patience
         self._counted = counted
         self._reader: _Reader | None = None
 
     def deliver_to(self, receiver: Receiver) -> None:
         """Tell `receiver` of everything that comes."""
-        self._reader = _Reader(self._decoder, receiver, self._clock, self._counted)
+        self._reader = _Reader(self._decoder, receiver, self._clock, self._patience, self._counted)
         self._response.deliverBody(self._reader)
 
     def pause(self) -> None:
         """Read no more for now; the upstream waits."""
         if self._reader:
-            self._reader.body.pauseProducing()
+            self._reader.pause()
 
     def resume(self) -> None:
         """Read on."""
         if self._reader:
-            self._reader.body.resumeProducing()
+            self._reader.resume()
 
     def close(self) -> None:
         """Hang up. The receiver is told nothing more."""
@@ -89,6 +95,7 @@ class _Reader(Protocol):
         decoder: Decoder,
         receiver: Receiver,
         clock: IReactorTime,
+        patience: float,
         counted: Callable[[UsageDelta], None],
     ) -> None:
         self._decoder = decoder
@@ -97,10 +104,14 @@ class _Reader(Protocol):
         self._counted = counted
         self._told = False
         self._lingering: IDelayedCall | None = None
+        self._patience = patience
+        self._silence = Silence(clock, patience, self._give_up)
+        self._silence.start()
 
     def dataReceived(self, data: bytes) -> None:
         if self._told:
             return
+        self._silence.heard()
         self._tell(self._decoder.feed(data))
         if self._decoder.over and not self._told:
             # A kept connection is worth the moment that the rest of the body takes.
@@ -108,25 +119,40 @@ class _Reader(Protocol):
             self._end()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._silence.stop()
         if self._lingering is not None and self._lingering.active():
             self._lingering.cancel()
         if self._told:
             return
         self._end(is_clean=bool(reason.check(ResponseDone, PotentialDataLoss)))
 
-    @property
-    def body(self) -> Any:
-        """The response's body as a push producer."""
-        return self.transport
+    def pause(self) -> None:
+        body: Any = self.transport
+        if body and not self._told:
+            # The silence is of our own making.
+            self._silence.stop()
+            body.pauseProducing()
+
+    def resume(self) -> None:
+        body: Any = self.transport
+        if body and not self._told:
+            self._silence.start()
+            body.resumeProducing()
 
     def hang_up(self) -> None:
         self._told = True
+        self._silence.stop()
         if self.transport:
             self.transport.loseConnection()
+
+    def _give_up(self) -> None:
+        self.hang_up()
+        self._receiver.answer_failed(silent_for(self._patience))
 
     def _end(self, *, is_clean: bool = True) -> None:
         """Tell the end. A connection lost behind the finish reason took nothing with it."""
         self._told = True
+        self._silence.stop()
         try:
             deltas = self._decoder.eof()
         except UpstreamFailure as failure:
@@ -142,6 +168,11 @@ class _Reader(Protocol):
         if isinstance(deltas[-1], UsageDelta):
             self._counted(deltas[-1])
         self._receiver.deltas_received(deltas)
+
+
+def silent_for(seconds: float) -> UpstreamFailure:
+    """The upstream said nothing for so long."""
+    return UpstreamFailure(FailureKind.SILENT, f"nothing for {seconds:.0f} s")
 
 
 class _Nobody:

@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from codex_bridge.upstream.refusals import broken_off, error_text
 from codex_bridge.vocabulary import (
     ChatRequest,
     Delta,
@@ -109,7 +110,8 @@ class StreamDecoder:
             self._fail(FailureKind.GARBLED, "an event is not a JSON object")
             return
         if chunk.get("error"):
-            self._fail(FailureKind.BROKEN, error_message(chunk))
+            self._failure = broken_off(error_message(chunk))
+            self.over = True
             return
         for delta in chunk_deltas(chunk, "delta"):
             self._finished = self._finished or isinstance(delta, FinishDelta)
@@ -145,7 +147,7 @@ class AnswerDecoder:
         if not isinstance(answer, dict):
             raise UpstreamFailure(FailureKind.GARBLED, "its answer is not a JSON object")
         if answer.get("error"):
-            raise UpstreamFailure(FailureKind.BROKEN, error_message(answer))
+            raise broken_off(error_message(answer))
         deltas = list(chunk_deltas(answer, "message"))
         if not any(isinstance(delta, FinishDelta) for delta in deltas):
             raise UpstreamFailure(FailureKind.BROKEN, "it ended without a finish reason")
@@ -211,8 +213,5 @@ def _usage(usage: Json) -> UsageDelta:
 
 
 def error_message(answer: Json) -> str:
-    """The sentence in an error body: `{"error": {"message"}}` or, as from /api, `{"error": ""}`."""
-    error = answer.get("error")
-    if isinstance(error, dict):
-        error = error.get("message") or error
-    return error if isinstance(error, str) else orjson.dumps(error).decode()
+    """The sentence of an error body of any shape."""
+    return error_text(answer) or orjson.dumps(answer.get("error")).decode()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 
@@ -20,20 +20,16 @@ from twisted.web.iweb import IBodyProducer, IResponse
 
 from codex_bridge.upstream import chat, native
 from codex_bridge.upstream.agent import RawAgent, Server, make_agent, make_endpoint, make_pool
-from codex_bridge.upstream.answer import ChatAnswer, Decoder
+from codex_bridge.upstream.answer import ChatAnswer, Decoder, silent_for
 from codex_bridge.upstream.body import BytesBody, read_limited
 from codex_bridge.upstream.contexts import ContextPolicy, Contexts, Plan
 from codex_bridge.upstream.models import ModelTable
 from codex_bridge.upstream.prompt_size import prompt_size
+from codex_bridge.upstream.refusals import refusal
 from codex_bridge.vocabulary import ChatRequest, FailureKind, Json, ModelInfo, UpstreamFailure
 
-EFFORT_PHRASES = (
-    "does not support thinking",
-    "is not supported for this model",
-    "invalid reasoning value",
-    "invalid think value",
-)
-"""How Ollama refuses an effort."""
+SILENCE = 1800.0
+"""Seconds that an answer may be silent, unless told otherwise."""
 PATIENCE = 5.0
 """Seconds that a question about a model may take."""
 ERROR_BODY_LIMIT = 64 * 1024
@@ -51,11 +47,14 @@ class Upstream:
         url: str,
         policy: ContextPolicy = ContextPolicy(),  # noqa: B008 - it is frozen
         log: Logger = Logger(),  # noqa: B008
+        patience: float = SILENCE,
     ) -> None:
+        """`patience` is for an exchange: seconds that the server may say nothing at all."""
         self.url = url
         self.models = ModelTable(self.ask, reactor)
         self.contexts = Contexts(policy, self.models, self._load, log)
         self._reactor = reactor
+        self._patience = patience
         self._pool = make_pool(reactor, persistent=True)
         # One client for all exchanges: a cookie set in one must not be sent with the next.
         no_cookies: Any = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
@@ -74,7 +73,7 @@ class Upstream:
         try:
             return await self._open_chat(request, info, plan, stream)
         except UpstreamFailure as failure:
-            if request.effort is None or not _is_about_effort(failure):
+            if request.effort is None or failure.kind is not FailureKind.NO_EFFORT:
                 raise
             # The model knows no effort, or not this one: its own is better than none.
             return await self._open_chat(evolve(request, effort=None), info, plan, stream)
@@ -86,7 +85,7 @@ class Upstream:
         size = prompt_size(request, body)
         self.contexts.check(info.name, plan, size)
         try:
-            response = await self._post(path, body)
+            response = await self._begun(self._post(path, body))
         except UpstreamFailure:
             self.contexts.forget()
             raise
@@ -98,8 +97,19 @@ class Upstream:
             response,
             decoder(response.headers),
             self._reactor,
+            self._patience,
             lambda usage: self.contexts.learn(info, size, usage),
+            plan.context,
         )
+
+    async def _begun(self, asking: Coroutine[Any, Any, IResponse]) -> Any:
+        """The response that is asked for, once it begins; for a while nothing may come."""
+        asked = Deferred.fromCoroutine(asking)
+        asked.addTimeout(self._patience, self._reactor)
+        try:
+            return await asked
+        except DeferredTimeout:
+            raise silent_for(self._patience) from None
 
     async def ask(self, method: str, path: str, body: Json | None = None) -> Json | None:
         """A small JSON object; None where the server refuses or has none. Raises UpstreamFailure.
@@ -206,10 +216,6 @@ class _ConnectionWentStale(UpstreamFailure):
     """A kept connection closed before anything of an answer came."""
 
 
-def _is_about_effort(failure: UpstreamFailure) -> bool:
-    return failure.status == 400 and any(words in failure.message for words in EFFORT_PHRASES)
-
-
 async def _refusal(response: IResponse) -> UpstreamFailure:
     """What an answer other than 200 says, in either of Ollama's shapes or as plain text."""
     try:
@@ -225,7 +231,7 @@ async def _refusal(response: IResponse) -> UpstreamFailure:
     except orjson.JSONDecodeError:
         message = body.decode(errors="replace")
     phrase = response.phrase.decode(errors="replace")
-    return UpstreamFailure(FailureKind.REFUSED, message.strip() or phrase, response.code)
+    return refusal(message.strip() or phrase, response.code)
 
 
 def _unreachable(error: Exception, is_reused: bool = False) -> Exception:

@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 from codex_bridge.upstream.chat import error_message
+from codex_bridge.upstream.refusals import broken_off
 from codex_bridge.vocabulary import (
     ChatRequest,
     Delta,
@@ -157,7 +158,8 @@ class LineDecoder:
             self._fail(FailureKind.GARBLED, "a line is not a JSON object")
             return
         if record.get("error"):
-            self._fail(FailureKind.BROKEN, error_message(record))
+            self._failure = broken_off(error_message(record))
+            self.over = True
             return
         message = record.get("message")
         if isinstance(message, dict):

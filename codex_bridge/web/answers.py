@@ -20,7 +20,14 @@ def send_json(request: Request, status: int, body: Any) -> bytes:
 
 
 def send_error(request: Request, error: ApiError) -> bytes:
-    """The same for a failure, as `{"error": {"message", "type", "param", "code"}}`."""
+    """The same for a failure, as `{"error": {"message", "type", "param", "code"}}`.
+
+    OpenAI's libraries repeat what failed with 5xx, unless they are told that it is no use.
+    """
+    if error.status >= 500:
+        request.setHeader(b"x-should-retry", b"true" if error.passing else b"false")
+    if error.retry_after is not None:
+        request.setHeader(b"retry-after", b"%d" % error.retry_after)
     return send_json(request, error.status, error.body())
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 from urllib.parse import unquote_to_bytes
 
 from klein import Klein
@@ -14,15 +15,19 @@ from werkzeug.routing import BaseConverter
 
 from codex_bridge.ids import IdSource
 from codex_bridge.settings import Settings
-from codex_bridge.translate.errors import ApiError, internal, invalid
+from codex_bridge.translate.errors import ApiError, internal, invalid, stopping
 from codex_bridge.upstream.client import Upstream
 from codex_bridge.web.answers import printable, send_error, send_json
+from codex_bridge.web.context import Context
+from codex_bridge.web.drain import Drain
 from codex_bridge.web.guard import host_allowed, is_loopback
 from codex_bridge.web.health import Health
 from codex_bridge.web.models import ModelList, asks_for_catalog
 from codex_bridge.web.passthrough import PassThrough
-from codex_bridge.web.responses import Context, Exchange, Tally
+from codex_bridge.web.responses import Exchange
 from codex_bridge.web.site import BridgeRequest
+
+Answer = TypeVar("Answer")
 
 
 class _AnyPath(BaseConverter):
@@ -55,12 +60,12 @@ class BridgeApp:
         log: Logger,
         new_id: IdSource,
     ) -> None:
-        tally = Tally()
         self.interface = settings.interface
+        self.drain = Drain()
         self._log = log
         self._new_id = new_id
-        self._context = Context(settings, upstream, clock, log, new_id, tally)
-        self._health = Health(upstream, tally, clock)
+        self._context = Context(settings, upstream, clock, log, new_id, self.drain)
+        self._health = Health(self._context)
         self._models = ModelList(upstream, clock, log)
         self._passthrough = PassThrough(upstream, clock, log)
 
@@ -75,7 +80,8 @@ class BridgeApp:
         if request.method != b"POST":
             request.setHeader(b"allow", b"POST")
             raise ApiError(405, "Only POST is supported here.", code="method_not_allowed")
-        return Deferred.fromCoroutine(Exchange(request, self._context).run())
+        exchange = Exchange(request, self._context)
+        return self.drain.serve(Deferred.fromCoroutine(exchange.run()), exchange.abandon)
 
     @router.route("/v1/responses/<any_path:rest>")
     @router.route("/responses/<any_path:rest>")
@@ -88,8 +94,8 @@ class BridgeApp:
     def models(self, request: BridgeRequest) -> Deferred[bytes | None]:
         """Ollama's list; with more in it for a client that tells its `client_version`."""
         if asks_for_catalog(request):
-            return Deferred.fromCoroutine(self._models.handle(request))
-        return Deferred.fromCoroutine(self._passthrough.handle(request))
+            return self._served(request, self._models.handle(request))
+        return self._served(request, self._passthrough.handle(request))
 
     @router.route("/__health", methods=["GET"])
     async def health(self, request: BridgeRequest) -> bytes:
@@ -104,7 +110,32 @@ class BridgeApp:
     @router.route("/<any_path:rest>")
     def pass_through(self, request: BridgeRequest, rest: str = "") -> Deferred[bytes | None]:
         """Everything else is Ollama's."""
-        return Deferred.fromCoroutine(self._passthrough.handle(request))
+        return self._served(request, self._passthrough.handle(request))
+
+    def _served(
+        self, request: BridgeRequest, answering: Coroutine[Any, Any, Answer]
+    ) -> Deferred[Answer]:
+        """The answer to one who is not too late; ends with the bridge at the latest."""
+        try:
+            self.drain.admit()
+        except ApiError:
+            answering.close()
+            raise
+        running = Deferred.fromCoroutine(answering)
+
+        def told(failure: Failure) -> Failure:
+            gone = request.is_connected and failure.check(CancelledError)
+            return Failure(stopping()) if gone else failure
+
+        def abandon() -> None:
+            if request.startedWriting:
+                # The only honest end of half a body; that its client is gone cancels the rest.
+                request.connection.abortConnection()
+            else:
+                running.cancel()
+
+        running.addErrback(told)
+        return self.drain.serve(running, abandon)
 
     @router.handle_errors(ApiError)  # type: ignore[arg-type]
     def api_error(self, request: BridgeRequest, failure: Failure) -> bytes:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 
 from codex_bridge import __version__
-from codex_bridge.upstream.client import Upstream
 from codex_bridge.vocabulary import Json, UpstreamFailure
-from codex_bridge.web.responses import Tally
+from codex_bridge.web.context import Context
 
 PATIENCE = 1.5
 """Seconds that Ollama has to answer; whoever asks for health must be told within 2."""
@@ -19,17 +16,21 @@ PATIENCE = 1.5
 class Health:
     """What a bridge knows of its own state."""
 
-    def __init__(self, upstream: Upstream, tally: Tally, clock: Any) -> None:
-        self._upstream = upstream
-        self._tally = tally
-        self._clock = clock
-        self._started = clock.seconds()
+    def __init__(self, context: Context) -> None:
+        self._upstream = context.upstream
+        self._tally = context.tally
+        self._drain = context.drain
+        self._clock = context.clock
+        self._started = context.clock.seconds()
 
     async def check(self) -> tuple[int, Json]:
-        """Status and body: 200 when Ollama answers, else 503 with the reason."""
+        """Status and body: 200 when a request would be served, else 503 with the reason."""
         answers, version, trouble = await self._ask_ollama()
+        status = "ok" if answers else "upstream unreachable"
+        if self._drain.is_draining:
+            status = "draining"
         body = {
-            "status": "ok" if answers else "upstream unreachable",
+            "status": status,
             "version": __version__,
             "uptime_seconds": round(self._clock.seconds() - self._started, 3),
             "upstream": {
@@ -45,7 +46,7 @@ class Health:
             "exchanges": {"open": self._tally.open, "served": self._tally.served},
             "repairs": dict(self._tally.repairs),
         }
-        return (200 if answers else 503), body
+        return (200 if status == "ok" else 503), body
 
     async def _ask_ollama(self) -> tuple[bool, str | None, str | None]:
         """Whether it answers, its version, and what went wrong."""

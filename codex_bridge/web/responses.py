@@ -2,98 +2,71 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Sequence
-from functools import wraps
-from typing import Any, TypeVar, cast
+from collections.abc import Sequence
 
-import attrs
-import orjson
-from attrs import Factory, define, frozen
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IPushProducer, IReactorTime
-from twisted.logger import Logger
-from zope.interface import implementer
+from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
 
 from codex_bridge.clients.profiles import profile_for
-from codex_bridge.ids import IdSource
-from codex_bridge.settings import Settings
-from codex_bridge.translate.errors import ApiError, from_upstream, internal, too_large
-from codex_bridge.translate.events import STREAM_TYPE, ResponseTemplate, frame
-from codex_bridge.translate.request import Translation, model_name, parse, translate
+from codex_bridge.translate.errors import ApiError, from_upstream, internal, stopping, too_large
+from codex_bridge.translate.events import ResponseTemplate
+from codex_bridge.translate.recovery import recovered
+from codex_bridge.translate.request import model_name, parse, translate
 from codex_bridge.translate.stream import ResponseStream
 from codex_bridge.translate.tool_profiles import ToolProfile
 from codex_bridge.translate.toolbox import Toolbox
 from codex_bridge.upstream.answer import ChatAnswer
-from codex_bridge.upstream.client import Upstream
-from codex_bridge.vocabulary import Delta, Json, ModelInfo, UpstreamFailure
-from codex_bridge.web.answers import printable, send_error, send_json
-from codex_bridge.web.prefixes import Prefixes, conversation_of
+from codex_bridge.upstream.retries import Retries
+from codex_bridge.vocabulary import (
+    ChatRequest,
+    Delta,
+    FailureKind,
+    FinishDelta,
+    Json,
+    ModelInfo,
+    UpstreamFailure,
+)
+from codex_bridge.web.answers import send_error, send_json
+from codex_bridge.web.context import Context
+from codex_bridge.web.event_stream import EventStream
+from codex_bridge.web.journal import Journal
+from codex_bridge.web.prefixes import conversation_of
 from codex_bridge.web.site import BridgeRequest
 
-DEBUG_BODY_LIMIT = 20_000
-"""Characters of a body that --debug logs."""
-Method = TypeVar("Method", bound=Callable[..., None])
-
-
-@frozen
-class Context:
-    """What every exchange of one bridge shares."""
-
-    settings: Settings
-    upstream: Upstream
-    clock: IReactorTime
-    log: Logger
-    new_id: IdSource
-    tally: Tally
-    prefixes: Prefixes = Factory(Prefixes)
-    """For --debug: where the prompts of one conversation differ."""
-
-
-@define
-class Tally:
-    """Exchanges since the start."""
-
-    open: int = 0
-    served: int = 0
-    repairs: Counter[str] = Factory(Counter)
-    """What was mended in all of them -> how often."""
-
-
-def _survives(method: Method) -> Method:
-    """A bug in what `method` does fails this exchange in the client's words, and no other."""
-
-    @wraps(method)
-    def guarded(self: Exchange, *args: Any) -> None:
-        if self._ended.called:
-            return
-        try:
-            method(self, *args)
-        except Exception:
-            self._fail_inside()
-
-    return cast(Method, guarded)
+NEARLY = 0.98
+"""The part of a context that an answer has used which was cut for the lack of any more."""
 
 
 class Exchange:
-    """Receives the deltas of one answer and writes the events they give rise to."""
+    """Has a request answered, and tells its client: the answer as it comes, or why there is none.
+
+    Receives the deltas of the answer, see `upstream.answer.Receiver`.
+    """
 
     def __init__(self, request: BridgeRequest, context: Context) -> None:
         self.id = context.new_id("resp")
         self.context = context
         self._request = request
         self._profile = profile_for(request.requestHeaders)
-        self._started = context.clock.seconds()
-        self._first_delta: float | None = None
+        self._journal = Journal(
+            self.id, context.log, context.clock, context.settings.debug, context.clock.seconds()
+        )
         self._model = ""
         # A client that is told in the stream is told so before its wish is known, too.
         self._wants_stream = self._profile.fails_in_stream
-        self._streaming = False
-        self._stream = self._new_stream({}, Toolbox(), 0)
+        self._toolbox = Toolbox()
+        self._stream = self._new_stream({}, 0)
+        self._events = EventStream(
+            request, context.clock, context.settings.heartbeat, lambda: self._stream.heartbeat()
+        )
+        self._grace: IDelayedCall | None = None
         self._answer: ChatAnswer | None = None
-        self._outcome = "client gone"
+        self._ended: Deferred[None] = Deferred()
+        self._working: Deferred[None] | None = None
+        self._abandoned = False
         self._body = b""
-        self._ended: Deferred[None] = Deferred(lambda _: self._hang_up())
 
     async def run(self) -> bytes:
         """Answer the request; return what is left to write when the answer has ended.
@@ -103,35 +76,47 @@ class Exchange:
         tally = self.context.tally
         tally.open += 1
         try:
-            await self._exchange()
+            self._working = Deferred.fromCoroutine(self._work())
+            await self._working
         except ApiError as error:
             self._finish_with(error)
-        except UpstreamFailure as failure:
-            self._finish_with(from_upstream(failure, self._model, self.context.upstream.url))
         except CancelledError:
-            raise
+            if not self._abandoned:
+                raise
+            self._finish_with(stopping())
         except Exception:
-            self._fail_inside()
+            # A bug of ours: the client gets an id to look up, and nobody else is touched.
+            self.context.log.failure("{exchange} failed inside", exchange=self.id)
+            self._finish_with(internal(self.id))
         finally:
+            self._close()
             tally.open -= 1
             tally.served += 1
             tally.repairs += self._stream.repairs
-            self._log_line()
+            self._journal.line(self._stream, "streamed" if self._wants_stream else "whole")
         return self._body
 
-    async def _exchange(self) -> None:
+    def abandon(self) -> None:
+        """End it before its time: the client is told that the bridge is being stopped."""
+        self._abandoned = True
+        if self._working is not None:
+            self._working.cancel()
+
+    async def _work(self) -> None:
+        self.context.drain.admit()
         request, size = self._read()
-        upstream = self.context.upstream
-        info = await upstream.models.info(self._model)
-        translation = self._translate(request, info, size)
-        self._answer = await upstream.open_chat(
-            translation.chat, info, stream=self.context.settings.upstream_stream
-        )
         if self._wants_stream:
-            self._start_events()
-            self._request.registerProducer(_Flow(self._answer), True)
-        self._answer.deliver_to(self)
-        await self._ended
+            self._grace = self.context.clock.callLater(
+                self.context.settings.grace, self._open_events
+            )
+        await self._generate(request, size)
+        events = self._stream.end(int(self.context.clock.seconds()))
+        response = events[-1]["response"]
+        self._journal.outcome = response["status"]
+        self._journal.debug("response", response)
+        self._events.write(events)
+        if not self._wants_stream:
+            self._body = send_json(self._request, 200, response)
 
     def _read(self) -> tuple[Json, int]:
         """The request, and its size in bytes. Raises ApiError."""
@@ -139,164 +124,169 @@ class Exchange:
             raise too_large(self.context.settings.max_body_size)
         body = self._request.content.read()
         request = parse(body)
-        self._model = model_name(request)
+        self._model = self._journal.model = model_name(request)
+        wish = request.get("stream")
+        if wish is None or isinstance(wish, bool):
+            self._wants_stream = bool(wish)
         return request, len(body)
 
-    def _translate(self, request: Json, info: ModelInfo, size: int) -> Translation:
+    async def _generate(self, request: Json, size: int) -> None:
+        """Have the model answer; again, where that may help and the client was given nothing.
+
+        Raises ApiError.
+        """
+        retries = Retries(self.context.clock)
+        while True:
+            try:
+                await self._attempt(request, size)
+                return
+            except UpstreamFailure as failure:
+                if self._recover(failure):
+                    return
+                wait = None if self._has_delivered else retries.wait(failure.kind)
+                if wait is None:
+                    if failure.kind is FailureKind.EMPTY and not self._profile.empty_fails:
+                        return
+                    raise self._told(failure) from failure
+                self._journal.retry(failure, wait)
+            if self._wants_stream:
+                self._events.write(self._stream.again())
+            else:
+                self._stream = self._new_stream(request, size)
+            await deferLater(self.context.clock, wait)
+
+    @property
+    def _has_delivered(self) -> bool:
+        """Whether the client was given something that cannot be taken back."""
+        return self._wants_stream and self._stream.has_answered
+
+    async def _attempt(self, request: Json, size: int) -> None:
+        """One request to the upstream, to the end of its answer. Raises UpstreamFailure."""
+        upstream = self.context.upstream
+        info = await upstream.models.info(self._model)
+        chat = self._translate(request, info, size)
+        self._journal.asked += 1
+        self._answer = answer = await upstream.open_chat(
+            chat, info, stream=self.context.settings.upstream_stream
+        )
+        self._ended = Deferred(lambda _: answer.close())
+        self._open_events()
+        answer.deliver_to(self)
+        self._events.follow(answer)
+        await self._ended
+        self._events.write(self._stream.settle())
+        self._check_whole(request, answer.context)
+
+    def _translate(self, request: Json, info: ModelInfo, size: int) -> ChatRequest:
         """What the model is asked. Raises ApiError."""
-        settings = self.context.settings
+        settings, journal = self.context.settings, self._journal
         translation = translate(
             request,
             info,
             tool_profile=ToolProfile(settings.tool_profile),
             directives=settings.directives,
         )
-        self._wants_stream = translation.stream
-        self._stream = self._new_stream(request, translation.toolbox, size)
-        self._debug("request", request)
-        self._debug("chat request", translation.chat)
+        if not journal.asked:
+            self._toolbox = translation.toolbox
+            self._stream = self._new_stream(request, size)
+            journal.debug("request", request)
+        journal.debug("chat request", translation.chat)
         if settings.debug:
-            headers = self._request.requestHeaders
-            shared = self.context.prefixes.compare(
-                conversation_of(request, headers), self.id, translation.chat
-            )
+            conversation = conversation_of(request, self._request.requestHeaders)
+            shared = self.context.prefixes.compare(conversation, self.id, translation.chat)
             if shared:
-                self._debug("prompt", shared)
-        return translation
+                journal.debug("prompt", shared)
+        return translation.chat
 
-    def _new_stream(self, request: Json, toolbox: Toolbox, prompt_size: int) -> ResponseStream:
+    def _new_stream(self, request: Json, prompt_size: int) -> ResponseStream:
         template = ResponseTemplate(
             self.id, int(self.context.clock.seconds()), request, self._profile.repeat_prompt
         )
         return ResponseStream(
             template,
-            toolbox,
+            self._toolbox,
             self.context.new_id,
             prompt_size=prompt_size,
             length_completes=self._profile.length_completes,
             repair=self.context.settings.repair,
         )
 
-    @_survives
+    def _check_whole(self, request: Json, context: int | None) -> None:
+        """Raises UpstreamFailure for an answer that ended well and yet is none."""
+        stream = self._stream
+        if not stream.has_answered and not stream.is_cut:
+            raise UpstreamFailure(FailureKind.EMPTY, "it said nothing")
+        used = stream.usage
+        if (
+            self._profile.length_completes
+            and stream.is_cut
+            and context
+            and used
+            and request.get("max_output_tokens") is None
+            and used.input_tokens + used.output_tokens >= context * NEARLY
+        ):
+            # Whoever is told that sums up; told of an answer that ended, nobody would.
+            raise UpstreamFailure(
+                FailureKind.CONTEXT_FULL, f"it has {context} tokens, and all of them are used"
+            )
+
+    def _recover(self, failure: UpstreamFailure) -> bool:
+        """Go on with the call that the upstream could not read, if it can be read all the same."""
+        if failure.kind is not FailureKind.SLIP or not self.context.settings.repair:
+            return False
+        call = recovered(failure.message, self._toolbox)
+        if call is None:
+            return False
+        self._stream.repairs["unread call"] += 1
+        self._open_events()
+        self._events.write(self._stream.feed([call, FinishDelta("tool_calls")]))
+        self._events.write(self._stream.settle())
+        return True
+
     def deltas_received(self, deltas: Sequence[Delta]) -> None:
         """Everything that one read from the upstream brought, in one write."""
-        if self._first_delta is None:
-            self._first_delta = self.context.clock.seconds()
-        self._write(self._stream.feed(deltas))
+        self._journal.delta()
+        try:
+            self._events.write(self._stream.feed(deltas))
+        except Exception:
+            self._end(Failure())
 
-    @_survives
     def answer_ended(self) -> None:
         """The answer is whole."""
-        events = self._stream.end(int(self.context.clock.seconds()))
-        response = events[-1]["response"]
-        self._outcome = response["status"]
-        self._debug("response", response)
-        self._write(events)
-        if not self._wants_stream:
-            self._body = send_json(self._request, 200, response)
-        self._end()
+        self._end(None)
 
-    @_survives
     def answer_failed(self, failure: UpstreamFailure) -> None:
         """The answer broke off."""
-        self._finish_with(from_upstream(failure, self._model, self.context.upstream.url))
+        self._end(Failure(failure))
+
+    def _end(self, outcome: Failure | None) -> None:
+        if not self._ended.called:
+            self._ended.callback(outcome)
+
+    def _open_events(self) -> None:
+        """Begin the client's stream, if it wants one and has none yet."""
+        if self._grace is not None and self._grace.active():
+            self._grace.cancel()
+        if self._wants_stream and not self._events.is_open:
+            self._events.open(self._stream.start())
+
+    def _told(self, failure: UpstreamFailure) -> ApiError:
+        """`failure` for the client; there is no point in repeating what was repeated here."""
+        tried = not self._has_delivered
+        return from_upstream(failure, self._model, self.context.upstream.url, tried=tried)
 
     def _finish_with(self, error: ApiError) -> None:
         """End with a failure, told as this client wants it."""
-        self._outcome = f"failed: {error.message}"
-        if self._wants_stream and (self._streaming or self._profile.fails_in_stream):
-            if not self._streaming:
-                self._start_events()
-            self._write(self._stream.fail(error, self._profile.failure_code(error)))
+        self._journal.outcome = f"failed: {error.message}"
+        if self._wants_stream and (self._events.is_open or self._profile.fails_in_stream):
+            self._open_events()
+            self._events.write(self._stream.fail(error, self._profile.failure_code(error)))
         else:
             self._body = send_error(self._request, error)
-        self._end()
 
-    def _fail_inside(self) -> None:
-        """End with the exception at hand, a bug of ours: the client gets an id to look up."""
-        self.context.log.failure("{exchange} failed inside", exchange=self.id)
-        self._hang_up()
-        self._finish_with(internal(self.id))
-
-    def _start_events(self) -> None:
-        self._streaming = True
-        request = self._request
-        request.setHeader(b"content-type", STREAM_TYPE)
-        request.setHeader(b"cache-control", b"no-cache")
-        request.setHeader(b"x-accel-buffering", b"no")
-        self._write(self._stream.start())
-
-    def _write(self, events: Sequence[Json]) -> None:
-        if self._streaming and events and self._request.is_connected:
-            self._request.write(b"".join(map(frame, events)))
-
-    def _end(self) -> None:
-        if self._request.producer is not None:
-            self._request.unregisterProducer()
-        if not self._ended.called:
-            self._ended.callback(None)
-
-    def _hang_up(self) -> None:
+    def _close(self) -> None:
+        if self._grace is not None and self._grace.active():
+            self._grace.cancel()
         if self._answer is not None:
             self._answer.close()
-
-    def _debug(self, what: str, body: Any) -> None:
-        if self.context.settings.debug:
-            self.context.log.debug(
-                "{exchange} {what}: {body}", exchange=self.id, what=what, body=_pretty(body)
-            )
-
-    def _log_line(self) -> None:
-        seconds, usage = self.context.clock.seconds(), self._stream.usage
-        first = self._first_delta
-        self.context.log.info(
-            "{exchange} {model} {mode}: {input} in, {output} out, first token {first}, "
-            "{duration:.3f} s, tools: {tools}; repairs: {repairs}; {outcome}",
-            exchange=self.id,
-            model=printable(self._model),
-            mode="streamed" if self._wants_stream else "whole",
-            input=usage.input_tokens if usage else "?",
-            output=usage.output_tokens if usage else "?",
-            first="never" if first is None else f"{first - self._started:.3f} s",
-            duration=seconds - self._started,
-            tools=printable(", ".join(self._stream.tools_called) or "none", 500),
-            repairs=printable(_counts(self._stream.repairs) or "none", 500),
-            outcome=printable(self._outcome, 500),
-        )
-
-
-@implementer(IPushProducer)
-@frozen
-class _Flow:
-    """Lets a client that reads slowly slow the upstream down."""
-
-    answer: ChatAnswer
-
-    def pauseProducing(self) -> None:
-        self.answer.pause()
-
-    def resumeProducing(self) -> None:
-        self.answer.resume()
-
-    def stopProducing(self) -> None:
-        """The client is gone; the exchange is cancelled for that."""
-
-
-def _counts(counter: Counter[str]) -> str:
-    """What was counted, a number behind what happened more than once."""
-    return ", ".join(f"{what} x{n}" if n > 1 else what for what, n in counter.items())
-
-
-def _pretty(body: Any) -> str:
-    """A body for the debug log: a sentence, or indented JSON cut at a sane length."""
-    if isinstance(body, str):
-        return body
-    text = orjson.dumps(body, default=_plain, option=orjson.OPT_INDENT_2).decode()
-    if len(text) <= DEBUG_BODY_LIMIT:
-        return text
-    return f"{text[:DEBUG_BODY_LIMIT]}… ({len(text)} characters in all)"
-
-
-def _plain(value: Any) -> Any:
-    """An attrs object as a dict, less what is not set."""
-    return attrs.asdict(value, filter=lambda _, member: member is not None, recurse=False)
+        self._events.close()

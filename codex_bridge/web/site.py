@@ -11,6 +11,9 @@ from io import BytesIO
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
+from twisted.internet.defer import Deferred
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
@@ -195,6 +198,18 @@ class BridgeChannel(HTTPChannel):
     totalHeadersSize = MAX_HEADERS_SIZE
     MAX_LENGTH = MAX_HEADERS_SIZE
 
+    site: BridgeSite
+
+    def connectionMade(self) -> None:
+        """A client is there."""
+        super().connectionMade()
+        self.site.channels.add(self)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """It is gone."""
+        super().connectionLost(reason)
+        self.site.channel_closed(self)
+
     def allContentReceived(self) -> None:
         """The body is in: the idle timeout, which a paused upload suspends, must be known."""
         if self.timeOut is None:
@@ -218,6 +233,29 @@ class BridgeSite(Site):
             parsePOSTFormSubmission=False,
         )
         self.max_body_size = max_body_size
+        self.channels: set[BridgeChannel] = set()
+        self._closed: Deferred[None] | None = None
+
+    def close_channels(self) -> Deferred[None]:
+        """Close every connection once what was written is out; fires when all are gone."""
+        closed: Deferred[None] = Deferred()
+        self._closed = closed
+        for channel in list(self.channels):
+            channel.loseConnection()
+        if not self.channels:
+            closed.callback(None)
+        return closed
+
+    def abort_channels(self) -> None:
+        """Close those that do not let themselves be closed."""
+        for channel in list(self.channels):
+            channel.forceAbortClient()
+
+    def channel_closed(self, channel: BridgeChannel) -> None:
+        """A connection ended."""
+        self.channels.discard(channel)
+        if self._closed is not None and not self.channels and not self._closed.called:
+            self._closed.callback(None)
 
     def log(self, request: Any) -> None:
         """Nothing: one line per exchange is written by the exchange."""

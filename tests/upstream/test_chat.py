@@ -174,9 +174,9 @@ def test_streams_of_other_shapes(stream: bytes, expected: list[Delta]) -> None:
         (b"data: {\n\n", FailureKind.GARBLED, "not JSON"),
         (b"data: 3\n\n", FailureKind.GARBLED, "not a JSON object"),
         (
-            chunk({"content": "a"}) + b'data: {"error":{"message":"out of memory"}}\n\n',
+            chunk({"content": "a"}) + b'data: {"error":{"message":"some error"}}\n\n',
             FailureKind.BROKEN,
-            "out of memory",
+            "some error",
         ),
     ],
 )

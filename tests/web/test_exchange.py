@@ -62,7 +62,6 @@ ANSWERS: dict[str, tuple[list[Any], list[tuple[str, str]]]] = {
         [Fragments("exec_command", ('{"cm', 'd":"l', 's"}'))],
         [("function_call", '{"cmd":"ls"}')],
     ),
-    "nothing": ([Finish("stop")], []),
 }
 
 
@@ -308,10 +307,10 @@ async def test_an_empty_answer_is_a_failure(start: Start, how: str) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_a_refusal_keeps_ollamas_sentence(start: Start) -> None:
-    setup = await start(Playlist([Refuse(503, "server busy, please try again.")]))
+    setup = await start(Playlist([Refuse(418, "the pot is too small")]))
     reply = await setup.ask()
-    assert reply.status == 503
-    assert "server busy" in reply.json["error"]["message"]
+    assert reply.status == 418
+    assert "the pot is too small" in reply.json["error"]["message"]
 
 
 @pytest_twisted.ensureDeferred

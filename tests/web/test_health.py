@@ -7,12 +7,15 @@ from typing import Any
 import pytest_twisted
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.logger import Logger
 
 from codex_bridge import __version__
 from codex_bridge.fake_ollama import Playlist, Say
+from codex_bridge.ids import random_id
+from codex_bridge.settings import Settings
 from codex_bridge.upstream.client import Upstream
+from codex_bridge.web.context import Context
 from codex_bridge.web.health import Health
-from codex_bridge.web.responses import Tally
 from tests.conftest import Start
 
 
@@ -67,7 +70,8 @@ def test_health_does_not_wait_for_an_ollama_that_hangs() -> None:
     upstream: Any = Hanging()
     upstream.contexts = Upstream(clock, upstream.url).contexts
     told: list[Any] = []
-    asked = Deferred.fromCoroutine(Health(upstream, Tally(), clock).check())
+    context = Context(Settings(), upstream, clock, Logger(), random_id)
+    asked = Deferred.fromCoroutine(Health(context).check())
     asked.addCallback(told.append)
     clock.advance(1.4)
     assert told == []

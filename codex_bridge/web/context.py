@@ -1,0 +1,40 @@
+"""What the requests of one bridge share."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from attrs import Factory, define, frozen
+from twisted.logger import Logger
+
+from codex_bridge.ids import IdSource
+from codex_bridge.settings import Settings
+from codex_bridge.upstream.client import Upstream
+from codex_bridge.web.drain import Drain
+from codex_bridge.web.prefixes import Prefixes
+
+
+@define
+class Tally:
+    """Exchanges since the start."""
+
+    open: int = 0
+    served: int = 0
+    repairs: Counter[str] = Factory(Counter)
+    """What was mended in all of them -> how often."""
+
+
+@frozen
+class Context:
+    """What every request of one bridge is given."""
+
+    settings: Settings
+    upstream: Upstream
+    clock: Any
+    log: Logger
+    new_id: IdSource
+    drain: Drain = Factory(Drain)
+    tally: Tally = Factory(Tally)
+    prefixes: Prefixes = Factory(Prefixes)
+    """For --debug: where the prompts of one conversation differ."""
