@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections.abc import Mapping
 from typing import Any, TextIO
@@ -22,6 +21,7 @@ from twisted.logger import (
 from twisted.python.logfile import LogFile
 from zope.interface import provider
 
+from codex_bridge import signals
 from codex_bridge.settings import Settings
 
 NAMESPACE = "codex_bridge"
@@ -52,6 +52,7 @@ def choose_observer(settings: Settings, twistd: Mapping[str, Any] | None) -> ILo
     None where twistd's own choice stands: with --logger, with --syslog, under a tac file.
     """
     if twistd is None or twistd.get("logger") or twistd.get("syslog"):
+        signals.on_hangup(None)
         return None
     filters = [predicate(settings), _is_worth_a_line]
     return FilteringLogObserver(textFileLogObserver(_log_file(twistd)), filters)
@@ -74,7 +75,8 @@ def _log_file(twistd: Mapping[str, Any]) -> TextIO:
     if name == "-" or (not name and twistd.get("nodaemon")):
         if not twistd.get("nodaemon"):
             sys.exit("codex-bridge: a daemon has no stdout to log to; give --logfile a file")
-        _on_rotate(signal.SIG_IGN)
+        signals.on_rotate(None)
+        signals.on_hangup(None)
         return sys.stdout
     try:
         log_file: Any = LogFile.fromFullPath(
@@ -82,18 +84,7 @@ def _log_file(twistd: Mapping[str, Any]) -> TextIO:
         )
     except OSError as error:
         sys.exit(f"codex-bridge: cannot write the log file {name or 'twistd.log'}: {error}")
-    _on_rotate(lambda *_: _rotate_soon(log_file))
+    signals.on_rotate(log_file.rotate)
+    signals.on_hangup(log_file.reopen)
     stream: TextIO = log_file
     return stream
-
-
-def _on_rotate(handler: Any) -> None:
-    """Handle SIGUSR1, with which twistd's users rotate a log; unhandled, it ends the process."""
-    if hasattr(signal, "SIGUSR1"):
-        signal.signal(signal.SIGUSR1, handler)
-
-
-def _rotate_soon(log_file: LogFile) -> None:
-    from twisted.internet import reactor
-
-    reactor.callFromThread(log_file.rotate)  # type: ignore[attr-defined]

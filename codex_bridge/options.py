@@ -13,11 +13,15 @@ from twisted.python import usage
 
 from codex_bridge import __version__
 from codex_bridge.settings import (
+    DEFAULT_DRAIN,
+    DEFAULT_GRACE,
+    DEFAULT_HEARTBEAT,
     DEFAULT_MAX_BODY_SIZE,
     DEFAULT_OLLAMA_URL,
     DEFAULT_PORT,
     DEFAULT_TOOL_PROFILE,
     DEFAULT_UPSTREAM_API,
+    DEFAULT_UPSTREAM_TIMEOUT,
     TOOL_PROFILES,
     UPSTREAM_APIS,
     Settings,
@@ -26,6 +30,7 @@ from codex_bridge.settings import (
 ENVIRONMENT_PREFIX = "CODEX_BRIDGE_"
 T = TypeVar("T")
 DURATION = re.compile(r"-?\d+|-?(?:\d+(?:\.\d+)?(?:ms|s|m|h))+")
+SECONDS = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -71,6 +76,15 @@ class Options(usage.Options):
         ],
         ["num-ctx", None, None, "Context to ask Ollama for, in tokens. [default: 32768 if needed]"],
         ["keep-alive", None, None, "How long Ollama keeps a model in memory: 30m, -1 = for ever."],
+        ["grace", None, DEFAULT_GRACE, "Seconds that a stream waits for an early refusal."],
+        ["heartbeat", None, DEFAULT_HEARTBEAT, "Seconds between signs of life on a silent stream."],
+        [
+            "upstream-timeout",
+            None,
+            DEFAULT_UPSTREAM_TIMEOUT,
+            "Seconds of silence after which an answer of Ollama is given up.",
+        ],
+        ["drain", None, DEFAULT_DRAIN, "Seconds for running answers to end when stopped."],
         [
             "tool-profile",
             None,
@@ -135,6 +149,10 @@ class Options(usage.Options):
             if self.opts["keep-alive"] is None
             else self._checked("keep-alive", _duration),
             context_guard=not self._flag("no-context-guard"),
+            grace=self._seconds("grace", 0, 60),
+            heartbeat=self._seconds("heartbeat", 0.1, 3600),
+            upstream_timeout=self._seconds("upstream-timeout", 1, 1_000_000),
+            drain=self._seconds("drain", 0, 86400),
             tool_profile=self._one_of("tool-profile", TOOL_PROFILES),
             directives=not self._flag("no-directives"),
             repair=not self._flag("no-repair"),
@@ -162,6 +180,14 @@ class Options(usage.Options):
             if not (text.isascii() and text.isdigit() and low <= int(text) <= high):
                 raise ValueError(f"give a whole number from {low} to {high}")
             return int(text)
+
+        return self._checked(option, check)
+
+    def _seconds(self, option: str, low: float, high: float) -> float:
+        def check(text: str) -> float:
+            if not SECONDS.fullmatch(text) or not low <= float(text) <= high:
+                raise ValueError(f"give a number of seconds from {low} to {high}")
+            return float(text)
 
         return self._checked(option, check)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,3 +29,39 @@ def second_signal(reactor: Any, act: Callable[[], None]) -> Iterator[None]:
     finally:
         for number, handler in earlier.items():
             signal.signal(number, handler)
+
+
+def on_rotate(rotate: Callable[[], None] | None) -> None:
+    """SIGUSR1 rotates the log, as twistd's users know it; unhandled, it ends the process."""
+    if hasattr(signal, "SIGUSR1"):
+        signal.signal(signal.SIGUSR1, _soon(rotate) if rotate else signal.SIG_IGN)
+
+
+def on_hangup(reopen: Callable[[], None] | None) -> None:
+    """SIGHUP reopens the log file; without one it ends what a terminal that closed leaves behind.
+
+    Unhandled, it would end every process at once, and leave its pid file. Under nohup it stays
+    ignored.
+    """
+    if not hasattr(signal, "SIGHUP") or signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        return
+    stop = _stop if sys.stdout and sys.stdout.isatty() else None
+    act = reopen or stop
+    signal.signal(signal.SIGHUP, _soon(act) if act else signal.SIG_IGN)
+
+
+def _soon(act: Callable[[], None]) -> Callable[..., None]:
+    """A signal handler that has the reactor call `act`."""
+
+    def handler(*_: Any) -> None:
+        from twisted.internet import reactor
+
+        reactor.callFromThread(act)  # type: ignore[attr-defined]
+
+    return handler
+
+
+def _stop() -> None:
+    from twisted.internet import reactor
+
+    reactor.stop()

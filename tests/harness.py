@@ -66,13 +66,13 @@ class Answer:
 
 @define
 class Setup:
-    """One fake Ollama, one bridge in front of it."""
+    """One bridge, and perhaps the fake Ollama behind it."""
 
     reactor: Any
-    fake: FakeOllama
     service: BridgeService
-    url: str = ""
-    port: int = 0
+    url: str
+    port: int
+    fake: FakeOllama = field(init=False)
     connections: list[RawClient] = field(factory=list)
 
     async def request(
@@ -98,8 +98,7 @@ class Setup:
 
     async def connect(self) -> RawClient:
         """A raw connection to the bridge."""
-        endpoint = TCP4ClientEndpoint(self.reactor, "127.0.0.1", self.port)
-        client = await endpoint.connect(Factory.forProtocol(RawClient))
+        client = await connect(self.reactor, self.port)
         self.connections.append(client)
         return client
 
@@ -107,7 +106,8 @@ class Setup:
         for connection in self.connections:
             await connection.close()
         await self.service.stopService()
-        await self.fake.stop()
+        if hasattr(self, "fake"):
+            await self.fake.stop()
 
 
 class RawClient(Protocol):
@@ -117,20 +117,25 @@ class RawClient(Protocol):
         self.received = b""
         self.keep_last: int | None = None
         self.lost: Deferred[None] = Deferred()
-        self._waiting: list[tuple[bytes, Deferred[bytes]]] = []
+        self._waiting: list[tuple[bytes, int, Deferred[bytes]]] = []
 
     def send(self, data: bytes) -> None:
         self.transport.write(data)
 
-    def post(self, body: Json, path: str = "/v1/responses") -> None:
+    def post(self, body: Json, path: str = "/v1/responses", headers: Json | None = None) -> None:
         payload = orjson.dumps(body)
-        head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(payload)}\r\n\r\n"
-        self.send(head.encode() + payload)
+        named = {"Host": "localhost", "Content-Length": len(payload)} | (headers or {})
+        lines = [f"POST {path} HTTP/1.1", *(f"{name}: {named[name]}" for name in named), "", ""]
+        self.send("\r\n".join(lines).encode() + payload)
 
     def until(self, mark: bytes) -> Deferred[bytes]:
         """Everything received, as soon as it holds `mark`."""
+        return self.until_count(mark, 1)
+
+    def until_count(self, mark: bytes, count: int) -> Deferred[bytes]:
+        """Everything received, as soon as it holds `mark` so many times."""
         waiting: Deferred[bytes] = Deferred()
-        self._waiting.append((mark, waiting))
+        self._waiting.append((mark, count, waiting))
         self._tell()
         return waiting
 
@@ -151,16 +156,31 @@ class RawClient(Protocol):
 
     def _tell(self) -> None:
         for entry in list(self._waiting):
-            if entry[0] in self.received:
+            mark, count, waiting = entry
+            if self.received.count(mark) >= count:
                 self._waiting.remove(entry)
-                entry[1].callback(self.received)
+                waiting.callback(self.received)
+
+
+async def connect(reactor: Any, port: int) -> RawClient:
+    """A raw connection to a bridge on this machine."""
+    endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", port)
+    client: RawClient = await endpoint.connect(Factory.forProtocol(RawClient))
+    return client
+
+
+async def serve(reactor: Any, upstream_url: str, **settings: Any) -> Setup:
+    """Start a bridge with `settings` in front of whatever is at `upstream_url`."""
+    options = {"port": 0, "ollama_url": upstream_url, "drain": 0} | settings
+    service = make_service(Settings(**options), reactor)
+    service.startService()
+    port = service.listening_port.getHost().port
+    return Setup(reactor, service, f"http://127.0.0.1:{port}", port)
 
 
 async def start(reactor: Any, fake: FakeOllama, **settings: Any) -> Setup:
     """Start `fake` and a bridge with `settings` in front of it."""
     fake.listen()
-    options = {"port": 0, "ollama_url": fake.url, "drain": 0} | settings
-    service = make_service(Settings(**options), reactor)
-    service.startService()
-    port = service.listening_port.getHost().port
-    return Setup(reactor, fake, service, f"http://127.0.0.1:{port}", port)
+    setup = await serve(reactor, fake.url, **settings)
+    setup.fake = fake
+    return setup

@@ -12,7 +12,7 @@ import pytest
 from twisted.logger import Logger, LogLevel
 from twisted.python.logfile import LogFile
 
-from codex_bridge import logs
+from codex_bridge import logs, signals
 from codex_bridge.settings import Settings
 
 
@@ -68,15 +68,23 @@ def test_a_plugin_cache_that_cannot_be_written_is_no_news(
 
 @pytest.fixture(autouse=True)
 def rotating() -> Iterator[None]:
-    """Put SIGUSR1 back as it was."""
-    before = signal.getsignal(signal.SIGUSR1)
+    """Put the signals back as they were."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGUSR1, signal.SIGHUP)}
     yield
-    signal.signal(signal.SIGUSR1, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def test_the_signal_that_rotates_logs_does_not_end_a_bridge_without_a_log_file() -> None:
     logs.choose_observer(Settings(), {"nodaemon": True})
     assert signal.getsignal(signal.SIGUSR1) is signal.SIG_IGN
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+
+
+def test_under_nohup_a_hangup_stays_ignored() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signals.on_hangup(lambda: None)
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
 
 
 @pytest.mark.parametrize("twistd", [None, {"logger": "x"}, {"syslog": True}])

@@ -23,7 +23,7 @@ class Scene:
         self.service = make_service(Settings(port=0, ollama_url=self.wires.url, drain=0), reactor)
         self.service.startService()
         port = self.service.listening_port.getHost().port
-        self.setup = Setup(reactor, None, self.service, f"http://127.0.0.1:{port}", port)  # type: ignore[arg-type]
+        self.setup = Setup(reactor, self.service, f"http://127.0.0.1:{port}", port)
 
     async def client(self, *lines: bytes) -> RawClient:
         client = await self.setup.connect()
