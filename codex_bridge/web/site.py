@@ -14,9 +14,10 @@ from urllib.parse import unquote_to_bytes
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
-from twisted.web.http import HTTPChannel
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
+
+from codex_bridge.web.framing import StrictChannel
 
 EXCHANGE_PATHS = frozenset({b"/v1/responses", b"/responses"})
 """Their bodies are collected, up to the limit."""
@@ -192,7 +193,7 @@ def exchange_path(target: bytes) -> bytes | None:
     return plain if plain in EXCHANGE_PATHS else None
 
 
-class BridgeChannel(HTTPChannel):
+class BridgeChannel(StrictChannel):
     """One client's connection; speaks HTTP/1.1 only."""
 
     totalHeadersSize = MAX_HEADERS_SIZE
