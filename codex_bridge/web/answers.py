@@ -37,4 +37,9 @@ def printable(text: bytes | str | None, limit: int = 100) -> str:
         text = text.decode("utf-8", "backslashreplace")
     text = text or "-"
     cut = text if len(text) <= limit else text[:limit] + "…"
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cut)
+    return visible(cut)
+
+
+def visible(text: str) -> str:
+    """`text` with escapes for line ends, control characters and marks of writing direction."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
