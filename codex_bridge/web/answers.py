@@ -28,6 +28,8 @@ def send_error(request: Request, error: ApiError) -> bytes:
         request.setHeader(b"x-should-retry", b"true" if error.passing else b"false")
     if error.retry_after is not None:
         request.setHeader(b"retry-after", b"%d" % error.retry_after)
+    if error.code == "invalid_api_key":
+        request.setHeader(b"www-authenticate", b"Bearer")
     return send_json(request, error.status, error.body())
 
 
