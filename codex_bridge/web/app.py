@@ -186,7 +186,7 @@ class _Root(Resource):
         except UnicodeDecodeError:
             return send_error(request, invalid("The request line and Host must be UTF-8."))
         refusal = request.refusal
-        if refusal is None or _is_told_by_exchange(request, refusal):
+        if refusal is None:
             return self._routes.render(request)
         self._log.info(
             "{method} {path} of {peer} refused: {status}, {message}",
@@ -196,6 +196,8 @@ class _Root(Resource):
             status=refusal.status,
             message=refusal.message,
         )
+        if _is_told_by_exchange(request, refusal):
+            return self._routes.render(request)
         return send_error(request, refusal)
 
 
