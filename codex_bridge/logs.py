@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any, TextIO
 
+from attrs import frozen
 from twisted.logger import (
     FilteringLogObserver,
     ILogFilterPredicate,
@@ -19,12 +20,15 @@ from twisted.logger import (
     textFileLogObserver,
 )
 from twisted.python.logfile import LogFile
-from zope.interface import provider
+from zope.interface import implementer, provider
 
 from codex_bridge import signals
 from codex_bridge.settings import Settings
+from codex_bridge.web.answers import visible
 
 NAMESPACE = "codex_bridge"
+MULTILINE = "body"
+"""The one value of events that is logged as several lines: what --debug shows."""
 ROTATE_AT = 10 * 1024 * 1024
 """Size at which the log file is rotated, in bytes."""
 KEEP = 5
@@ -41,8 +45,30 @@ def predicate(settings: Settings) -> ILogFilterPredicate:
 
 def make_logger(settings: Settings) -> Logger:
     """The logger of one bridge; it keeps to the level however the process logs."""
-    observer = FilteringLogObserver(globalLogPublisher, [predicate(settings)])
+    observer = FilteringLogObserver(_Neutral(globalLogPublisher), [predicate(settings)])
     return Logger(namespace=NAMESPACE, observer=observer)
+
+
+@implementer(ILogObserver)
+@frozen
+class _Neutral:
+    """Hands events on with nothing in their values that forges a line or steers a terminal.
+
+    Names, paths and messages come from clients, models and servers.
+    """
+
+    following: ILogObserver
+
+    def __call__(self, event: LogEvent) -> None:
+        self.following({key: _neutral(key, value) for key, value in event.items()})
+
+
+def _neutral(key: str, value: Any) -> Any:
+    if not isinstance(value, str) or key.startswith("log_") or value.isprintable():
+        return value
+    if key == MULTILINE:
+        return "\n".join(map(visible, value.split("\n")))
+    return visible(value)
 
 
 def choose_observer(settings: Settings, twistd: Mapping[str, Any] | None) -> ILogObserver | None:

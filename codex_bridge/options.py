@@ -31,6 +31,10 @@ ENVIRONMENT_PREFIX = "CODEX_BRIDGE_"
 T = TypeVar("T")
 DURATION = re.compile(r"-?\d+|-?(?:\d+(?:\.\d+)?(?:ms|s|m|h))+")
 SECONDS = re.compile(r"[0-9]+(?:\.[0-9]+)?")
+KEY = re.compile(r"[\x21-\x7e]+")
+ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s]*", re.ASCII)
+LISTS = ("allow-host", "allow-origin")
+"""Options that may be given several times, or several values at once."""
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -56,6 +60,12 @@ class Options(usage.Options):
         ["port", "p", DEFAULT_PORT, "TCP port to listen on; 0 = any free one."],
         ["interface", None, "127.0.0.1", "IP address to listen on."],
         ["ollama-url", None, DEFAULT_OLLAMA_URL, "URL where Ollama itself listens."],
+        [
+            "api-key",
+            None,
+            None,
+            "Key that clients have to show. Others can read a command line: use the variable.",
+        ],
         [
             "max-body-size",
             None,
@@ -105,7 +115,8 @@ class Options(usage.Options):
 
     def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
         super().__init__()
-        self._from_environment: dict[str, str] = {}
+        self.opts.update(dict.fromkeys(LISTS))
+        self._from_environment: dict[str, str | None] = {}
         for option in list(self.opts):
             value = environ.get(environment_name(option))
             if value is not None:
@@ -115,6 +126,19 @@ class Options(usage.Options):
     def opt_listen_port(self, port: str) -> None:
         """The same as --port."""
         self.opts["port"] = port
+
+    def opt_allow_host(self, names: str) -> None:
+        """Accept this name in Host, too; several with commas, or '*' for all."""
+        self._add("allow-host", names)
+
+    def opt_allow_origin(self, origins: str) -> None:
+        """Let pages of this origin use the bridge, too; several with commas, or '*' for all."""
+        self._add("allow-origin", origins)
+
+    def _add(self, option: str, values: str) -> None:
+        given = self.opts[option]
+        is_first = given is None or given is self._from_environment.get(option)
+        self.opts[option] = values if is_first else f"{given},{values}"
 
     def opt_version(self) -> NoReturn:
         """Print the version of codex-bridge and exit."""
@@ -139,6 +163,9 @@ class Options(usage.Options):
             port=self._number("port", 0, 65535),
             interface=self._checked("interface", _interface),
             ollama_url=self._checked("ollama-url", base_url),
+            allow_host=self._several("allow-host", _host),
+            allow_origin=self._several("allow-origin", _origin),
+            api_key=self._key(),
             debug=self._flag("debug"),
             quiet=self._flag("quiet"),
             max_body_size=self._number("max-body-size", 1024, 1 << 40),
@@ -173,6 +200,23 @@ class Options(usage.Options):
             raise usage.UsageError(
                 f"{self._source(option)}: {error} (got {self.opts[option]!r})"
             ) from None
+
+    def _several(self, option: str, check: Callable[[str], str]) -> tuple[str, ...]:
+        def check_all(text: str) -> tuple[str, ...]:
+            return tuple(check(part.strip().lower()) for part in text.split(",") if part.strip())
+
+        return () if self.opts[option] is None else self._checked(option, check_all)
+
+    def _key(self) -> str | None:
+        """The key, which nothing else keeps and no message shows."""
+        source, given = self._source("api-key"), self.opts["api-key"]
+        self.opts["api-key"] = self._from_environment["api-key"] = None
+        if given is not None and not KEY.fullmatch(given.strip()):
+            raise usage.UsageError(
+                f"{source}: give a key of ASCII letters, digits and signs, without spaces; leave "
+                f"the option out to ask for none"
+            )
+        return None if given is None else given.strip()
 
     def _number(self, option: str, low: int, high: int) -> int:
         def check(text: str) -> int:
@@ -224,6 +268,22 @@ def _duration(text: str) -> str:
 def _interface(text: str) -> str:
     if not text or any(c.isspace() or c in "/[]" for c in text):
         raise ValueError("give an IP address such as 127.0.0.1, 0.0.0.0 or ::1")
+    return text
+
+
+def _host(text: str) -> str:
+    name = text.removesuffix(".").removeprefix("[").removesuffix("]")
+    is_address = name.count(":") > 1
+    if not name.isascii() or any(c.isspace() or c in "/@[]" for c in name):
+        raise ValueError("give names such as bridge.example.com, or *")
+    if not is_address and (":" in name or ("*" in name and name != "*")):
+        raise ValueError("give names such as bridge.example.com, without port, or * for all")
+    return name
+
+
+def _origin(text: str) -> str:
+    if text != "*" and (not ORIGIN.fullmatch(text) or text.count("*") > 1):
+        raise ValueError("give origins such as https://app.example.com, with at most one *, or *")
     return text
 
 

@@ -17,6 +17,7 @@ from codex_bridge.signals import second_signal
 from codex_bridge.upstream.client import Upstream
 from codex_bridge.upstream.contexts import ContextPolicy
 from codex_bridge.web.app import BridgeApp
+from codex_bridge.web.guard import is_loopback
 from codex_bridge.web.site import BridgeSite
 
 LAST_WRITES = 1.0
@@ -71,6 +72,12 @@ class BridgeService(MultiService):
             port=self.listening_port.getHost().port,
             url=self._settings.ollama_url,
         )
+        if self._settings.api_key is None and not is_loopback(host):
+            self._log.warn(
+                "Everybody who reaches {host} can use, load and delete the models of this Ollama: "
+                "set CODEX_BRIDGE_API_KEY, or listen on 127.0.0.1",
+                host=host,
+            )
 
     async def _stop(self) -> None:
         stopped = super().stopService()
@@ -111,5 +118,5 @@ def make_service(settings: Settings, reactor: Any = None) -> BridgeService:
     )
     upstream = Upstream(reactor, settings.ollama_url, policy, log, settings.upstream_timeout)
     app = BridgeApp(settings, upstream, reactor, log, random_id)
-    site = BridgeSite(app.resource(), settings.max_body_size, reactor)
+    site = BridgeSite(app.resource(), settings.max_body_size, reactor, app.guard.refusal)
     return BridgeService(settings, app, site, upstream, log, reactor)

@@ -26,6 +26,12 @@ class Settings:
     """TCP port to listen on; 0 takes any free one."""
     interface: str = "127.0.0.1"
     """Address to listen on."""
+    allow_host: tuple[str, ...] = ()
+    """Names in Host that are accepted besides those of this machine; "*": all."""
+    allow_origin: tuple[str, ...] = ()
+    """Origins whose pages may use the bridge besides local ones; a * stands for anything."""
+    api_key: str | None = field(default=None, repr=False)
+    """What a client has to show; None: nothing."""
     ollama_url: str = DEFAULT_OLLAMA_URL
     """Where Ollama listens: scheme, host, port and perhaps a path prefix; no trailing slash."""
     debug: bool = False

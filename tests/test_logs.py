@@ -9,11 +9,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from twisted.logger import Logger, LogLevel
+from twisted.logger import Logger, LogLevel, formatEvent
 from twisted.python.logfile import LogFile
 
 from codex_bridge import logs, signals
 from codex_bridge.settings import Settings
+from tests.conftest import LogBook
 
 
 def event(level: LogLevel, namespace: str = "codex_bridge") -> dict[str, Any]:
@@ -125,3 +126,26 @@ def test_the_logger_of_a_bridge_keeps_to_its_level_however_the_process_logs(logg
     log: Logger = logs.make_logger(Settings(quiet=True))
     log.info("not this")
     assert logged.events == []
+
+
+@pytest.mark.parametrize(
+    ("text", "logged_as"),
+    [
+        ("m\r\n2026-01-01 all is well", "m\\r\\n2026-01-01 all is well"),
+        ("\x1b]0;evil\x07\x1b[2J", "\\x1b]0;evil\\x07\\x1b[2J"),
+        ("\x9b2J", "\\x9b2J"),
+        ("\u202etxt.exe\u2066\u2069", "\\u202etxt.exe\\u2066\\u2069"),
+        ("\u2028x\u0085y", "\\u2028x\\x85y"),
+        ("qwen3:14b, größer 模型", "qwen3:14b, größer 模型"),
+    ],
+)
+def test_no_value_forges_a_line_or_steers_a_terminal(
+    logged: LogBook, text: str, logged_as: str
+) -> None:
+    logs.make_logger(Settings()).info("{model} answers", model=text)
+    assert formatEvent(logged.events[-1]) == f"{logged_as} answers"
+
+
+def test_a_body_keeps_its_lines_and_nothing_else(logged: LogBook) -> None:
+    logs.make_logger(Settings(debug=True)).debug("{body}", body='{\n  "a": "\x9b2J\r"\n}')
+    assert formatEvent(logged.events[-1]) == '{\n  "a": "\\x9b2J\\r"\n}'

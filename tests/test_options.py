@@ -30,6 +30,9 @@ def test_defaults() -> None:
         port=11434,
         interface="127.0.0.1",
         ollama_url="http://localhost:11433",
+        allow_host=(),
+        allow_origin=(),
+        api_key=None,
         debug=False,
         quiet=False,
         max_body_size=4194304,
@@ -59,6 +62,15 @@ def test_port_and_its_aliases(flags: list[str]) -> None:
         ("PORT", "80", "port", 80),
         ("INTERFACE", "0.0.0.0", "interface", "0.0.0.0"),
         ("OLLAMA_URL", "http://gpu:11434/", "ollama_url", "http://gpu:11434"),
+        ("ALLOW_HOST", "Box.lan., [::1] ,", "allow_host", ("box.lan", "::1")),
+        ("ALLOW_HOST", "", "allow_host", ()),
+        (
+            "ALLOW_ORIGIN",
+            "https://A.example,http://b:*",
+            "allow_origin",
+            ("https://a.example", "http://b:*"),
+        ),
+        ("API_KEY", " sk-1 \n", "api_key", "sk-1"),
         ("DEBUG", "1", "debug", True),
         ("DEBUG", "off", "debug", False),
         ("QUIET", "yes", "quiet", True),
@@ -86,9 +98,56 @@ def test_a_flag_wins_over_its_variable() -> None:
     assert settings("--port", "80", CODEX_BRIDGE_PORT="81").port == 80
 
 
+def test_lists_are_given_several_times_or_with_commas() -> None:
+    given = settings("--allow-host", "a,b", "--allow-host=c", "--allow-origin", "*")
+    assert given.allow_host == ("a", "b", "c")
+    assert given.allow_origin == ("*",)
+    assert settings("--allow-host", "a", CODEX_BRIDGE_ALLOW_HOST="b").allow_host == ("a",)
+
+
+@pytest.mark.parametrize("key", ["", " ", "two words", "secret\tkey", "größer-secret"])
+def test_a_key_that_is_none_is_refused_and_not_shown(
+    capsys: pytest.CaptureFixture[str], key: str
+) -> None:
+    for line in (refusal(capsys, CODEX_BRIDGE_API_KEY=key), refusal(capsys, "--api-key", key)):
+        assert "API_KEY: give a key" in line or "--api-key: give a key" in line
+        assert not key.strip() or key.strip() not in line
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--api-key=sk-secret", "--port", "x"],
+        ["--api-key=sk-secret", "extra"],
+        ["--api_key=sk-secret"],
+        ["-api-key=sk-secret"],
+        ["--debug", "--quiet", "--api-key", "sk-secret"],
+    ],
+)
+def test_no_mistake_shows_the_key(capsys: pytest.CaptureFixture[str], flags: list[str]) -> None:
+    assert "secret" not in refusal(capsys, *flags)
+
+
+def test_nothing_but_the_settings_keeps_the_key(capsys: pytest.CaptureFixture[str]) -> None:
+    options = Options({"CODEX_BRIDGE_API_KEY": "sk-secret"})
+    options.parseOptions([])
+    assert options.settings.api_key == "sk-secret"
+    assert "sk-secret" not in f"{options!r} {options.settings!r} {vars(options)!r}"
+    with pytest.raises(SystemExit):
+        Options({"CODEX_BRIDGE_API_KEY": "sk-secret"}).parseOptions(["--help"])
+    assert "sk-secret" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
+        (["--allow-host", "http://x"], "--allow-host: give names such as"),
+        (["--allow-host", "x:80"], "without port"),
+        (["--allow-host", "*.x"], "or * for all"),
+        (["--allow-host", "a b"], "give names"),
+        (["--allow-origin", "x.example"], "--allow-origin: give origins such as"),
+        (["--allow-origin", "https://x/path"], "give origins"),
+        (["--allow-origin", "https://*.*"], "give origins"),
         (["--port", "http"], "--port: give a whole number from 0 to 65535 (got 'http')"),
         (["--port", "65536"], "65535"),
         (["--port", "-1"], "65535"),
@@ -148,6 +207,9 @@ def test_help_names_every_option_with_default_and_unit(
         "--listen-port=",
         "--interface=",
         "--ollama-url=",
+        "--allow-host=",
+        "--allow-origin=",
+        "--api-key=",
         "--max-body-size=",
         "--upstream-stream=",
         "--tool-profile=",

@@ -19,11 +19,12 @@ from urllib.parse import urlsplit
 import orjson
 from attrs import frozen
 
-from codex_bridge.options import base_url
+from codex_bridge.options import base_url, environment_name
 from codex_bridge.settings import DEFAULT_OLLAMA_URL, DEFAULT_PORT
 from codex_bridge.vocabulary import Json
 
 URL_VARIABLE = "CODEX_BRIDGE_URL"
+KEY_VARIABLE = environment_name("api-key")
 DEFAULT_URL = f"http://127.0.0.1:{DEFAULT_PORT}"
 """Where the bridge listens, unless the variable or an option says otherwise."""
 PATIENCE = 10.0
@@ -99,11 +100,22 @@ def add_bridge_url(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def key_headers(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """What shows a bridge its key, where the variable holds one."""
+    key = environ.get(KEY_VARIABLE, "").strip()
+    return {"Authorization": f"Bearer {key}"} if key else {}
+
+
 def ask(
-    base: str, method: str, path: str, body: Json | None = None, seconds: float = PATIENCE
+    base: str,
+    method: str,
+    path: str,
+    body: Json | None = None,
+    seconds: float = PATIENCE,
+    headers: Mapping[str, str] | None = None,
 ) -> Reply:
     """One request and its answer. Raises Unreachable."""
-    with opened(base, method, path, body, seconds=seconds) as answer:
+    with opened(base, method, path, body, seconds=seconds, headers=headers) as answer:
         return Reply(answer.status, b"\n".join(answer.lines))
 
 

@@ -129,7 +129,8 @@ def _plan(home: Folder, given: argparse.Namespace) -> _Plan:
         text = codex.own_instructions()
         catalog = [model | {"base_instructions": text} for model in catalog]
     path = str(home.path / CATALOG)
-    wishes = Wishes(catalog[0]["slug"], url, path, version)
+    key_variable = blocking.KEY_VARIABLE if blocking.key_headers() else None
+    wishes = Wishes(catalog[0]["slug"], url, path, version, key_variable)
     before = {name: home.base(name) for name in (CONFIG, PROFILE)}
     listed = json.dumps({"models": catalog}, indent=2, ensure_ascii=False) + "\n"
     # In this order: a file is there before another one names it.
@@ -156,7 +157,7 @@ def fetch_catalog(url: str, version: str) -> list[Json]:
     """What the bridge at `url` tells a Codex of `version` of its models. Raises Trouble."""
     try:
         path = f"/v1/models?client_version={version}"
-        answer = blocking.ask(url, "GET", path, seconds=PATIENCE)
+        answer = blocking.ask(url, "GET", path, seconds=PATIENCE, headers=blocking.key_headers())
     except blocking.Unreachable as error:
         raise Trouble(f"no bridge answers at {url} ({error}). {START}") from None
     if answer.status != 200:

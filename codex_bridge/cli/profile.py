@@ -45,6 +45,8 @@ class Wishes:
     """Absolute path."""
     version: tuple[int, ...]
     """Of Codex."""
+    key_variable: str | None = None
+    """The variable that holds the bridge's key; None where it asks for none."""
 
     @property
     def in_profile_file(self) -> bool:
@@ -62,12 +64,14 @@ class Wishes:
     @property
     def provider(self) -> dict[str, Any]:
         # Under the name "OpenAI", Codex would ask for things that only OpenAI serves.
-        return {
+        made: dict[str, Any] = {
             "name": "codex-bridge",
             "base_url": f"{self.bridge_url}/v1",
             "wire_api": "responses",
             "stream_idle_timeout_ms": IDLE_MS,
         }
+        # The name of the variable: the key itself stays out of the file.
+        return made | ({"env_key": self.key_variable} if self.key_variable else {})
 
 
 def rewritten(before: Mapping[str, bytes | None], wishes: Wishes) -> dict[str, bytes | None]:

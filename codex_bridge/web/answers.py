@@ -28,6 +28,8 @@ def send_error(request: Request, error: ApiError) -> bytes:
         request.setHeader(b"x-should-retry", b"true" if error.passing else b"false")
     if error.retry_after is not None:
         request.setHeader(b"retry-after", b"%d" % error.retry_after)
+    if error.code == "invalid_api_key":
+        request.setHeader(b"www-authenticate", b"Bearer")
     return send_json(request, error.status, error.body())
 
 
@@ -37,4 +39,9 @@ def printable(text: bytes | str | None, limit: int = 100) -> str:
         text = text.decode("utf-8", "backslashreplace")
     text = text or "-"
     cut = text if len(text) <= limit else text[:limit] + "…"
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cut)
+    return visible(cut)
+
+
+def visible(text: str) -> str:
+    """`text` with escapes for line ends, control characters and marks of writing direction."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from urllib.parse import unquote_to_bytes
 
 from klein import Klein
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.resource import IResource, Resource
@@ -20,12 +20,13 @@ from codex_bridge.upstream.client import Upstream
 from codex_bridge.web.answers import printable, send_error, send_json
 from codex_bridge.web.context import Context
 from codex_bridge.web.drain import Drain
-from codex_bridge.web.guard import host_allowed, is_loopback
+from codex_bridge.web.guard import KEY_HEADERS, Guard
 from codex_bridge.web.health import Health
 from codex_bridge.web.models import ModelList, asks_for_catalog
+from codex_bridge.web.origins import answer_preflight, is_preflight, share
 from codex_bridge.web.passthrough import PassThrough
 from codex_bridge.web.responses import Exchange
-from codex_bridge.web.site import BridgeRequest
+from codex_bridge.web.site import EXCHANGE_PATHS, BridgeRequest
 
 Answer = TypeVar("Answer")
 
@@ -60,14 +61,17 @@ class BridgeApp:
         log: Logger,
         new_id: IdSource,
     ) -> None:
-        self.interface = settings.interface
+        self.guard = Guard.of(settings)
         self.drain = Drain()
-        self._log = log
+        self.log = log
         self._new_id = new_id
         self._context = Context(settings, upstream, clock, log, new_id, self.drain)
         self._health = Health(self._context)
         self._models = ModelList(upstream, clock, log)
-        self._passthrough = PassThrough(upstream, clock, log)
+        with_key = settings.api_key is not None
+        self._passthrough = PassThrough(
+            upstream, clock, log, KEY_HEADERS if with_key else frozenset()
+        )
 
     def resource(self) -> IResource:
         """The root of the tree."""
@@ -77,6 +81,9 @@ class BridgeApp:
     @router.route("/responses")
     def responses(self, request: BridgeRequest) -> Deferred[bytes]:
         """The exchange."""
+        share(request)
+        if is_preflight(request.method, request.requestHeaders):
+            return succeed(answer_preflight(request))
         if request.method != b"POST":
             request.setHeader(b"allow", b"POST")
             raise ApiError(405, "Only POST is supported here.", code="method_not_allowed")
@@ -94,13 +101,21 @@ class BridgeApp:
     def models(self, request: BridgeRequest) -> Deferred[bytes | None]:
         """Ollama's list; with more in it for a client that tells its `client_version`."""
         if asks_for_catalog(request):
+            self._admit_page(request)
             return self._served(request, self._models.handle(request))
         return self._served(request, self._passthrough.handle(request))
 
     @router.route("/__health", methods=["GET"])
     async def health(self, request: BridgeRequest) -> bytes:
         """The state of the bridge and of Ollama behind it."""
+        self._admit_page(request)
         return send_json(request, *await self._health.check())
+
+    def _admit_page(self, request: BridgeRequest) -> None:
+        """Go on if the page that asks, if it is one, may use the bridge. Raises ApiError."""
+        if trouble := self.guard.origins.trouble(request.requestHeaders):
+            raise trouble
+        share(request)
 
     @router.route("/__<any_path:rest>")
     def unknown(self, request: BridgeRequest, rest: str) -> bytes:
@@ -148,7 +163,7 @@ class BridgeApp:
         if failure.check(CancelledError) or request.startedWriting:
             return failure
         incident = self._new_id("err")
-        self._log.failure("{incident} failed inside", failure, incident=incident)
+        self.log.failure("{incident} failed inside", failure, incident=incident)
         return send_error(request, internal(incident))
 
 
@@ -160,22 +175,36 @@ class _Root(Resource):
     def __init__(self, app: BridgeApp) -> None:
         super().__init__()
         self._routes = app.router.resource()
-        self._local_only = is_loopback(app.interface)
+        self._log = app.log
 
     def render(self, request: BridgeRequest) -> Any:
-        """Route `request`, unless it is not meant for this machine or cannot be read."""
-        host = request.getHeader(b"host") or b""
+        """Route `request`, unless it cannot be read or is refused."""
         try:
-            name = host.decode()
+            (request.getHeader(b"host") or b"").decode()
             unquote_to_bytes(request.path).decode()
             request.method.decode()
         except UnicodeDecodeError:
             return send_error(request, invalid("The request line and Host must be UTF-8."))
-        if self._local_only and not host_allowed(name):
-            error = ApiError(
-                403,
-                f"{printable(name)} is not this machine's name; use localhost.",
-                code="foreign_host",
-            )
-            return send_error(request, error)
-        return self._routes.render(request)
+        refusal = request.refusal
+        if refusal is None:
+            return self._routes.render(request)
+        self._log.info(
+            "{method} {path} of {peer} refused: {status}, {message}",
+            method=printable(request.method),
+            path=printable(request.path),
+            peer=request.getClientAddress().host,
+            status=refusal.status,
+            message=refusal.message,
+        )
+        if _is_told_by_exchange(request, refusal):
+            return self._routes.render(request)
+        return send_error(request, refusal)
+
+
+def _is_told_by_exchange(request: BridgeRequest, refusal: ApiError) -> bool:
+    """Whether an exchange tells the refusal, in the words of its client.
+
+    It is a browser that sends an Origin: it understands the status, whatever else it claims.
+    """
+    is_exchange = request.method == b"POST" and request.path in EXCHANGE_PATHS
+    return is_exchange and refusal.code != "foreign_origin"

@@ -37,12 +37,22 @@ HOP_BY_HOP = frozenset(
 """Headers that speak of one connection only (RFC 9110, 7.6.1)."""
 OURS = frozenset({b"host", b"content-length", b"expect"})
 """Request headers that the two connections settle themselves."""
+CONTROLS = bytes({*range(32), 127} - {ord("\t")})
+"""What no header may hold. Ollama sends none of it, so somebody who means ill does."""
 
 
 class PassThrough:
     """Hands requests on to the upstream and its answers back."""
 
-    def __init__(self, upstream: Upstream, clock: IReactorTime, log: Logger) -> None:
+    def __init__(
+        self,
+        upstream: Upstream,
+        clock: IReactorTime,
+        log: Logger,
+        kept: frozenset[bytes] = frozenset(),
+    ) -> None:
+        """Request headers named in `kept` (lower case) are for the bridge, not for Ollama."""
+        self._without = OURS | kept
         self._upstream = upstream
         self._clock = clock
         self._log = log
@@ -73,7 +83,7 @@ class PassThrough:
             )
 
     async def _forward(self, request: BridgeRequest) -> IResponse:
-        headers = end_to_end(request.requestHeaders, OURS)
+        headers = end_to_end(request.requestHeaders, self._without)
         body = UploadBody(request.upload) if request.upload else None
         try:
             return await self._upstream.forward(request.method, request.uri, headers, body)
@@ -98,10 +108,11 @@ def end_to_end(headers: Headers, without: frozenset[bytes] = frozenset()) -> Hea
 
 def _copy_head(response: IResponse, request: BridgeRequest) -> None:
     """Give `request` the status and headers of the upstream's answer, and no others."""
-    request.setResponseCode(response.code, response.phrase)
+    request.setResponseCode(response.code, response.phrase.translate(None, CONTROLS))
     request.responseHeaders.removeHeader(b"server")
     for name, values in end_to_end(response.headers).getAllRawHeaders():
-        request.responseHeaders.setRawHeaders(name, values)
+        clean = [value.translate(None, CONTROLS) for value in values]
+        request.responseHeaders.setRawHeaders(name, clean)
     has_body = request.method != b"HEAD" and response.code not in NO_BODY_CODES
     if has_body and response.length is not UNKNOWN_LENGTH:
         request.setHeader(b"content-length", b"%d" % response.length)

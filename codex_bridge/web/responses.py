@@ -120,6 +120,8 @@ class Exchange:
 
     def _read(self) -> tuple[Json, int]:
         """The request, and its size in bytes. Raises ApiError."""
+        if self._request.refusal is not None:
+            raise self._request.refusal
         if self._request.too_large:
             raise too_large(self.context.settings.max_body_size)
         body = self._request.content.read()

@@ -14,9 +14,12 @@ from urllib.parse import unquote_to_bytes
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
-from twisted.web.http import HTTPChannel
+from twisted.web.http_headers import Headers
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
+
+from codex_bridge.translate.errors import ApiError
+from codex_bridge.web.framing import StrictChannel
 
 EXCHANGE_PATHS = frozenset({b"/v1/responses", b"/responses"})
 """Their bodies are collected, up to the limit."""
@@ -26,6 +29,8 @@ MAX_HEADERS_SIZE = 64 * 1024
 """Bytes. Codex puts JSON into header values; Twisted's default is 16 KiB."""
 DISCARD_FACTOR = 16
 """How many times the limit is read and dropped so that the client can read the refusal."""
+Refuse = Callable[[bytes, bytes, Headers], ApiError | None]
+"""Method, target and headers -> why such a request is not served; None if it is."""
 
 
 class Upload:
@@ -102,6 +107,8 @@ class BridgeRequest(Request):
     """The body, where it is streamed."""
     too_large = False
     """Set where the body is over the limit; `content` is empty then."""
+    refusal: ApiError | None = None
+    """Why it is not served; nothing of its body is kept then."""
 
     _limit = 0
     _received = 0
@@ -124,7 +131,8 @@ class BridgeRequest(Request):
         is_exchange = exchange_path(channel._path) is not None
         self._limit = channel.site.max_body_size
         self.too_large = is_exchange and length is not None and length > self._limit
-        if length == 0 or (is_exchange and not self.too_large):
+        self.refusal = channel.site.refuse(channel._command, channel._path, self.requestHeaders)
+        if length == 0 or (is_exchange and not self.too_large and self.refusal is None):
             return
         self.upload = Upload(self, length)
         self._received_request(channel._command, channel._path, channel._version)
@@ -192,7 +200,7 @@ def exchange_path(target: bytes) -> bytes | None:
     return plain if plain in EXCHANGE_PATHS else None
 
 
-class BridgeChannel(HTTPChannel):
+class BridgeChannel(StrictChannel):
     """One client's connection; speaks HTTP/1.1 only."""
 
     totalHeadersSize = MAX_HEADERS_SIZE
@@ -223,7 +231,13 @@ class BridgeSite(Site):
     protocol = BridgeChannel  # type: ignore[assignment]
     noisy = False
 
-    def __init__(self, resource: IResource, max_body_size: int, reactor: Any) -> None:
+    def __init__(
+        self,
+        resource: IResource,
+        max_body_size: int,
+        reactor: Any,
+        refuse: Refuse = lambda *_: None,
+    ) -> None:
         super().__init__(
             resource,
             requestFactory=BridgeRequest,
@@ -233,6 +247,7 @@ class BridgeSite(Site):
             parsePOSTFormSubmission=False,
         )
         self.max_body_size = max_body_size
+        self.refuse = refuse
         self.channels: set[BridgeChannel] = set()
         self._closed: Deferred[None] | None = None
 

@@ -84,12 +84,12 @@ class Codex:
         provider = ["--oss", "--local-provider", "ollama", "-m", model]
         return self._run({"CODEX_OSS_BASE_URL": f"{url}/v1"}, [*provider, *arguments])
 
-    def exec_with_provider(self, url: str, *arguments: str) -> Run:
+    def exec_with_provider(self, url: str, *arguments: str, key: str = "") -> Run:
         """The same with a provider from config.toml in place of --oss."""
-        self.write_provider(url)
-        return self._run({}, list(arguments))
+        self.write_provider(url, 'env_key = "CODEX_BRIDGE_API_KEY"' if key else "")
+        return self._run({"CODEX_BRIDGE_API_KEY": key}, list(arguments))
 
-    def write_provider(self, url: str) -> None:
+    def write_provider(self, url: str, more: str = "") -> None:
         """Name the bridge at `url` as the provider, in config.toml."""
         (self.home / "config.toml").write_text(
             f'model = "qwen3:14b"\n'
@@ -99,7 +99,7 @@ class Codex:
             f"[model_providers.bridge]\n"
             f'name = "codex-bridge"\n'
             f'base_url = "{url}/v1"\n'
-            f'wire_api = "responses"\n'
+            f'wire_api = "responses"\n{more}\n'
         )
 
     def start(self, arguments: list[str]) -> subprocess.Popen[bytes]:

@@ -9,11 +9,12 @@ import orjson
 import pytest
 import pytest_twisted
 from twisted.internet.threads import deferToThread
+from twisted.logger import formatEvent
 
 from codex_bridge.fake_ollama import Call, Calls, Die, FakeOllama, Playlist, Say, Think
 from tests.codex.cli import NEEDS_CLI, Codex
 from tests.codex.conftest import run
-from tests.conftest import Start
+from tests.conftest import LogBook, Start
 from tests.harness import Json
 
 pytestmark = NEEDS_CLI
@@ -201,6 +202,21 @@ async def test_a_refusal_is_one_clear_sentence(start: Start, codex: Codex) -> No
     assert "gemma3:4b does not support tools" in done.output
     assert "Reconnecting" not in done.output
     assert len(setup.fake.turns) == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_key_is_shown_and_a_wrong_one_refused_once(
+    start: Start, codex: Codex, logged: LogBook
+) -> None:
+    setup = await start(Playlist([Say("Hello there.")]), api_key="sk-right")
+    right = await deferToThread(codex.exec_with_provider, setup.url, "hi", key="sk-right")
+    assert "Hello there." in right.output
+    wrong = await deferToThread(codex.exec_with_provider, setup.url, "hi", key="sk-wrong")
+    assert wrong.code != 0
+    assert "asks for an API key" in wrong.output
+    assert "Reconnecting" not in wrong.output
+    lines = [formatEvent(event) for event in logged.events]
+    assert len([line for line in lines if line.startswith("POST /v1/responses of")]) == 1
 
 
 @pytest_twisted.ensureDeferred

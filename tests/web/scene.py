@@ -16,11 +16,13 @@ from tests.wires import WireServer
 class Scene:
     """A bridge between a raw client and a raw upstream."""
 
-    def __init__(self) -> None:
+    def __init__(self, **settings: Any) -> None:
         self.wires = WireServer(reactor)
         self.upstream = self.wires.next_connection
         self.upstream_url = self.wires.url
-        self.service = make_service(Settings(port=0, ollama_url=self.wires.url, drain=0), reactor)
+        self.service = make_service(
+            Settings(port=0, ollama_url=self.wires.url, drain=0, **settings), reactor
+        )
         self.service.startService()
         port = self.service.listening_port.getHost().port
         self.setup = Setup(reactor, self.service, f"http://127.0.0.1:{port}", port)

@@ -26,11 +26,11 @@ MOST_ASKED = 20
 def server_facts(url: str) -> ServerFacts:
     """What answers at the bridge's address."""
     try:
-        answer = blocking.ask(url, "GET", "/__health")
+        answer = _ask(url, "GET", "/__health")
         health = answer.json if answer.status in {200, 503} else None
         if health is not None and isinstance(health.get("upstream"), dict):
             return ServerFacts(url, health_status=answer.status, health=health)
-        root = blocking.ask(url, "GET", "/")
+        root = _ask(url, "GET", "/")
         return ServerFacts(url, health_status=answer.status, root=root.text[:200])
     except blocking.Unreachable as error:
         return ServerFacts(url, trouble=str(error))
@@ -97,8 +97,13 @@ def _info(url: str, name: str, running: Json | None = None) -> ModelInfo:
 
 def _object(url: str, method: str, path: str, body: Json | None = None) -> Json:
     """The JSON object answered, {} for a refusal. Raises Unreachable."""
-    answer = blocking.ask(url, method, path, body)
+    answer = _ask(url, method, path, body)
     return (answer.json or {}) if answer.status == 200 else {}
+
+
+def _ask(url: str, method: str, path: str, body: Json | None = None) -> blocking.Reply:
+    """The bridge's answer. Raises Unreachable."""
+    return blocking.ask(url, method, path, body, headers=blocking.key_headers())
 
 
 def codex_facts(program: str, environ: Mapping[str, str]) -> CodexFacts:

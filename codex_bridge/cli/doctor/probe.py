@@ -50,7 +50,12 @@ def _answer(url: str, body: Json, seconds: float) -> Answer:
     last: Json = {}
     try:
         with blocking.opened(
-            url, "POST", "/v1/responses", body, seconds=seconds, headers=HEADERS
+            url,
+            "POST",
+            "/v1/responses",
+            body,
+            seconds=seconds,
+            headers=HEADERS | blocking.key_headers(),
         ) as opened:
             for event in _events(opened.lines):
                 if first is None and event.get("type") in DELTAS:

@@ -1,0 +1,93 @@
+"""Which web pages may use the bridge's own routes, by the rule that Ollama has for its own.
+
+A page anywhere on the web can make its visitor's browser post to localhost. The browser tells
+where the page came from; programs that are no browsers tell nothing.
+"""
+
+from __future__ import annotations
+
+import re
+
+from attrs import frozen
+from twisted.web.http_headers import Headers
+
+from codex_bridge.translate.errors import ApiError
+from codex_bridge.web.answers import printable
+from codex_bridge.web.site import BridgeRequest
+
+LOCAL = re.compile(r"https?://(localhost|127\.0\.0\.1|0\.0\.0\.0|\[::1\])(:\d+)?")
+APP_SCHEMES = (
+    "app://",
+    "file://",
+    "tauri://",
+    "vscode-webview://",
+    "vscode-file://",
+    "chrome-extension://",
+    "moz-extension://",
+    "safari-web-extension://",
+)
+"""Of programs on this machine, and of extensions that their user installed."""
+MAX_AGE = b"43200"
+"""Seconds for which a browser may remember what it may send; as Ollama has it."""
+
+
+@frozen
+class Origins:
+    """The rule, with what --allow-origin adds to it."""
+
+    allowed: tuple[str, ...] = ()
+
+    def trouble(self, headers: Headers) -> ApiError | None:
+        """Why a request with these headers is refused, if it is."""
+        for origin in headers.getRawHeaders(b"origin", []):
+            name = origin.decode("latin-1")
+            if not self.allows(name):
+                return ApiError(
+                    403,
+                    f"Pages of {printable(name)} may not use this bridge; "
+                    f"--allow-origin lets them.",
+                    code="foreign_origin",
+                )
+        return None
+
+    def allows(self, origin: str) -> bool:
+        """Whether pages of `origin` may use the bridge."""
+        origin = origin.lower()
+        return (
+            LOCAL.fullmatch(origin) is not None
+            or origin.startswith(APP_SCHEMES)
+            or any(_matches(origin, pattern) for pattern in self.allowed)
+        )
+
+
+def _matches(origin: str, pattern: str) -> bool:
+    """Whether `pattern`, in which one * may stand for anything, means `origin`."""
+    start, star, end = pattern.partition("*")
+    if not star:
+        return origin == pattern
+    return len(origin) >= len(start + end) and origin.startswith(start) and origin.endswith(end)
+
+
+def is_preflight(method: bytes, headers: Headers) -> bool:
+    """Whether a browser asks what a page may send, before it sends that."""
+    return method == b"OPTIONS" and headers.hasHeader(b"origin")
+
+
+def share(request: BridgeRequest) -> None:
+    """Let the page that asked, whose origin is allowed, read the answer."""
+    origin = request.getHeader(b"origin")
+    if origin is not None:
+        request.setHeader(b"access-control-allow-origin", origin)
+        request.responseHeaders.addRawHeader(b"vary", b"Origin")
+
+
+def answer_preflight(request: BridgeRequest) -> bytes:
+    """What a page may send here: POST, with whatever headers it wants to."""
+    request.setResponseCode(204)
+    request.setHeader(b"access-control-allow-methods", b"POST, OPTIONS")
+    request.setHeader(b"access-control-max-age", MAX_AGE)
+    wanted = request.getHeader(b"access-control-request-headers")
+    if wanted:
+        request.setHeader(b"access-control-allow-headers", wanted)
+        request.responseHeaders.addRawHeader(b"vary", b"Access-Control-Request-Headers")
+    return b""
