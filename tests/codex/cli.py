@@ -89,6 +89,10 @@ class Codex:
         self.write_provider(url, 'env_key = "CODEX_BRIDGE_API_KEY"' if key else "")
         return self._run({"CODEX_BRIDGE_API_KEY": key}, list(arguments))
 
+    def exec_as_configured(self, *arguments: str) -> Run:
+        """The same with what stands in config.toml."""
+        return self._run({}, list(arguments))
+
     def write_provider(self, url: str, more: str = "") -> None:
         """Name the bridge at `url` as the provider, in config.toml."""
         (self.home / "config.toml").write_text(

@@ -1,0 +1,125 @@
+"""Failures, with the real Codex CLI: the user reads one sentence, or nothing at all."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import pytest_twisted
+from attrs import frozen
+from twisted.internet.threads import deferToThread
+
+from codex_bridge.fake_ollama import Answer, Die, Finish, Pause, Refuse, Say
+from codex_bridge.upstream import retries
+from tests.codex.cli import NEEDS_CLI, VERSIONS, Codex, Run
+from tests.conftest import Start
+from tests.harness import Setup
+
+# The oldest and the newest: what differs in failures differs between those.
+pytestmark = [
+    *NEEDS_CLI,
+    pytest.mark.parametrize("codex", [VERSIONS[0], VERSIONS[-1]], indirect=True),
+]
+HALF = [Say("Half an answer."), Die("close")]
+SLIP = [Refuse(500, "XML syntax error on line 5: element <parameter> closed by </function>")]
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is asked again is asked at once."""
+    at_once = {kind: (0.0,) * len(waits) for kind, waits in retries.WAITS.items()}
+    monkeypatch.setattr(retries, "WAITS", at_once)
+
+
+@frozen
+class Case:
+    """What the model does each time, and what comes of it."""
+
+    answers: list[Answer]
+    generations: int
+    says: str = ""
+    """What the user reads, once; nothing where it goes well."""
+
+
+CASES = {
+    "it breaks off before anything was said, once": Case([[Die("close")], [Say("Done.")]], 2),
+    "it breaks off before anything was said": Case(
+        [[Die("empty-model")]], 3, "Ollama broke off its answer: it ended without a finish reason."
+    ),
+    "a call that cannot be read, once": Case([SLIP, [Say("Done.")]], 2),
+    "a call that cannot be read": Case([SLIP], 3, "wrote a tool call that Ollama cannot read"),
+    "it says nothing, once": Case([[Finish("stop")], [Say("Done.")]], 2),
+    "it says nothing": Case([[Finish("stop")]], 2, "answered with nothing, twice"),
+    "no memory": Case([[Refuse(500, "model requires more system memory")]], 1, "smaller model"),
+    # What was shown cannot be taken back: the client asks again, as it does by itself.
+    "it breaks off in the middle, once": Case([HALF, [Say("Done.")]], 2),
+    "it breaks off in the middle": Case([HALF], 6, "Ollama broke off its answer"),
+}
+
+
+def playing(answers: list[Answer]) -> Any:
+    """A model that gives these answers, the last one for ever."""
+    left = list(answers)
+    return lambda _: left.pop(0) if len(left) > 1 else left[0]
+
+
+async def ask(codex: Codex, setup: Setup) -> Run:
+    done: Run = await deferToThread(codex.exec_with_provider, setup.url, "hello")
+    return done
+
+
+def errors(done: Run) -> set[str]:
+    """The lines in which the user is told of a failure.
+
+    `codex exec` prints the last one twice, whatever it is. Retries have lines of their own.
+    """
+    lines = {line for line in done.output.splitlines() if line.startswith("ERROR")}
+    return {line for line in lines if "Reconnecting" not in line}
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+@pytest_twisted.ensureDeferred
+async def test_a_failure_is_one_sentence_or_none(start: Start, codex: Codex, case: Case) -> None:
+    setup = await start(playing(case.answers))
+    done = await ask(codex, setup)
+    assert len(setup.fake.turns) == case.generations, done.output
+    if case.says:
+        assert done.code == 1
+        (told,) = errors(done)
+        assert case.says in told
+    else:
+        assert (done.code, errors(done)) == (0, set()), done.output
+        assert "Done." in done.output
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_model_that_is_missing_is_one_sentence_with_the_remedy(
+    start: Start, codex: Codex
+) -> None:
+    setup = await start()
+    del setup.fake.models["qwen3:14b"]
+    done = await ask(codex, setup)
+    (told,) = errors(done)
+    assert told.endswith("Model qwen3:14b is not in Ollama. Run: ollama pull qwen3:14b")
+    assert done.code == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_ollama_that_is_down_is_one_sentence_with_the_remedy(
+    start: Start, codex: Codex
+) -> None:
+    setup = await start()
+    await setup.fake.stop()
+    done = await ask(codex, setup)
+    (told,) = errors(done)
+    assert f"Ollama does not answer at {setup.fake.url}: connection refused." in told
+    assert done.code == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_long_prefill_outlives_codexs_patience(start: Start, codex: Codex) -> None:
+    setup = await start(lambda _: [Pause(4), Say("Done.")], heartbeat=0.4, grace=0.2)
+    codex.write_provider(setup.url, "stream_idle_timeout_ms = 1500")
+    done = await deferToThread(codex.exec_as_configured, "hello")
+    assert (done.code, errors(done)) == (0, set()), done.output
+    assert len(setup.fake.turns) == 1
