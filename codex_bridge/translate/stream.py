@@ -92,7 +92,6 @@ class ResponseStream:
         """What was mended -> how often."""
         self.usage: UsageDelta | None = None
         self._template = template
-        self._toolbox = toolbox
         self._new_id = new_id
         self._prompt_size = prompt_size
         self._length_completes = length_completes
@@ -106,9 +105,14 @@ class ResponseStream:
         self._answer_size = 0
         self._repair = repair
         self._settled = False
+        self._splitter = ThinkSplitter()
+        self.equip(toolbox)
+
+    def equip(self, toolbox: Toolbox) -> None:
+        """Know the tools that the model is offered; at any time before the first delta."""
+        self._toolbox = toolbox
         self._judge = Judge(toolbox)
         self._scanner = self._new_scanner()
-        self._splitter = ThinkSplitter()
 
     def _new_scanner(self) -> LeakScanner | None:
         scans = self._repair and bool(self._toolbox.offered)

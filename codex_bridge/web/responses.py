@@ -105,6 +105,7 @@ class Exchange:
     async def _work(self) -> None:
         self.context.drain.admit()
         request, size = self._read()
+        self._stream = self._new_stream(request, size)
         if self._wants_stream:
             self._grace = self.context.clock.callLater(
                 self.context.settings.grace, self._open_events
@@ -190,7 +191,7 @@ class Exchange:
         )
         if not journal.asked:
             self._toolbox = translation.toolbox
-            self._stream = self._new_stream(request, size)
+            self._stream.equip(self._toolbox)
             journal.debug("request", request)
         journal.debug("chat request", translation.chat)
         if settings.debug:

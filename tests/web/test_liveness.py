@@ -9,8 +9,9 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
 
-from codex_bridge.fake_ollama import FakeOllama, Hold, Playlist, Refuse, Say, Think
+from codex_bridge.fake_ollama import Call, Die, FakeOllama, Hold, Playlist, Refuse, Say, Think
 from codex_bridge.upstream import retries
+from codex_bridge.upstream.models import ModelTable
 from tests import harness
 from tests.clocked import ClockedReactor
 from tests.harness import CODEX, RawClient, Setup
@@ -119,6 +120,28 @@ async def test_a_refusal_within_the_grace_is_a_status_later_it_is_in_the_stream(
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_stream_that_starts_before_the_model_is_known_is_one_stream(
+    begin: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setup, time = await begin([Call("exec_command", {"cmd": "ls"})])
+    known: Deferred[None] = Deferred()
+    real = ModelTable.info
+
+    async def info(self: ModelTable, name: str) -> Any:
+        await known
+        return await real(self, name)
+
+    monkeypatch.setattr(ModelTable, "info", info)
+    asking = Deferred.fromCoroutine(setup.ask())
+    await time.until_scheduled(lambda: _is_scheduled(time, "_open_events"))
+    time.clock.advance(0.5)
+    time.clock.advance(15)
+    known.callback(None)
+    response = (await asking).response
+    assert [item["name"] for item in response["output"]] == ["exec_command"]
+
+
+@pytest_twisted.ensureDeferred
 async def test_an_ollama_that_restarts_is_waited_for_without_a_word(begin: Begin) -> None:
     setup, time = await begin([Say("Back.")])
     port = setup.fake.port
@@ -136,9 +159,27 @@ async def test_an_ollama_that_restarts_is_waited_for_without_a_word(begin: Begin
     assert b'"delta":"Back."' in received
 
 
+@pytest_twisted.ensureDeferred
+async def test_a_client_that_leaves_between_two_attempts_is_asked_for_no_more(
+    begin: Begin,
+) -> None:
+    setup, time = await begin([Die("close")], [Say("too late")])
+    client = await asked(setup)
+    await time.until_scheduled(lambda: _is_waiting(time))
+    await client.close()
+    await time.until_scheduled(lambda: not _is_waiting(time))
+    time.clock.advance(60)
+    await setup.request("GET", "/__nothing")
+    assert len(setup.fake.turns) == 1
+
+
 def _is_waiting(time: ClockedReactor) -> bool:
     """Whether an exchange waits before it asks again."""
-    return any("Deferred.callback" in repr(call) for call in time.clock.getDelayedCalls())
+    return _is_scheduled(time, "Deferred.callback")
+
+
+def _is_scheduled(time: ClockedReactor, what: str) -> bool:
+    return any(what in repr(call) for call in time.clock.getDelayedCalls())
 
 
 @pytest_twisted.ensureDeferred
