@@ -141,7 +141,7 @@ def _plan(home: Folder, given: argparse.Namespace) -> _Plan:
 
 def _notes(catalog: list[Json], overridden: list[str]) -> list[str]:
     notes = [
-        f"{model['slug']} cannot call tools, without which Codex can do little"
+        f"{model['slug']} has no tools; it is told of them in words, and will often call none"
         for model in catalog
         if not _calls_tools(model)
     ]

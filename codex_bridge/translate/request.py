@@ -7,9 +7,11 @@ from typing import Any
 import orjson
 from attrs import frozen
 
+from codex_bridge.translate import told_tools
 from codex_bridge.translate.effort import effort
 from codex_bridge.translate.errors import invalid
 from codex_bridge.translate.history import to_messages
+from codex_bridge.translate.images import BLIND
 from codex_bridge.translate.title import is_title_request, question_alone
 from codex_bridge.translate.tool_choice import choose
 from codex_bridge.translate.tool_profiles import ToolProfile
@@ -45,8 +47,10 @@ class Translation:
     toolbox: Toolbox
     stream: bool
     """Whether the client wants events, or one JSON object."""
-    original: Json
-    """The request itself, whose settings the response repeats."""
+    tells_tools: bool = False
+    """Whether the model has no tools, and is told of them in words."""
+    downgrades: tuple[str, ...] = ()
+    """What the model cannot do and was asked for, one predicate each: "has no …"."""
 
 
 def parse(body: bytes) -> Json:
@@ -92,7 +96,6 @@ def translate(
     Raises ApiError (400) that names the field for a value of a wrong type and for what a bridge
     that stores nothing cannot do.
     """
-    original = request
     model = model_name(request)
     info = info or ModelInfo(model)
     _refuse_stateful(request)
@@ -103,7 +106,10 @@ def translate(
     choice = choose(request.get("tool_choice"), toolbox)
     functions = toolbox.functions()
     response_format = _response_format(request)
+    tells_tools = bool(functions) and not info.can("tools")
     closing = [_directives(toolbox)] if directives else []
+    if tells_tools:
+        closing = [told_tools.told(functions)]
     if functions and response_format:
         # A grammar for the answer would leave no room for a call.
         closing.append(_in_words(response_format))
@@ -133,7 +139,31 @@ def translate(
         effort=effort((_get(request, "reasoning", dict) or {}).get("effort"), info),
         response_format=None if functions else response_format,
     )
-    return Translation(chat, toolbox, bool(_get(request, "stream", bool)), original)
+    return Translation(
+        chat=told_tools.in_words(chat) if tells_tools else chat,
+        toolbox=toolbox,
+        stream=bool(_get(request, "stream", bool)),
+        tells_tools=tells_tools,
+        downgrades=_downgrades(request, messages, info, tells_tools),
+    )
+
+
+def _is_noted(note: str, messages: list[Json]) -> bool:
+    return any(note in message["content"] for message in messages)
+
+
+def _downgrades(
+    request: Json, messages: list[Json], info: ModelInfo, tells_tools: bool
+) -> tuple[str, ...]:
+    """What was asked for and is left out, or done in another way."""
+    effort_asked = (_get(request, "reasoning", dict) or {}).get("effort") not in (None, "none")
+    is_blind = not info.can("vision") and _is_noted(BLIND, messages)
+    found = {
+        "has no tools: it is told of them in words, which small models often forget": tells_tools,
+        "cannot think: the effort is left out": effort_asked and not info.can("thinking"),
+        "sees nothing: pictures are left out": is_blind,
+    }
+    return tuple(sentence for sentence, applies in found.items() if applies)
 
 
 def _get(request: Json, key: str, *types: type) -> Any:

@@ -108,15 +108,18 @@ class ResponseStream:
         self._splitter = ThinkSplitter()
         self.equip(toolbox)
 
-    def equip(self, toolbox: Toolbox) -> None:
-        """Know the tools that the model is offered; at any time before the first delta."""
+    def equip(self, toolbox: Toolbox, *, in_words: bool = False) -> None:
+        """Know the tools that the model is offered; at any time before the first delta.
+
+        With `in_words` calls in the text are no leak: the model knows no other way.
+        """
         self._toolbox = toolbox
         self._judge = Judge(toolbox)
+        self._scans = bool(toolbox.offered) and (self._repair or in_words)
         self._scanner = self._new_scanner()
 
     def _new_scanner(self) -> LeakScanner | None:
-        scans = self._repair and bool(self._toolbox.offered)
-        return LeakScanner(self._judge.known, self._judge.accepts) if scans else None
+        return LeakScanner(self._judge.known, self._judge.accepts) if self._scans else None
 
     @property
     def has_answered(self) -> bool:

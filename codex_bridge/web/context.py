@@ -36,5 +36,7 @@ class Context:
     new_id: IdSource
     drain: Drain = Factory(Drain)
     tally: Tally = Factory(Tally)
+    told: set[str] = Factory(set)
+    """What the log was told once and need not be told again."""
     prefixes: Prefixes = Factory(Prefixes)
     """For --debug: where the prompts of one conversation differ."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 import attrs
@@ -15,6 +16,8 @@ from codex_bridge.translate.stream import ResponseStream
 from codex_bridge.vocabulary import UpstreamFailure
 from codex_bridge.web.answers import printable
 
+MAX_TOLD = 1000
+"""Lines that are remembered as told."""
 DEBUG_BODY_LIMIT = 20_000
 """Characters of a body that --debug logs."""
 
@@ -28,6 +31,8 @@ class Journal:
     clock: IReactorTime
     debugs: bool
     started: float
+    told: set[str]
+    """What was logged once, by all exchanges."""
     first_delta: float | None = None
     model: str = ""
     asked: int = 0
@@ -45,6 +50,14 @@ class Journal:
             self.log.debug(
                 "{exchange} {what}: {body}", exchange=self.exchange, what=what, body=_pretty(body)
             )
+
+    def downgrades(self, sentences: Iterable[str]) -> None:
+        """What the model is not given because it could not use it; once for each model."""
+        for sentence in sentences:
+            line = f"{printable(self.model)} {sentence}"
+            if line not in self.told and len(self.told) < MAX_TOLD:
+                self.told.add(line)
+                self.log.info("{line}", line=line)
 
     def retry(self, failure: UpstreamFailure, wait: float) -> None:
         """The upstream is asked again."""

@@ -51,7 +51,12 @@ class Exchange:
         self._request = request
         self._profile = profile_for(request.requestHeaders)
         self._journal = Journal(
-            self.id, context.log, context.clock, context.settings.debug, context.clock.seconds()
+            self.id,
+            context.log,
+            context.clock,
+            context.settings.debug,
+            context.clock.seconds(),
+            context.told,
         )
         self._model = ""
         # A client that is told in the stream is told so before its wish is known, too.
@@ -189,9 +194,10 @@ class Exchange:
             tool_profile=ToolProfile(settings.tool_profile),
             directives=settings.directives,
         )
+        self._toolbox = translation.toolbox
+        self._stream.equip(self._toolbox, in_words=translation.tells_tools)
+        journal.downgrades(translation.downgrades)
         if not journal.asked:
-            self._toolbox = translation.toolbox
-            self._stream.equip(self._toolbox)
             journal.debug("request", request)
         journal.debug("chat request", translation.chat)
         if settings.debug:

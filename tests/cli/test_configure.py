@@ -186,7 +186,7 @@ def test_an_unknown_model_is_one_line_with_what_there_is(home: Path) -> None:
 def test_a_model_without_tools_is_written_if_named_and_remarked(home: Path) -> None:
     done = call(home, NEW, "gemma3:27b")
     assert done.code == 0
-    assert "gemma3:27b cannot call tools" in done.err
+    assert "gemma3:27b has no tools" in done.err
 
 
 def test_no_model_with_tools_is_told(home: Path) -> None:

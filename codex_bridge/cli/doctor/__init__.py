@@ -77,8 +77,7 @@ class _Examination:
         self._add([proxy_check(os.environ, given.bridge_url)])
         codex = gather.codex_facts(given.codex, os.environ)
         self._add([codex_check(codex)])
-        able = self.models.info is not None and self.models.info.can("tools")
-        tries = server.is_bridge and able and not given.no_probe
+        tries = server.is_bridge and self.models.info is not None and not given.no_probe
         if tries:
             self.probe = probe(given.bridge_url, str(self.models.chosen), given.timeout, self._tell)
             # The model is loaded by now, and the bridge has asked for its context.

@@ -150,10 +150,10 @@ def _capabilities(model: str, info: ModelInfo) -> Check:
         )
     words = [f"{'' if info.can(each) else 'no '}{each}" for each in ("tools", "thinking", "vision")]
     if not info.can("tools"):
-        return failed(
+        return warning(
             name,
-            f"{', '.join(words)}; Ollama refuses every request of Codex with it",
-            f"choose a model whose `ollama show` lists tools, such as qwen3:14b ({model} does not)",
+            f"{', '.join(words)}; the bridge tells it of Codex's tools in words",
+            f"a model whose `ollama show` lists tools, such as qwen3:14b, calls better than {model}",
         )
     return ok(name, ", ".join(words))
 
