@@ -13,9 +13,13 @@ from codex_bridge.vocabulary import Json
 
 AGENT_KEYS = {"author", "recipient", "content"}
 OTHER_LIMIT = 2000
-"""Characters that are shown of an unknown item."""
+"""Characters that are shown of an unknown item or part."""
 UNTOLD = ("type", "id", "call_id", "status", "encrypted_content")
-TEXT_PARTS = ("input_text", "output_text", "text", "summary_text", "reasoning_text")
+DRAWN = "image_generation_call"
+"""The kind of item whose result is a picture in base64."""
+IMAGE_PARTS = ("input_image", "image_url")
+"""Ours, and that of chat completions."""
+TEXT_KEYS = ("text", "refusal")
 
 
 def agent_text(item: Json) -> str:
@@ -49,6 +53,8 @@ def other_text(item: Json) -> str:
 
     "" for one that holds nothing.
     """
+    if item.get("type") == DRAWN:
+        item = {key: value for key, value in item.items() if key != "result"}
     for key in ("content", "output", "text", "summary", "result"):
         value = item.get(key)
         if text := value if isinstance(value, str) else joined(value):
@@ -78,8 +84,8 @@ def user_content(content: Any, *, sees: bool) -> str | list[Json]:
     """
     if isinstance(content, str):
         return content
-    for part in content if isinstance(content, list) else []:
-        if isinstance(part, dict) and part.get("type") == "input_image":
+    for part in _parts(content):
+        if part.get("type") in IMAGE_PARTS:
             _refuse_remote(part)
     text, pictures = text_and_images(content, sees=sees)
     if not pictures:
@@ -87,25 +93,35 @@ def user_content(content: Any, *, sees: bool) -> str | list[Json]:
     return ([{"type": "text", "text": text}] if text else []) + pictures
 
 
-def text_and_images(content: Any, *, sees: bool) -> tuple[str, list[Json]]:
+def text_and_images(
+    content: Any, *, sees: bool, note: str = images.BLIND
+) -> tuple[str, list[Json]]:
     """The texts of content parts, one below the other, and their images as chat parts.
 
-    In place of an image that the model cannot be shown stands a note.
+    In place of an image that the model cannot be shown stands a note: `note` where it `sees`
+    nothing.
     """
     texts: list[str] = []
     shown: list[Json] = []
-    for part in content if isinstance(content, list) else []:
-        if not isinstance(part, dict):
-            continue
-        if part.get("type") == "input_image":
-            picture = _picture(part, sees)
+    for part in _parts(content):
+        if part.get("type") in IMAGE_PARTS:
+            picture = _picture(part) if sees else Picture(note=note)
             if picture.url:
                 shown.append({"type": "image_url", "image_url": {"url": picture.url}})
             else:
                 texts.append(picture.note)
-        elif isinstance(text := _part_text(part), str):
+        elif text := _part_text(part):
             texts.append(text)
     return "\n".join(texts), shown
+
+
+def _parts(content: Any) -> list[Json]:
+    """The parts of a content; what is bare text is a part all the same."""
+    if isinstance(content, dict):
+        content = [content]
+    parts = content if isinstance(content, list) else []
+    made = [{"type": "text", "text": part} if isinstance(part, str) else part for part in parts]
+    return [part for part in made if isinstance(part, dict)]
 
 
 def item_text(item: Json) -> str:
@@ -121,21 +137,28 @@ def reasoning_text(item: Json) -> str:
 
 def joined(parts: Any) -> str:
     """The texts of content parts, one below the other."""
-    return text_and_images(parts, sees=False)[0]
+    return text_and_images(parts, sees=False, note=images.TEXT_ONLY)[0]
 
 
-def _part_text(part: Json) -> Any:
-    """The text of a content part; for what is none, that it was left out."""
+def _part_text(part: Json) -> str:
+    """The text of a content part; for what is none, that it was left out, or itself."""
     kind = part.get("type")
     if kind == "input_file":
         return f"[The file {part.get('filename', '')} was left out: it cannot be read here.]"
     if kind == "input_audio":
         return "[A sound was left out: it cannot be heard here.]"
-    return part.get("text") if kind in TEXT_PARTS else part.get("refusal")
+    texts = [part[key] for key in TEXT_KEYS if isinstance(part.get(key), str)]
+    if texts:
+        return str(max(texts, key=len))
+    if kind == "encrypted_content":
+        # Codex calls so what one agent says to another, in plain text.
+        return str(part.get("encrypted_content") or "")
+    told = {key: value for key, value in part.items() if key not in UNTOLD and value}
+    return _cut(orjson.dumps(told).decode()) if told else ""
 
 
 def _refuse_remote(part: Json) -> None:
-    url = part.get("image_url")
+    url = _url(part)
     if isinstance(url, str) and images.is_remote(url):
         raise invalid(
             "input_image.image_url must be a data URL (data:image/png;base64,…): codex-bridge "
@@ -144,8 +167,12 @@ def _refuse_remote(part: Json) -> None:
         )
 
 
-def _picture(part: Json, sees: bool) -> Picture:
+def _url(part: Json) -> Any:
+    """A picture's URL; chat completions have it in an object."""
     url = part.get("image_url")
-    if not sees:
-        return Picture(note=images.BLIND)
+    return url.get("url") if isinstance(url, dict) else url
+
+
+def _picture(part: Json) -> Picture:
+    url = _url(part)
     return images.read(url) if isinstance(url, str) else Picture(note=images.REMOTE)

@@ -22,6 +22,7 @@ from codex_bridge.translate.contents import (
     other_text,
     output_content,
     reasoning_text,
+    text_and_images,
     user_content,
 )
 from codex_bridge.translate.tool_profiles import shorten
@@ -170,7 +171,13 @@ class _History:
                 self._assistant().texts.append(text)
         elif role in INSTRUCTION_ROLES:
             # Templates drop or misplace a later system message; none drops a user's.
-            self._marked("developer", item_text(item))
+            content = item.get("content")
+            parts = [content] if isinstance(content, str) else content
+            text, images = text_and_images(parts, sees=self._sees)
+            if text or not images:
+                self._marked("developer", text)
+            if images:
+                self._other({"role": "user", "content": images})
         else:
             content = user_content(item.get("content"), sees=self._sees)
             self._other({"role": "user", "content": content})

@@ -11,6 +11,7 @@ from functools import lru_cache
 from attrs import frozen
 
 BLIND = "[An image was left out: this model sees none.]"
+TEXT_ONLY = "[An image was left out: only text can stand here.]"
 REMOTE = "[An image was left out: only data URLs can be read here.]"
 BROKEN = "[An image was left out: its data is damaged.]"
 DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+)?(?:;[\w.+-]+=[^;,]*)*;base64,", re.IGNORECASE)

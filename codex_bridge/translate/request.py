@@ -205,17 +205,17 @@ def _items(request: Json) -> list[Json]:
         return [{"type": "message", "role": "user", "content": value}] if value else []
     if not isinstance(value, list):
         raise invalid("input must be a string or an array of items.", "input", "invalid_type")
-    return [_item(item, f"input[{n}]") for n, item in enumerate(value)]
+    return [_item(item) for item in value if item is not None]
 
 
-def _item(value: Any, where: str) -> Json:
+def _item(value: Any) -> Json:
     if isinstance(value, str):
         value = {"role": "user", "content": value}
     if not isinstance(value, dict):
-        raise invalid(f"{where} must be an object.", where, "invalid_type")
+        value = {"type": "item", "text": orjson.dumps(value).decode()}
     item: Json = value
-    if "type" not in item:
-        item = {"type": "message" if "role" in item or "content" in item else "item", **item}
+    if item.get("type") is None:
+        item = item | {"type": "message" if "role" in item or "content" in item else "item"}
     strange = {key: str(item[key]) for key in STRING_FIELDS if _is_strange(item.get(key))}
     return item | strange if strange else item
 

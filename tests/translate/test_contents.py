@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from codex_bridge.translate.errors import ApiError
-from codex_bridge.translate.images import BLIND, BROKEN, REMOTE, read
+from codex_bridge.translate.images import BLIND, BROKEN, REMOTE, TEXT_ONLY, read
 from tests.translate.items import (
     IMAGE,
     IMAGE_PART,
@@ -66,6 +66,55 @@ CASES = {
 @pytest.mark.parametrize(("items", "expected"), CASES.values(), ids=CASES.keys())
 def test_items_that_are_no_words_of_user_or_model(items: list[Json], expected: list[Json]) -> None:
     assert messages(*items) == expected
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ([{"type": "markdown", "text": "hello"}], "hello"),
+        ([{"text": "hello"}], "hello"),
+        (["hello", {"type": "input_text", "text": "you"}], "hello\nyou"),
+        ({"type": "input_text", "text": "hello"}, "hello"),
+        ([{"type": "refusal", "refusal": "no"}], "no"),
+        ([{"type": "encrypted_content", "encrypted_content": "hello"}], "hello"),
+        ([{"type": "json", "json": {"a": 1}}], '{"json":{"a":1}}'),
+        ([{"type": "input_text", "text": ["a"]}], '{"text":["a"]}'),
+        ([{"type": "input_text", "text": ""}, None, 5], ""),
+        ([{"type": "blob", "data": 5000 * "A"}], f'{{"data":"{1991 * "A"}…'),
+        ([{"type": "image_url", "image_url": {"url": IMAGE["image_url"]}}], BLIND),
+    ],
+)
+def test_parts_of_every_kind_leave_their_text(content: Any, text: str) -> None:
+    asked = {"type": "message", "role": "user", "content": content}
+    assert messages(asked, sees=False) == [user(text)]
+    if isinstance(content, list):
+        assert messages(call("a"), result("a", content), sees=False)[-1] == tool("a", text)
+
+
+def test_a_picture_as_chat_completions_have_it_is_shown() -> None:
+    part = {"type": "image_url", "image_url": {"url": IMAGE["image_url"]}}
+    (shown,) = messages({"type": "message", "role": "user", "content": [part]})
+    assert shown["content"] == [IMAGE_PART]
+    remote = {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}
+    with pytest.raises(ApiError, match="data URL"):
+        messages({"type": "message", "role": "user", "content": [remote]})
+
+
+def test_a_picture_in_an_instruction_is_shown_where_one_can_stand() -> None:
+    told = {"type": "message", "role": "developer", "content": [IMAGE]}
+    first, _, shown = messages(told, message("user", "x"), told)
+    assert first["content"] == TEXT_ONLY
+    assert shown["content"] == [IMAGE_PART]
+    *_, blind = messages(told, message("user", "x"), told, sees=False)
+    assert BLIND in blind["content"]
+
+
+def test_the_data_of_a_picture_that_was_made_is_no_text() -> None:
+    made = {"type": "image_generation_call", "result": 600 * "iVBOR"}
+    assert messages(message("user", "x"), made) == [user("x")]
+    made["revised_prompt"] = "a cat"
+    assert "a cat" in messages(made)[0]["content"]
+    assert "iVBOR" not in messages(made)[0]["content"]
 
 
 def picture(kind: str, **options: Any) -> str:

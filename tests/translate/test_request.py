@@ -139,6 +139,22 @@ def test_odd_names_and_ids_are_read_as_texts() -> None:
 
 
 @pytest.mark.parametrize(
+    ("item", "left"),
+    [
+        (None, []),
+        (5, ["<item>\n5\n</item>"]),
+        (["x"], ['<item>\n["x"]\n</item>']),
+        ({"type": None, "role": "user", "content": "hello"}, ["hello"]),
+        ({"type": None, "a": 1}, ['<item>\n{"a":1}\n</item>']),
+    ],
+)
+def test_what_is_no_item_is_no_reason_to_refuse_a_conversation(item: Any, left: list[str]) -> None:
+    request = {"model": "m", "input": [item, "hi"]}
+    made = translate(request).chat.messages
+    assert [message["content"] for message in made] == [*left, "hi"]
+
+
+@pytest.mark.parametrize(
     ("change", "param"),
     [
         ({"model": None}, "model"),
@@ -147,7 +163,6 @@ def test_odd_names_and_ids_are_read_as_texts() -> None:
         ({"input": None}, "input"),
         ({"input": 3}, "input"),
         ({"input": ""}, "input"),
-        ({"input": [3]}, "input[0]"),
         ({"instructions": 1}, "instructions"),
         ({"stream": "yes"}, "stream"),
         ({"stream": 1}, "stream"),
