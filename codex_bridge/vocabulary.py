@@ -55,10 +55,17 @@ class ModelInfo:
     """Both from its Modelfile."""
     server_version: tuple[int, ...] | None = None
     """Of Ollama: (0, 33, 0)."""
+    remote: bool = False
+    """Whether Ollama says that it runs elsewhere."""
 
     def can(self, capability: str) -> bool:
         """Whether it has a capability, or nobody knows."""
         return self.capabilities is None or capability in self.capabilities
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether it runs in the cloud: nothing is loaded here, and no context allocated."""
+        return self.remote or self.name.endswith((":cloud", "-cloud"))
 
     @property
     def is_described(self) -> bool:

@@ -93,8 +93,7 @@ def output_bytes(context: int | None) -> int:
 
 
 def _merit(info: ModelInfo, context: int | None) -> tuple[float, ...]:
-    is_remote = info.name.endswith(("-cloud", ":cloud"))
-    return info.can("tools"), not is_remote, parameters(info.name) or 0, context or 0
+    return info.can("tools"), not info.is_remote, parameters(info.name) or 0, context or 0
 
 
 def parameters(name: str) -> float | None:

@@ -11,14 +11,21 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
-from codex_bridge.vocabulary import Json, ModelInfo, UpstreamFailure
+from codex_bridge.upstream.agent import KEEP_ALIVE
+from codex_bridge.vocabulary import FailureKind, Json, ModelInfo, UpstreamFailure
 
 FRESH = 30.0
-"""Seconds after which an entry that is used is asked for again."""
+"""Seconds after which an entry that is used is asked for again, behind its use."""
+STALE = float(KEEP_ALIVE)
+"""Seconds after which it is asked for again before it is used. Until then a connection is kept,
+whose end would tell that the server was started again."""
 MAX_MODELS = 64
 """Entries kept; the oldest goes first."""
 Ask = Callable[[str, str, Json | None], Awaitable[Json | None]]
-"""(method, path, body) -> the JSON object answered, None if refused. Raises UpstreamFailure."""
+"""(method, path, body) -> the JSON object answered, None if refused.
+
+Raises UpstreamFailure: UNREACHABLE without an answer, another kind if the server is in trouble.
+"""
 OLDEST = (0,)
 """Of an Ollama that gives its version no number."""
 PARAMETER = re.compile(r"^(\w+)[ \t]+(.+?)[ \t]*$", re.MULTILINE)
@@ -30,14 +37,18 @@ class _Entry:
 
     info: ModelInfo
     since: float
+    is_doubted: bool = False
+    """Whether the server may be another one since."""
 
 
 class ModelTable:
     """The models of one server.
 
     The first question about a model waits for the answer. Later ones get what is known at
-    once; where that is old, it is renewed behind them. Questions at the same time share one
-    answer.
+    once; where that is old, it is renewed behind them, and where it is very old or doubted,
+    before them. Questions at the same time share one answer.
+
+    No answer is no fact: then what is known stays, and without that the question fails.
     """
 
     def __init__(self, ask: Ask, clock: IReactorTime) -> None:
@@ -47,21 +58,35 @@ class ModelTable:
         self._asking: dict[str, list[Deferred[ModelInfo]]] = {}
 
     async def info(self, name: str) -> ModelInfo:
-        """What is known of the model `name`; of one that nobody knows, just its name."""
+        """What is known of the model `name`; of one that nobody knows, just its name.
+
+        Raises UpstreamFailure where nothing is known and nobody answers.
+        """
         entry = self._entries.get(name)
-        if entry is None:
+        if entry is None or entry.is_doubted or self._age(entry) >= STALE:
             return await self._shared(name)
-        if self._clock.seconds() - entry.since >= FRESH and name not in self._asking:
-            self._shared(name)
+        if self._age(entry) >= FRESH and name not in self._asking:
+            self._shared(name).addErrback(lambda failure: failure.trap(UpstreamFailure))
         return entry.info
 
     async def renewed(self, name: str) -> ModelInfo:
         """The same, asked for now."""
+        if name in self._asking:
+            # Part of that answer may be from before whatever the caller wants to see.
+            await self._shared(name).addErrback(lambda failure: failure.trap(UpstreamFailure))
         return await self._shared(name)
 
     def forget(self, name: str) -> None:
         """The model is gone, or another one by now: ask again before it is used."""
         self._entries.pop(name, None)
+
+    def doubt(self, name: str | None = None) -> None:
+        """The model, or the whole server, may be another one by now: ask before it is used."""
+        for known, entry in self._entries.items():
+            entry.is_doubted |= name in (None, known)
+
+    def _age(self, entry: _Entry) -> float:
+        return self._clock.seconds() - entry.since
 
     def _shared(self, name: str) -> Deferred[ModelInfo]:
         """The answer to the question that is on its way, or to a new one."""
@@ -81,32 +106,55 @@ class ModelTable:
 
     async def _look_up(self, name: str) -> ModelInfo:
         try:
-            info = await self._asked(name)
+            version = await self._ask("GET", "/api/version", None)
+        except UpstreamFailure as failure:
+            return self._without_answer(name, failure)
+        if version is None or not isinstance(version.get("version"), str):
+            return self._keep(ModelInfo(name))
+        number = version_number(version["version"]) or OLDEST
+        try:
+            shown = await self._ask("POST", "/api/show", {"model": name})
         except UpstreamFailure:
-            # The exchange itself will tell it better.
-            return ModelInfo(name)
-        if info.is_ollamas and not info.is_described:
-            # Missing, or too busy to say: not for long, one hopes.
+            return self._not_shown(name, number)
+        info = evolve(shown_info(name, shown or {}), server_version=number)
+        if not info.is_described:
+            # Missing, or made anew just now: not for long, one hopes.
             self.forget(name)
             return info
-        self._entries.pop(name, None)
-        self._entries[name] = _Entry(info, self._clock.seconds())
+        return self._keep(evolve(info, **running_facts(name, await self._running())))
+
+    async def _running(self) -> Json:
+        try:
+            return await self._ask("GET", "/api/ps", None) or {}
+        except UpstreamFailure:
+            return {}
+
+    def _without_answer(self, name: str, failure: UpstreamFailure) -> ModelInfo:
+        entry = self._entries.get(name)
+        if entry is not None and not entry.is_doubted:
+            # Not every exchange shall wait for a server that is too busy to tell of itself.
+            entry.since = self._clock.seconds()
+            return entry.info
+        if failure.kind is FailureKind.UNREACHABLE or (entry and entry.info.is_ollamas):
+            raise failure
+        # It answers, if not well: Ollama's own version never fails.
+        return ModelInfo(name)
+
+    def _not_shown(self, name: str, number: tuple[int, ...]) -> ModelInfo:
+        """Ollama, which did not tell of the model this time."""
+        entry = self._entries.get(name)
+        if entry is None or not entry.info.is_ollamas:
+            return ModelInfo(name, server_version=number)
+        entry.info = evolve(entry.info, server_version=number)
+        entry.since = self._clock.seconds()
+        return entry.info
+
+    def _keep(self, info: ModelInfo) -> ModelInfo:
+        self._entries.pop(info.name, None)
+        self._entries[info.name] = _Entry(info, self._clock.seconds())
         while len(self._entries) > MAX_MODELS:
             del self._entries[next(iter(self._entries))]
         return info
-
-    async def _asked(self, name: str) -> ModelInfo:
-        """What the server tells now."""
-        version = await self._ask("GET", "/api/version", None)
-        if version is None:
-            return ModelInfo(name)
-        shown = await self._ask("POST", "/api/show", {"model": name})
-        running = await self._ask("GET", "/api/ps", None) if shown else None
-        return evolve(
-            shown_info(name, shown or {}),
-            server_version=version_number(version.get("version")) or OLDEST,
-            **running_facts(name, running or {}),
-        )
 
 
 def shown_info(name: str, shown: Json) -> ModelInfo:
@@ -121,6 +169,7 @@ def shown_info(name: str, shown: Json) -> ModelInfo:
         family=str(details.get("family") or architecture or ""),
         trained_context=_whole(model_info.get(f"{architecture}.context_length")),
         own_context=_whole(_number(parameters.get("num_ctx"))),
+        remote=bool(shown.get("remote_model") or shown.get("remote_host")),
         temperature=_number(parameters.get("temperature")),
         top_p=_number(parameters.get("top_p")),
     )

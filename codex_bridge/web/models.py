@@ -70,7 +70,14 @@ class ModelList:
         return catalog((info, contexts.expected(info).context) for info in infos)
 
     def _ask(self, name: str) -> Deferred[ModelInfo]:
-        return Deferred.fromCoroutine(self._upstream.models.info(name))
+        return Deferred.fromCoroutine(self._info(name))
+
+    async def _info(self, name: str) -> ModelInfo:
+        try:
+            return await self._upstream.models.info(name)
+        except UpstreamFailure:
+            # One model that cannot be told of must not hide the others.
+            return ModelInfo(name)
 
 
 def _names(listed: Json) -> list[str]:

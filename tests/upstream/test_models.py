@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 import pytest_twisted
-from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.task import Clock
 
 from codex_bridge.upstream.models import (
     FRESH,
     MAX_MODELS,
+    STALE,
     ModelTable,
     running_facts,
     shown_info,
@@ -75,14 +76,18 @@ class Ollama:
     def __init__(self) -> None:
         self.asked: list[str] = []
         self.missing = False
+        self.trouble: dict[str, UpstreamFailure] = {}
+        self.version: Json | None = {"version": "0.33.0"}
         self.hold: Deferred[Any] | None = None
         self.clock = Clock()
         self.table = ModelTable(self.ask, self.clock)
 
     def ask(self, method: str, path: str, body: Json | None) -> Deferred[Json | None]:
         self.asked.append(path)
+        if path in self.trouble:
+            return fail(self.trouble[path])
         if path == "/api/version":
-            return self.hold or succeed({"version": "0.33.0"})
+            return self.hold or succeed(self.version)
         if path == "/api/show":
             return succeed(None if self.missing else SHOWN)
         return succeed({"models": []})
@@ -143,12 +148,122 @@ async def test_a_model_that_is_forgotten_is_asked_for_before_it_is_used() -> Non
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_server_that_does_not_answer_is_left_to_the_exchange_to_tell() -> None:
+async def test_what_is_very_old_is_asked_for_before_it_is_used() -> None:
+    ollama = Ollama()
+    await ollama.info()
+    ollama.version = {"version": "0.34.0"}
+    ollama.clock.advance(STALE)
+    assert (await ollama.info()).server_version == (0, 34, 0)
+
+
+@pytest.mark.parametrize("name", ["m", None])
+@pytest_twisted.ensureDeferred
+async def test_what_is_doubted_is_asked_for_before_it_is_used(name: str | None) -> None:
+    ollama = Ollama()
+    await ollama.info()
+    ollama.table.doubt("another")
+    await ollama.info()
+    assert ollama.asked == ROUND
+    ollama.table.doubt(name)
+    await ollama.info()
+    await ollama.info()
+    assert ollama.asked == ROUND + ROUND
+
+
+@pytest_twisted.ensureDeferred
+async def test_renewing_does_not_share_an_answer_that_began_before() -> None:
     ollama = Ollama()
     ollama.hold = Deferred()
-    asked = ollama.info()
-    ollama.hold.errback(UpstreamFailure(FailureKind.UNREACHABLE, "connection refused"))
-    assert await asked == ModelInfo("m")
+    early = ollama.info()
+    late = Deferred.fromCoroutine(ollama.table.renewed("m"))
+    hold, ollama.hold = ollama.hold, None
+    hold.callback({"version": "0.33.0"})
+    await early
+    assert (await late).temperature == 0.7
+    assert ollama.asked == ROUND + ROUND
+
+
+DOWN = UpstreamFailure(FailureKind.UNREACHABLE, "no answer within 20 s")
+ILL = UpstreamFailure(FailureKind.REFUSED, "HTTP status 500", 500)
+
+
+@pytest_twisted.ensureDeferred
+async def test_no_answer_where_nothing_is_known_is_no_fact() -> None:
+    ollama = Ollama()
+    ollama.trouble = {"/api/version": DOWN}
+    for _ in range(2):
+        with pytest.raises(UpstreamFailure) as caught:
+            await ollama.info()
+        assert caught.value is DOWN
+    ollama.trouble.clear()
+    assert (await ollama.info()).temperature == 0.7
+
+
+@pytest.mark.parametrize("path", ["/api/version", "/api/show"])
+@pytest.mark.parametrize("failure", [DOWN, ILL])
+@pytest_twisted.ensureDeferred
+async def test_no_answer_changes_nothing_of_what_is_known(
+    path: str, failure: UpstreamFailure
+) -> None:
+    ollama = Ollama()
+    known = await ollama.info()
+    ollama.trouble = {path: failure}
+    for wait in (FRESH, 1.0, STALE, 1.0):
+        ollama.clock.advance(wait)
+        assert await ollama.info() == known
+    # Not every exchange waits for such a server.
+    asked = len(ollama.asked)
+    await ollama.info()
+    assert len(ollama.asked) == asked
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_doubted_server_has_to_answer() -> None:
+    ollama = Ollama()
+    await ollama.info()
+    ollama.table.doubt()
+    for failure in (DOWN, ILL):
+        ollama.trouble = {"/api/version": failure}
+        with pytest.raises(UpstreamFailure):
+            await ollama.info()
+
+
+@pytest.mark.parametrize("failure", [DOWN, ILL])
+@pytest_twisted.ensureDeferred
+async def test_an_ollama_that_does_not_tell_of_its_models_is_ollama(
+    failure: UpstreamFailure,
+) -> None:
+    ollama = Ollama()
+    ollama.trouble = {"/api/show": failure}
+    assert await ollama.info() == ModelInfo("m", server_version=(0, 33, 0))
+    ollama.trouble = {"/api/ps": failure}
+    info = await ollama.info()
+    assert (info.temperature, info.allocated_context) == (0.7, None)
+
+
+@pytest.mark.parametrize("version", [None, {}, {"version": None}, {"status": "ok"}])
+@pytest_twisted.ensureDeferred
+async def test_only_what_has_a_version_is_ollama(version: Json | None) -> None:
+    ollama = Ollama()
+    ollama.version = version
+    assert await ollama.info() == ModelInfo("m")
+    ollama.trouble = {"/api/version": ILL}
+    ollama.table.doubt()
+    assert await ollama.info() == ModelInfo("m")
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("glm-4.6:cloud", {}),
+        ("qwen3-coder:480b-cloud", {}),
+        ("mine", {"remote_model": "glm-4.6"}),
+        ("mine", {"remote_host": "https://ollama.com:443"}),
+    ],
+)
+def test_models_in_the_cloud_are_told_by_name_or_by_ollama(name: str, shown: Json) -> None:
+    assert shown_info(name, SHOWN | shown).is_remote
+    assert not shown_info("cloudy:14b", SHOWN).is_remote
 
 
 @pytest_twisted.ensureDeferred
