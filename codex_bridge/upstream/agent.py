@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,7 +18,10 @@ from twisted.internet.endpoints import (
     wrapClientTLS,
 )
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
+from twisted.internet.protocol import connectionDone
 from twisted.internet.ssl import optionsForClientTLS
+from twisted.python.failure import Failure
+from twisted.web._newclient import HTTP11ClientProtocol
 from twisted.web.client import URI, Agent, HTTPConnectionPool
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgentEndpointFactory, IBodyProducer, IResponse
@@ -31,14 +36,46 @@ MAX_IDLE = 64
 """Idle connections kept; Twisted's default of 2 would reconnect under any parallel use."""
 
 
+class _Kept(HTTP11ClientProtocol):
+    """A connection that tells when the server closes it between two requests."""
+
+    def __init__(self, quiescent: Callable[[Any], None], closed: Callable[[], None]) -> None:
+        super().__init__(quiescent)
+        self._closed = closed
+        self._is_used = False
+
+    def request(self, request: Any) -> Any:
+        self._is_used = True
+        return super().request(request)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        is_ours = getattr(self.transport, "disconnecting", False)
+        is_idle = self._is_used and self.state == "QUIESCENT"
+        super().connectionLost(reason)
+        if is_idle and not is_ours:
+            self._closed()
+
+
 class _QuietFactory(HTTPConnectionPool._factory):  # type: ignore[misc,valid-type]
     noisy = False  # else two log lines per connection
 
+    def __init__(self, closed: Callable[[], None], quiescent: Any, metadata: Any) -> None:
+        super().__init__(quiescent, metadata)
+        self._closed = closed
 
-def make_pool(reactor: Any, *, persistent: bool) -> HTTPConnectionPool:
-    """A pool of idle connections that leaves retrying to its user."""
+    def buildProtocol(self, addr: Any) -> _Kept:
+        return _Kept(self._quiescentCallback, self._closed)
+
+
+def make_pool(
+    reactor: Any, *, persistent: bool, closed: Callable[[], None] = lambda: None
+) -> HTTPConnectionPool:
+    """A pool of idle connections that leaves retrying to its user.
+
+    `closed` is called when the server closes one of them, as it does when it ends.
+    """
     pool = HTTPConnectionPool(reactor, persistent)
-    pool._factory = _QuietFactory
+    pool._factory = partial(_QuietFactory, closed)  # type: ignore[assignment]
     pool.maxPersistentPerHost = MAX_IDLE
     pool.cachedConnectionTimeout = KEEP_ALIVE
     pool.retryAutomatically = False

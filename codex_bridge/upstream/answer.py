@@ -80,10 +80,13 @@ class ChatAnswer:
             self._reader.resume()
 
     def close(self) -> None:
-        """Hang up. The receiver is told nothing more."""
+        """Hang up. The receiver is told nothing more.
+
+        An answer that was whole may still end, so that its connection can be kept.
+        """
         if self._reader is None:
             self.deliver_to(_Nobody())
-        if self._reader:
+        if self._reader and not self._reader.is_lingering:
             self._reader.hang_up()
 
 
@@ -138,6 +141,11 @@ class _Reader(Protocol):
         if body and not self._told:
             self._silence.start()
             body.resumeProducing()
+
+    @property
+    def is_lingering(self) -> bool:
+        """Whether all was said, and only the end of the body is awaited."""
+        return self._lingering is not None and self._lingering.active()
 
     def hang_up(self) -> None:
         self._told = True
