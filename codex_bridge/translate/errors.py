@@ -89,7 +89,8 @@ def stopping() -> ApiError:
 
 @frozen
 class _Row:
-    """How one kind of failure is told. `{model}`, `{url}` and `{why}` stand in the sentence."""
+    """How one kind of failure is told. In the sentence stand `{model}`, `{url}`, `{why}` and
+    `{remedy}`."""
 
     status: int
     code: str
@@ -143,14 +144,14 @@ TABLE: dict[FailureKind, _Row] = {
         400,
         "context_length_exceeded",
         "The prompt does not fit into the context of {model}: {why}. Shorten the conversation, "
-        "or give the model more context (--num-ctx).",
+        "or give the model more context ({remedy}).",
         param="input",
     ),
     FailureKind.CONTEXT_FULL: _Row(
         400,
         "context_length_exceeded",
         "The answer of {model} did not fit into what the conversation left of its context: "
-        "{why}. Shorten the conversation, or give the model more context (--num-ctx).",
+        "{why}. Shorten the conversation, or give the model more context ({remedy}).",
         param="input",
     ),
     FailureKind.NO_MODEL: _Row(
@@ -169,7 +170,7 @@ TABLE: dict[FailureKind, _Row] = {
         500,
         "out_of_memory",
         "{model} does not fit into the memory of Ollama's machine: {why}. Choose a smaller "
-        "model, or a smaller context (--num-ctx).",
+        "model, or a smaller context ({remedy}).",
     ),
     FailureKind.NO_ACCESS: _Row(
         403,
@@ -181,12 +182,17 @@ TABLE: dict[FailureKind, _Row] = {
 
 
 def from_upstream(
-    failure: UpstreamFailure, model: str, url: str, *, tried: bool = False
+    failure: UpstreamFailure,
+    model: str,
+    url: str,
+    *,
+    tried: bool = False,
+    remedy: str = "--num-ctx",
 ) -> ApiError:
     """What the client is told when the upstream at `url` did not give a whole answer.
 
     `tried` tells that the bridge itself has asked again as often as it may help: then there is
-    no point in the client's doing so.
+    no point in the client's doing so. `remedy` is what changes a model's context.
     """
     row = TABLE.get(failure.kind)
     why = failure.message.strip().rstrip(".")
@@ -197,7 +203,7 @@ def from_upstream(
         return ApiError(status, message, code="upstream_error", passing=status >= 500 and not tried)
     return ApiError(
         row.status,
-        row.sentence.format(model=model, url=url, why=why),
+        row.sentence.format(model=model, url=url, why=why, remedy=remedy),
         code=row.code,
         param=row.param,
         passing=row.passes and not tried,

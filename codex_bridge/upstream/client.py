@@ -24,14 +24,16 @@ from codex_bridge.upstream.answer import ChatAnswer, Decoder, silent_for
 from codex_bridge.upstream.body import BytesBody, read_limited
 from codex_bridge.upstream.contexts import ContextPolicy, Contexts, Plan
 from codex_bridge.upstream.models import ModelTable
-from codex_bridge.upstream.prompt_size import prompt_size
+from codex_bridge.upstream.prompt_size import Prompt, measured
 from codex_bridge.upstream.refusals import refusal
 from codex_bridge.vocabulary import ChatRequest, FailureKind, Json, ModelInfo, UpstreamFailure
 
 SILENCE = 1800.0
 """Seconds that an answer may be silent, unless told otherwise."""
-PATIENCE = 5.0
-"""Seconds that a question about a model may take."""
+PATIENCE = 20.0
+"""Seconds that a question about a model may take: without the answer nothing can be sent."""
+GATEWAY = frozenset({502, 503, 504})
+"""HTTP statuses by which a proxy tells that the server behind it does not answer."""
 ERROR_BODY_LIMIT = 64 * 1024
 """Bytes of an error's body that are read."""
 ANSWER_LIMIT = 4 * 1024 * 1024
@@ -52,10 +54,11 @@ class Upstream:
         """`patience` is for an exchange: seconds that the server may say nothing at all."""
         self.url = url
         self.models = ModelTable(self.ask, reactor)
-        self.contexts = Contexts(policy, self.models, self._load, log)
+        self.contexts = Contexts(policy, self.models, self._load, log, reactor)
         self._reactor = reactor
         self._patience = patience
-        self._pool = make_pool(reactor, persistent=True)
+        # A server that ends closes its connections; the next one may have other contexts.
+        self._pool = make_pool(reactor, persistent=True, closed=self.contexts.doubt)
         # One client for all exchanges: a cookie set in one must not be sent with the next.
         no_cookies: Any = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
         self._server = Server(make_endpoint(reactor, url))
@@ -69,25 +72,52 @@ class Upstream:
 
         Cancelling closes the connection, which makes Ollama stop generating.
         """
-        plan = await self.contexts.plan_for(info)
         try:
-            return await self._open_chat(request, info, plan, stream)
+            return await self._open_planned(request, info, stream)
+        except _ConnectionWentStale:
+            # Ollama closed a kept connection just as it was used: nothing is generating there.
+            # It may have been started anew, and give another context.
+            if info.is_ollamas:
+                info = await self.models.info(info.name)
+        return await self._open_planned(request, info, stream)
+
+    async def _open_planned(
+        self, request: ChatRequest, info: ModelInfo, stream: bool
+    ) -> ChatAnswer:
+        prompt = measured(request)
+        made = await self.contexts.plan_for(info)
+        try:
+            return await self._open_fitting(request, info, made, prompt, stream)
+        except UpstreamFailure as failure:
+            is_ollamas_wish = made.api == "chat" and info.is_ollamas and not info.is_remote
+            if failure.kind is not FailureKind.TOO_LONG or not is_ollamas_wish:
+                raise
+            again = await self.contexts.reconsidered(info)
+            if again == made:
+                raise
+        return await self._open_fitting(request, info, again, prompt, stream)
+
+    async def _open_fitting(
+        self, request: ChatRequest, info: ModelInfo, made: Plan, prompt: Prompt, stream: bool
+    ) -> ChatAnswer:
+        plan = self.contexts.fitting(info, made, prompt)
+        try:
+            return await self._open_chat(request, info, plan, prompt, stream)
         except UpstreamFailure as failure:
             if request.effort is None or failure.kind is not FailureKind.NO_EFFORT:
                 raise
             # The model knows no effort, or not this one: its own is better than none.
-            return await self._open_chat(evolve(request, effort=None), info, plan, stream)
+            request = evolve(request, effort=None)
+            return await self._open_chat(request, info, plan, prompt, stream)
 
     async def _open_chat(
-        self, request: ChatRequest, info: ModelInfo, plan: Plan, stream: bool
+        self, request: ChatRequest, info: ModelInfo, plan: Plan, prompt: Prompt, stream: bool
     ) -> ChatAnswer:
         path, body, decoder = _encoded(request, info, plan, self.contexts.policy, stream)
-        size = prompt_size(request, body)
-        self.contexts.check(info.name, plan, size)
         try:
-            response = await self._begun(self._post(path, body))
+            response = await self._begun(self._send("POST", path, body))
         except UpstreamFailure:
-            self.contexts.forget()
+            self.contexts.doubt()
             raise
         if response.code == 404:
             self.models.forget(info.name)
@@ -98,7 +128,7 @@ class Upstream:
             decoder(response.headers),
             self._reactor,
             self._patience,
-            lambda usage: self.contexts.learn(info, size, usage),
+            lambda usage: self.contexts.learn(info, plan, prompt, usage),
             plan.context,
         )
 
@@ -125,26 +155,33 @@ class Upstream:
             raise UpstreamFailure(FailureKind.UNREACHABLE, text) from None
 
     async def _ask(self, method: str, path: str, body: Json | None) -> Json | None:
-        response = await self._send(method, path, None if body is None else orjson.dumps(body))
+        data = None if body is None else orjson.dumps(body)
+        try:
+            response = await self._send(method, path, data)
+        except _ConnectionWentStale:
+            self.contexts.doubt()
+            response = await self._send(method, path, data)
         try:
             answer = orjson.loads(await read_limited(response, ANSWER_LIMIT))
         except orjson.JSONDecodeError:
-            return None
+            answer = None
         except ResponseFailed as error:
             raise _unreachable(error) from error
-        return answer if response.code == 200 and isinstance(answer, dict) else None
+        if response.code >= 500:
+            is_gone = response.code in GATEWAY
+            kind = FailureKind.UNREACHABLE if is_gone else FailureKind.REFUSED
+            raise UpstreamFailure(kind, f"HTTP status {response.code}", response.code)
+        if response.code != 200 or not isinstance(answer, dict) or answer.get("error"):
+            # Some servers refuse with a 200.
+            return None
+        return answer
 
-    async def _load(self, model: str) -> None:
+    async def _load(self, model: str) -> bool:
         """Have a model loaded, as long as that takes. What fails will fail, and be told, again."""
-        response = await self._send("POST", "/api/generate", orjson.dumps({"model": model}))
+        body = orjson.dumps({"model": model})
+        response = await self._begun(self._send("POST", "/api/generate", body))
         await read_limited(response, ANSWER_LIMIT)
-
-    async def _post(self, path: str, body: bytes) -> Any:
-        try:
-            return await self._send("POST", path, body)
-        except _ConnectionWentStale:
-            # Ollama closed a kept connection just as it was used: nothing is generating there.
-            return await self._send("POST", path, body)
+        return bool(response.code == 200)
 
     async def _send(self, method: str, path: str, body: bytes | None = None) -> Any:
         headers = {b"content-type": [b"application/json"]} if body is not None else {}
@@ -166,7 +203,12 @@ class Upstream:
 
     async def version(self) -> str | None:
         """Ollama's version; None from a server that has none. Raises UpstreamFailure."""
-        answer = await self.ask("GET", "/api/version")
+        try:
+            answer = await self.ask("GET", "/api/version")
+        except UpstreamFailure as failure:
+            if failure.kind is FailureKind.UNREACHABLE:
+                raise
+            return None
         return str(answer["version"]) if answer and "version" in answer else None
 
     async def forward(
@@ -197,7 +239,8 @@ def _encoded(
         body = native.encode(
             request,
             stream=stream,
-            thinks=info.is_ollamas and info.can("thinking"),
+            # Unlike in chat completions, a model that cannot is refused where it is asked to.
+            thinks=info.capabilities is not None and info.can("thinking"),
             num_ctx=plan.num_ctx,
             keep_alive=policy.keep_alive,
             truncate=not policy.guard,

@@ -282,7 +282,9 @@ class Exchange:
     def _told(self, failure: UpstreamFailure) -> ApiError:
         """`failure` for the client; there is no point in repeating what was repeated here."""
         tried = not self._has_delivered
-        return from_upstream(failure, self._model, self.context.upstream.url, tried=tried)
+        upstream = self.context.upstream
+        remedy = upstream.contexts.remedy
+        return from_upstream(failure, self._model, upstream.url, tried=tried, remedy=remedy)
 
     def _finish_with(self, error: ApiError) -> None:
         """End with a failure, told as this client wants it."""

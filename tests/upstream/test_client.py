@@ -147,6 +147,36 @@ async def test_a_kept_connection_that_died_is_replaced_once(
     assert await (await hear(second)).ended is None
 
 
+@pytest.mark.parametrize("closes", ["idle", "used", "ours"])
+@pytest_twisted.ensureDeferred
+async def test_a_server_that_closes_a_kept_connection_may_be_another_one_by_now(
+    server: WireServer, upstream: Upstream, closes: str
+) -> None:
+    first, wire = await asked(server, upstream)
+    wire.say(chunked(EVENTS + DONE))
+    await (await hear(first)).ended
+    await deferLater(reactor, 0)  # the connection goes back to the pool
+    doubted: Deferred[None] = Deferred()
+    upstream.models.doubt = lambda _: doubted.called or doubted.callback(None)  # type: ignore
+    if closes == "ours":
+        await upstream.close()
+        await wire.lost
+        assert not doubted.called
+        return
+    if closes == "used":
+        wire.received = b""
+        second = ask(upstream)
+        await wire.until(END_OF_REQUEST)
+        wire.transport.loseConnection()
+        fresh = await server.next_connection()
+        await fresh.until(END_OF_REQUEST)
+        fresh.say(chunked(EVENTS + DONE))
+        await (await hear(second)).ended
+    else:
+        wire.transport.loseConnection()
+    await doubted
+
+
 @pytest_twisted.ensureDeferred
 async def test_a_new_connection_that_closes_without_an_answer_is_not_asked_again(
     server: WireServer, upstream: Upstream

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
 import pytest_twisted
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 
 from codex_bridge.fake_ollama import FakeOllama, ModelFacts, Playlist, Refuse, Say
+from codex_bridge.upstream.retries import WAITS
+from codex_bridge.vocabulary import FailureKind
 from tests.conftest import Start
 from tests.harness import CODEX, REQUEST
 
@@ -65,30 +70,217 @@ async def test_the_users_word_counts(
     assert setup.fake.turns[0].json.get("keep_alive") == keep_alive
 
 
-@pytest.mark.parametrize("api", ["chat", "ollama"])
+@pytest.mark.parametrize(("api", "remedy"), [("chat", "prepare"), ("ollama", "--num-ctx")])
 @pytest_twisted.ensureDeferred
-async def test_what_does_not_fit_is_refused_before_it_is_sent(
-    start: Start, reactor_under_test: Any, api: str
+async def test_what_cannot_fit_is_refused_before_it_is_sent(
+    start: Start, reactor_under_test: Any, api: str, remedy: str
 ) -> None:
     setup = await start(fake=fake(reactor_under_test, num_ctx=16384), upstream_api=api)
-    reply = await setup.ask({"input": LONG})
+    long = 7 * LONG[:20_000]
+    reply = await setup.ask({"input": long})
     assert reply.status == 400
     assert reply.json["error"]["code"] == "context_length_exceeded"
-    told = (await setup.ask({"input": LONG}, headers=CODEX)).events[-1]
+    assert remedy in reply.json["error"]["message"]
+    told = (await setup.ask({"input": long}, headers=CODEX)).events[-1]
     assert told["response"]["error"]["code"] == "context_length_exceeded"
     assert setup.fake.turns == []
     assert (await setup.ask()).response["status"] == "completed"
 
 
+@pytest.mark.parametrize("api", ["auto", "ollama"])
 @pytest_twisted.ensureDeferred
-async def test_what_passes_in_doubt_is_not_cut_by_ollama_either(
+async def test_what_may_not_fit_is_left_to_ollama_which_cuts_nothing(
+    start: Start, reactor_under_test: Any, api: str
+) -> None:
+    setup = await start(fake=fake(reactor_under_test, num_ctx=16384), upstream_api=api)
+    told = (await setup.ask({"input": LONG}, headers=CODEX)).events[-1]
+    assert told["response"]["error"]["code"] == "context_length_exceeded"
+    (turn,) = setup.fake.turns
+    assert turn.json["truncate"] is False
+
+
+@pytest_twisted.ensureDeferred
+async def test_asking_ollama_in_doubt_neither_loads_nor_changes_the_prompt(
     start: Start, reactor_under_test: Any
 ) -> None:
-    setup = await start(fake=fake(reactor_under_test, num_ctx=16384), upstream_api="ollama")
-    # Four characters a token, where the guard allows for five.
-    told = (await setup.ask({"input": 13_500 * "word "}, headers=CODEX)).events[-1]
-    assert told["response"]["error"]["code"] == "context_length_exceeded"
-    assert len(setup.fake.turns) == 1
+    setup = await start(fake=fake(reactor_under_test, default_context=16384))
+    items = []
+    for words in (6000, 2400, 2400, 100):
+        items += [item("user", words * "word "), item("assistant", "ok")]
+        assert (await setup.ask({"input": items[:-1]})).response["status"] == "completed"
+    chat, native = b"/v1/chat/completions", b"/api/chat"
+    assert [turn.uri for turn in setup.fake.turns] == [chat, chat, native, native]
+    assert setup.fake.loads == [("qwen3:14b", 16384)]
+    prompts = [turn.effective["messages"] for turn in setup.fake.turns]
+    assert all(new[: len(old)] == old for old, new in pairwise(prompts))
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_dense_conversation_locks_no_other_out(
+    start: Start, reactor_under_test: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from codex_bridge.fake_ollama import prompt
+
+    real = prompt._length
+    digits = str.maketrans(dict.fromkeys("0123456789", "1234"))
+    monkeypatch.setattr(
+        prompt, "_length", lambda m: real(m | {"content": m["content"].translate(digits)})
+    )
+    setup = await start(fake=fake(reactor_under_test, num_ctx=16384), upstream_api="chat")
+    for text in (8000 * "word ", 1200 * "0123456789 ", 8000 * "word "):
+        assert (await setup.ask({"input": text})).response["status"] == "completed"
+
+
+@pytest.mark.parametrize("api", ["auto", "chat"])
+@pytest_twisted.ensureDeferred
+async def test_an_ollama_that_was_given_more_is_believed_at_once(
+    start: Start, reactor_under_test: Any, monkeypatch: pytest.MonkeyPatch, api: str
+) -> None:
+    monkeypatch.setattr("codex_bridge.upstream.contexts.REFUSAL_PAUSE", 0.0)
+    server = fake(reactor_under_test, default_context=16384, facts={"trained_ctx": 131072})
+    setup = await start(fake=server, upstream_api=api)
+    refused = (await setup.ask({"input": LONG}, headers=CODEX)).events[-1]
+    assert refused["response"]["error"]["code"] == "context_length_exceeded"
+    server.default_context = 65536
+    server.loaded.clear()
+    assert (await setup.ask({"input": LONG}, headers=CODEX)).response["status"] == "completed"
+    assert server.loaded == {"qwen3:14b": 65536}
+
+
+@pytest.mark.parametrize("api", ["auto", "chat"])
+@pytest_twisted.ensureDeferred
+async def test_what_another_client_asked_for_refuses_nothing(
+    start: Start, reactor_under_test: Any, api: str
+) -> None:
+    server = fake(reactor_under_test, default_context=32768)
+    server.loaded["qwen3:14b"] = 8192
+    setup = await start(fake=server, upstream_api=api)
+    assert (await setup.ask({"input": LONG})).response["status"] == "completed"
+    assert server.loads == [("qwen3:14b", 32768)]
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_ollama_that_was_started_again_with_less_cuts_nothing(
+    start: Start, reactor_under_test: Any
+) -> None:
+    server = fake(reactor_under_test, default_context=32768)
+    setup = await start(fake=server)
+    for _ in range(2):
+        await setup.ask({"input": 12_000 * "word "})
+    # Its end closes the kept connections.
+    server.default_context = 4096
+    server.loaded.clear()
+    await server._listening.factory.abort_all()
+    await deferLater(reactor_under_test, 0)
+    await setup.ask({"input": 12_000 * "word "})
+    assert len({turn.effective["prompt_tokens"] for turn in server.turns}) == 1
+    assert server.native_chats[-1].json["options"]["num_ctx"] == 32768
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_model_remade_with_less_is_cut_once_at_most(
+    start: Start, reactor_under_test: Any
+) -> None:
+    server = fake(reactor_under_test, num_ctx=65536, facts={"trained_ctx": 131072})
+    setup = await start(fake=server)
+    asked = {"input": 12_000 * "word "}
+    await setup.ask(asked)
+    server.models["qwen3:14b"] = ModelFacts(num_ctx=4096, trained_ctx=131072)
+    server.loaded.clear()
+    for _ in range(3):
+        await setup.ask(asked)
+    first, cut, *others = [turn.effective["prompt_tokens"] for turn in server.turns]
+    assert cut < first
+    assert others == [first, first]
+
+
+def item(role: str, text: str) -> dict[str, Any]:
+    return {"type": "message", "role": role, "content": text}
+
+
+def slow_once(server: FakeOllama, path: bytes) -> None:
+    """The first question for `path` is not answered in time."""
+    answer, asked = server._respond, []
+
+    async def respond(request: Any, recorded: Any) -> None:
+        if request.path == path and not asked:
+            asked.append(path)
+            await Deferred()
+        await answer(request, recorded)
+
+    server._respond = respond  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("path", [b"/api/version", b"/api/show", b"/api/ps"])
+@pytest.mark.parametrize(("settings", "num_ctx"), [({}, 32768), ({"num_ctx": 20_000}, 20_000)])
+@pytest_twisted.ensureDeferred
+async def test_an_ollama_too_busy_to_tell_of_itself_is_no_other_server(
+    start: Start,
+    reactor_under_test: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    path: bytes,
+    settings: Any,
+    num_ctx: int,
+) -> None:
+    monkeypatch.setattr("codex_bridge.upstream.client.PATIENCE", 0.1)
+    monkeypatch.setitem(WAITS, FailureKind.UNREACHABLE, (0.0,))
+    server = fake(reactor_under_test)
+    slow_once(server, path)
+    setup = await start(fake=server, **settings)
+    asked = {"input": 12_000 * "word "}
+    assert (await setup.ask(asked, headers=CODEX)).response["status"] == "completed"
+    (turn,) = server.turns
+    assert (turn.uri, turn.effective["num_ctx"]) == (b"/api/chat", num_ctx)
+    assert turn.effective["prompt_tokens"] > 15_000
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_server_that_refuses_with_a_200_is_not_ollama(
+    start: Start, reactor_under_test: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from codex_bridge.fake_ollama import sides
+    from codex_bridge.fake_ollama.answers import write_json
+
+    def unexpected(request: Any, body: Any, server: Any) -> None:
+        write_json(request, {"error": "Unexpected endpoint or method."})
+
+    for path in ("/api/version", "/api/show", "/api/ps", "/api/chat", "/api/generate"):
+        monkeypatch.setitem(sides.ROUTES, path, {"GET": unexpected, "POST": unexpected})
+    monkeypatch.setattr("codex_bridge.fake_ollama.server.NATIVE", {})
+    setup = await start(fake=fake(reactor_under_test, num_ctx=32768))
+    assert (await setup.ask()).response["status"] == "completed"
+    assert len(setup.fake.chats) == 1
+
+
+@pytest.mark.parametrize("settings", [{}, {"num_ctx": 8192}, {"upstream_api": "ollama"}])
+@pytest_twisted.ensureDeferred
+async def test_a_model_in_the_cloud_is_neither_loaded_nor_given_a_context(
+    start: Start, reactor_under_test: Any, settings: Any
+) -> None:
+    facts = {"name": "glm-4.6:cloud", "trained_ctx": 202752}
+    setup = await start(fake=fake(reactor_under_test, facts=facts), **settings)
+    await setup.ask({"model": "glm-4.6:cloud", "input": LONG})
+    assert b"/api/generate" not in {seen.uri for seen in setup.fake.exchanges}
+    (turn,) = setup.fake.turns
+    assert "num_ctx" not in turn.json.get("options", {})
+
+
+@pytest.mark.parametrize("effort", [None, "medium"])
+@pytest_twisted.ensureDeferred
+async def test_a_model_of_which_nothing_is_told_is_not_made_to_think(
+    start: Start, reactor_under_test: Any, monkeypatch: pytest.MonkeyPatch, effort: str | None
+) -> None:
+    from codex_bridge.fake_ollama import Rejected, sides
+
+    def busy(request: Any, body: Any, server: Any) -> None:
+        raise Rejected(500, "busy")
+
+    monkeypatch.setitem(sides.ROUTES, "/api/show", {"POST": busy})
+    facts = {"capabilities": ("completion", "tools")}
+    setup = await start(fake=fake(reactor_under_test, facts=facts))
+    reply = await setup.ask({"reasoning": {"effort": effort}}, headers=CODEX)
+    assert reply.response["status"] == "completed"
+    assert setup.fake.native_chats[-1].effective["num_ctx"] == 32768
 
 
 @pytest_twisted.ensureDeferred

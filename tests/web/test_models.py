@@ -9,6 +9,7 @@ import pytest_twisted
 from twisted.internet.defer import Deferred
 
 from codex_bridge.fake_ollama import FakeOllama, ModelFacts
+from codex_bridge.vocabulary import FailureKind, UpstreamFailure
 from tests.conftest import Start
 from tests.web.scene import Scene
 
@@ -101,7 +102,7 @@ async def test_an_ollama_that_is_down_is_told_as_everywhere(start: Start) -> Non
     assert catalog.json["error"]["code"] == "upstream_unreachable"
 
 
-@pytest.mark.parametrize("body", [b"[]", b"hello", b'{"error": "no"}'])
+@pytest.mark.parametrize("body", [b"[]", b"hello", b'{"error": "no"}', b"{}"])
 @pytest_twisted.ensureDeferred
 async def test_what_has_no_list_is_told_or_gives_no_models(scene: Scene, body: bytes) -> None:
     client = await scene.client(f"GET {ASKED} HTTP/1.1".encode())
@@ -109,7 +110,7 @@ async def test_what_has_no_list_is_told_or_gives_no_models(scene: Scene, body: b
     await wire.until(b"\r\n\r\n")
     wire.say(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
     answer = await client.until(b"}\n")
-    assert answer.startswith(b"HTTP/1.1 200 " if body.startswith(b"{") else b"HTTP/1.1 502 ")
+    assert answer.startswith(b"HTTP/1.1 200 " if body == b"{}" else b"HTTP/1.1 502 ")
 
 
 @pytest_twisted.ensureDeferred
@@ -143,3 +144,50 @@ async def test_models_are_asked_about_a_few_at_a_time() -> None:
     for n in range(10):
         waiting[n].callback(ModelInfo(f"m{n}"))
     assert len((await body)["models"]) == 10
+
+
+@pytest.mark.parametrize("api", ["auto", "chat", "ollama"])
+@pytest_twisted.ensureDeferred
+async def test_a_bridge_that_has_asked_nothing_yet_tells_what_it_would_ask_for(
+    start: Start, reactor_under_test: Any, api: str
+) -> None:
+    models = [
+        ModelFacts(num_ctx=None, trained_ctx=131072),
+        ModelFacts("s:1b", num_ctx=None, trained_ctx=8192),
+    ]
+    setup = await start(
+        fake=FakeOllama(reactor_under_test, models=models, loaded=False), upstream_api=api
+    )
+    told = (await setup.request("GET", ASKED)).json["models"]
+    assert {model["slug"]: model["context_window"] for model in told} == {
+        "qwen3:14b": 32768,
+        "s:1b": 8192,
+    }
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_model_in_the_cloud_has_the_context_that_it_was_made_for(
+    start: Start, reactor_under_test: Any
+) -> None:
+    models = [ModelFacts("glm-4.6:cloud", num_ctx=None, trained_ctx=202752)]
+    setup = await start(fake=FakeOllama(reactor_under_test, models=models, loaded=False))
+    (told,) = (await setup.request("GET", ASKED)).json["models"]
+    assert told["context_window"] == 202752
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_model_of_which_nobody_tells_hides_no_other(
+    start: Start, reactor_under_test: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setup = await started(start, reactor_under_test)
+    models = setup.service._upstream.models
+    real = models.info
+
+    async def info(name: str) -> Any:
+        if name == "qwen3:4b":
+            raise UpstreamFailure(FailureKind.UNREACHABLE, "no answer within 20 s")
+        return await real(name)
+
+    monkeypatch.setattr(models, "info", info)
+    told = (await setup.request("GET", ASKED)).json["models"]
+    assert [model["slug"] for model in told] == ["qwen3:14b", "qwen3:4b"]
