@@ -79,7 +79,7 @@ def make_service(settings: Settings, reactor: Any = None) -> BridgeService:
     )
     upstream = Upstream(reactor, settings.ollama_url, policy, log)
     app = BridgeApp(settings, upstream, reactor, log, random_id)
-    site = BridgeSite(app.resource(), settings.max_body_size, reactor)
+    site = BridgeSite(app.resource(), settings.max_body_size, settings.client_timeout, reactor)
     # TCPServer raises when the port is taken; an endpoint service would only log it.
     server = TCPServer(settings.port, site, interface=settings.interface, reactor=reactor)
     return BridgeService(settings, server, upstream, log)

@@ -32,7 +32,8 @@ def test_defaults() -> None:
         ollama_url="http://localhost:11433",
         debug=False,
         quiet=False,
-        max_body_size=4194304,
+        max_body_size=67108864,
+        client_timeout=30,
         upstream_stream=True,
         upstream_api="auto",
         num_ctx=None,
@@ -59,6 +60,7 @@ def test_port_and_its_aliases(flags: list[str]) -> None:
         ("DEBUG", "off", "debug", False),
         ("QUIET", "yes", "quiet", True),
         ("MAX_BODY_SIZE", "2048", "max_body_size", 2048),
+        ("CLIENT_TIMEOUT", "5", "client_timeout", 5),
         ("UPSTREAM_STREAM", "off", "upstream_stream", False),
         ("TOOL_PROFILE", "Compact", "tool_profile", "compact"),
         ("UPSTREAM_API", "Ollama", "upstream_api", "ollama"),
@@ -90,6 +92,7 @@ def test_a_flag_wins_over_its_variable() -> None:
         (["--port", "1_1"], "65535"),
         (["--port", "٣"], "65535"),
         (["--max-body-size", "10"], "1024"),
+        (["--client-timeout", "0"], "86400"),
         (["--upstream-stream", "maybe"], "on or off"),
         (["--tool-profile", "tiny"], "--tool-profile: give one of essential, compact, full"),
         (["--interface", "http://x"], "IP address"),
@@ -140,6 +143,7 @@ def test_help_names_every_option_with_default_and_unit(
         "--interface=",
         "--ollama-url=",
         "--max-body-size=",
+        "--client-timeout=",
         "--upstream-stream=",
         "--tool-profile=",
         "--no-directives",
@@ -149,7 +153,7 @@ def test_help_names_every_option_with_default_and_unit(
         "--version",
     ):
         assert option in text
-    for default in ("11434", "127.0.0.1", "http://localhost:11433", "4194304", "on"):
+    for default in ("11434", "127.0.0.1", "http://localhost:11433", "67108864", "30", "on"):
         assert f"[default: {default}]" in text
     assert "bytes" in text
 

@@ -11,17 +11,14 @@ from io import BytesIO
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from twisted.web.http import HTTPChannel
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
+from codex_bridge.web.channel import BridgeChannel, Phase
+
 EXCHANGE_PATHS = frozenset({b"/v1/responses", b"/responses"})
 """Their bodies are collected, up to the limit."""
-IDLE_TIMEOUT = 60.0
-"""Seconds that a connection may be silent between requests and inside of one."""
-MAX_HEADERS_SIZE = 64 * 1024
-"""Bytes. Codex puts JSON into header values; Twisted's default is 16 KiB."""
-DISCARD_FACTOR = 16
+DISCARD_FACTOR = 4
 """How many times the limit is read and dropped so that the client can read the refusal."""
 
 
@@ -61,14 +58,14 @@ class Upload:
         """Stop reading from the client. The pause is ours, so it must not count as idle."""
         if not self.complete and self._request.is_connected:
             self._paused = True
-            self._request.channel.setTimeout(None)
+            self._request.channel.wait_for(Phase.NOTHING)
             self._request.connection.pauseProducing()
 
     def resume(self) -> None:
         """Read on."""
         if not self.complete and self._request.is_connected:
             self._paused = False
-            self._request.channel.setTimeout(IDLE_TIMEOUT)
+            self._request.channel.wait_for(self._request.awaited)
             self._request.connection.resumeProducing()
 
     def data_received(self, data: bytes) -> None:
@@ -94,11 +91,14 @@ class BridgeRequest(Request):
     # What has no type goes out without one, as Ollama sent it.
     defaultContentType = None
     content: BytesIO
+    channel: Any
 
     upload: Upload | None = None
     """The body, where it is streamed."""
     too_large = False
     """Set where the body is over the limit; `content` is empty then."""
+    awaited = Phase.UPLOAD
+    """What the channel waits for while the body comes."""
 
     _limit = 0
     _received = 0
@@ -117,9 +117,11 @@ class BridgeRequest(Request):
     def gotLength(self, length: int | None) -> None:
         """The headers are in. Start on a streamed body now; twisted.web would wait for its end."""
         self.content = BytesIO()
-        channel: Any = self.channel
+        channel = self.channel
         is_exchange = exchange_path(channel._path) is not None
         self._limit = channel.site.max_body_size
+        self.awaited = Phase.BODY if is_exchange else Phase.UPLOAD
+        channel.wait_for(self.awaited)
         self.too_large = is_exchange and length is not None and length > self._limit
         if length == 0 or (is_exchange and not self.too_large):
             return
@@ -131,17 +133,16 @@ class BridgeRequest(Request):
 
     def handleContentChunk(self, data: bytes) -> None:
         """A piece of the body."""
-        if self.upload is not None:
-            self.upload.data_received(data)
-            return
         self._received += len(data)
-        if self._received <= self._limit:
+        if self.awaited is Phase.BODY and self._received > DISCARD_FACTOR * self._limit:
+            self.connection.abortConnection()
+        elif self.upload is not None:
+            self.upload.data_received(data)
+        elif self._received <= self._limit:
             self.content.write(data)
-            return
-        self.too_large = True
-        self.content = BytesIO()
-        if self._received > DISCARD_FACTOR * self._limit:
-            self.channel.forceAbortClient()
+        elif not self.too_large:
+            self.too_large = True
+            self.content = BytesIO()
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
         """The body is in."""
@@ -189,35 +190,25 @@ def exchange_path(target: bytes) -> bytes | None:
     return plain if plain in EXCHANGE_PATHS else None
 
 
-class BridgeChannel(HTTPChannel):
-    """One client's connection; speaks HTTP/1.1 only."""
-
-    totalHeadersSize = MAX_HEADERS_SIZE
-    MAX_LENGTH = MAX_HEADERS_SIZE
-
-    def allContentReceived(self) -> None:
-        """The body is in: the idle timeout, which a paused upload suspends, must be known."""
-        if self.timeOut is None:
-            self.setTimeout(IDLE_TIMEOUT)
-        super().allContentReceived()
-
-
 class BridgeSite(Site):
     """The HTTP server: our requests, no access log (the rooms log what counts)."""
 
     protocol = BridgeChannel  # type: ignore[assignment]
     noisy = False
 
-    def __init__(self, resource: IResource, max_body_size: int, reactor: Any) -> None:
+    def __init__(
+        self, resource: IResource, max_body_size: int, client_timeout: float, reactor: Any
+    ) -> None:
         super().__init__(
             resource,
             requestFactory=BridgeRequest,
-            timeout=IDLE_TIMEOUT,
+            timeout=None,  # The channel has its own.
             reactor=reactor,
             # Parsing a form would need the whole body and eat it.
             parsePOSTFormSubmission=False,
         )
         self.max_body_size = max_body_size
+        self.client_timeout = client_timeout
 
     def log(self, request: Any) -> None:
         """Nothing: one line per exchange is written by the exchange."""
