@@ -20,7 +20,7 @@ PYTHON_WORDS = {"True": True, "False": False, "None": None}
 ESCAPES = {'"': '"', "\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 HEX = re.compile(r"[0-9a-fA-F]{4}")
 PLAIN = {quote: re.compile(rf"[^\\{quote}\x00-\x1f]+") for quote in "\"'"}
-FENCE = re.compile(r"```[\w-]*(.*)```", re.DOTALL)
+FENCE = re.compile(r"```[\w-]*+(.*)```", re.DOTALL)
 AFTER_STRING = re.compile(r"\s*(?:[,:}\]]|\Z)")
 MAX_ENCODINGS = 3
 
