@@ -60,7 +60,7 @@ class Settled:
             value = orjson.loads(self.payload)
         except orjson.JSONDecodeError:
             value = self.payload
-        if isinstance(value, dict):
+        if isinstance(value, dict) and lenient_json.can_be_written(value):
             return value
         # An item that is no object is dropped without a word; this one gets an answer.
         return {next(iter(self._properties), INPUT): self.payload}

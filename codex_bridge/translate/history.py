@@ -24,6 +24,7 @@ from codex_bridge.translate.contents import (
     reasoning_text,
     user_content,
 )
+from codex_bridge.translate.lenient_json import can_be_written
 from codex_bridge.translate.tool_profiles import shorten
 from codex_bridge.translate.toolbox import Toolbox
 from codex_bridge.translate.tools import INPUT, declared_by_item
@@ -278,7 +279,7 @@ def _arguments(arguments: Any) -> str:
         parsed = orjson.loads(arguments)
     except orjson.JSONDecodeError:
         parsed = arguments
-    if isinstance(parsed, dict):
+    if isinstance(parsed, dict) and can_be_written(parsed):
         return arguments
     return "{}" if parsed is None else orjson.dumps({"input": arguments}).decode()
 

@@ -46,6 +46,18 @@ def loads(text: str) -> tuple[Any, frozenset[str]]:
     return value, frozenset(slips)
 
 
+def can_be_written(value: Any) -> bool:
+    """Whether a value that was read is not nested too deeply to be written inside of others.
+
+    orjson reads 1024 levels and writes 254.
+    """
+    try:
+        orjson.dumps([[[[[[[[value]]]]]]]])
+    except orjson.JSONEncodeError:
+        return False
+    return True
+
+
 def _read(text: str) -> tuple[Any, set[str]]:
     slips: set[str] = set()
     if fenced := FENCE.fullmatch(text.strip()):
