@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codex_bridge.translate.errors import ApiError
@@ -18,6 +18,7 @@ from tests import fuzzing
 profiles = st.sampled_from(list(ToolProfile))
 
 
+@settings(max_examples=40)
 @given(fuzzing.requests, fuzzing.infos, profiles)
 def test_any_request_is_refused_or_can_be_sent_in_both_dialects(
     request: Any, info: ModelInfo, profile: ToolProfile
@@ -25,12 +26,14 @@ def test_any_request_is_refused_or_can_be_sent_in_both_dialects(
     fuzzing.translated(request, info, profile)
 
 
+@settings(max_examples=40)
 @given(fuzzing.raw | st.binary(max_size=30))
 def test_any_bytes_are_parsed_or_refused(body: bytes) -> None:
     with suppress(ApiError):
         assert isinstance(parse(body), dict)
 
 
+@settings(max_examples=40)
 @given(fuzzing.answers, fuzzing.toolboxes, fuzzing.failures, st.booleans())
 def test_any_deltas_in_any_order_become_a_stream_that_obeys_the_grammar(
     reads: Any, tools: list[Any], failure: ApiError | None, repair: bool
