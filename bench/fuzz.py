@@ -44,6 +44,7 @@ PROPERTIES: dict[str, tuple[Callable[..., Any], tuple[st.SearchStrategy[Any], ..
         streaming,
         (fuzzing.answers, fuzzing.toolboxes, fuzzing.failures, st.booleans()),
     ),
+    "cuts": (fuzzing.streamed_alike, (fuzzing.texts, fuzzing.cuts)),
     "scanner": (fuzzing.scanned_alike, (fuzzing.texts, fuzzing.cuts)),
 }
 

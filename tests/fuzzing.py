@@ -307,6 +307,13 @@ WRITTEN = (
     *("exec_command", "<parameter=cmd>", "</parameter>", "</function>", "functions.", ":0 "),
     *("[TOOL_CALLS]", "[ARGS]", "<|python_tag|>", "<|channel|>commentary to=", "<|message|>"),
     *("<start_function_call>call:", "<escape>", "<invoke name=", "I'll run:", "For example:", ";"),
+    *(
+        f"\n{CALL}",
+        f"<tool_call>{CALL}</tool_call>",
+        f"[TOOL_CALLS][{CALL}]",
+        f"```json\n{CALL}\n```",
+    ),
+    "<function=exec_command><parameter=cmd>ls</parameter></function>",
     *('{"cmd": "ls"}', "{'cmd': ['ls']}", "x", "é", "\0", "😀", "\\", VALID_PATCH),
 )
 texts = st.lists(st.sampled_from(WRITTEN) | st.text(max_size=5), max_size=8).map("".join)
@@ -340,8 +347,8 @@ def streamed(
     failure: Exception | None = None,
     *,
     repair: bool = True,
-) -> None:
-    """An answer through the state machine to the wire; a strict reader checks every event."""
+) -> Json:
+    """The response of an answer, after a strict reader checked every event on the wire."""
     ids = count()
     template = ResponseTemplate("resp_1", 0, {"model": "m"})
     stream = ResponseStream(template, toolbox, lambda kind: f"{kind}_{next(ids)}", repair=repair)
@@ -352,7 +359,16 @@ def streamed(
         failure = from_upstream(failure, "m", "http://localhost")
     ended = stream.fail(failure, "x") if isinstance(failure, ApiError) else stream.end(1)
     body += b"".join(map(frame, ended))
-    grammar.read(grammar.parse_sse(body))
+    return grammar.read(grammar.parse_sse(body))
+
+
+def streamed_alike(text: str, cuts: Sequence[int]) -> None:
+    """The cuts in a text change nothing of what it becomes: reasoning, text and calls."""
+    ends = sorted({min(cut, len(text)) for cut in cuts} | {0, len(text)})
+    pieces = [[TextDelta(text[start:end])] for start, end in pairwise(ends)]
+    toolbox = Toolbox.from_request(CODEX)
+    whole = streamed([[TextDelta(text)]], toolbox)
+    assert streamed(pieces, toolbox)["output"] == whole["output"]
 
 
 def scanned(pieces: Sequence[str]) -> list[Any]:

@@ -39,3 +39,9 @@ def test_any_deltas_in_any_order_become_a_stream_that_obeys_the_grammar(
     reads: Any, tools: list[Any], failure: ApiError | None, repair: bool
 ) -> None:
     fuzzing.streamed(reads, Toolbox.from_request(tools), failure, repair=repair)
+
+
+@settings(max_examples=40)
+@given(fuzzing.texts, fuzzing.cuts)
+def test_what_a_text_becomes_does_not_depend_on_the_cuts(text: str, cuts: list[int]) -> None:
+    fuzzing.streamed_alike(text, cuts)
