@@ -17,9 +17,10 @@ from codex_bridge.fake_ollama import FakeOllama
 from codex_bridge.upstream import retries
 from tests import harness
 
-# How long an example takes says more about the machine than about the code.
+# How long an example takes says more about the machine than about the code. Few examples, so
+# that the suite is run often; bench/fuzz.py tries as many as one has time for.
 hypothesis.settings.register_profile(
-    "suite", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    "suite", max_examples=60, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("suite")
 
