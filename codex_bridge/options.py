@@ -13,6 +13,7 @@ from twisted.python import usage
 
 from codex_bridge import __version__
 from codex_bridge.settings import (
+    DEFAULT_CLIENT_TIMEOUT,
     DEFAULT_DRAIN,
     DEFAULT_GRACE,
     DEFAULT_HEARTBEAT,
@@ -71,6 +72,12 @@ class Options(usage.Options):
             None,
             DEFAULT_MAX_BODY_SIZE,
             "Largest request body of /v1/responses, in bytes.",
+        ],
+        [
+            "client-timeout",
+            None,
+            DEFAULT_CLIENT_TIMEOUT,
+            "Seconds that a client may take to send a request; a large one gets more.",
         ],
         [
             "upstream-stream",
@@ -169,6 +176,7 @@ class Options(usage.Options):
             debug=self._flag("debug"),
             quiet=self._flag("quiet"),
             max_body_size=self._number("max-body-size", 1024, 1 << 40),
+            client_timeout=self._number("client-timeout", 1, 86400),
             upstream_stream=self._checked("upstream-stream", _on_off),
             upstream_api=self._one_of("upstream-api", UPSTREAM_APIS),
             num_ctx=None if self.opts["num-ctx"] is None else self._number("num-ctx", 512, 1 << 24),

@@ -118,5 +118,7 @@ def make_service(settings: Settings, reactor: Any = None) -> BridgeService:
     )
     upstream = Upstream(reactor, settings.ollama_url, policy, log, settings.upstream_timeout)
     app = BridgeApp(settings, upstream, reactor, log, random_id)
-    site = BridgeSite(app.resource(), settings.max_body_size, reactor, app.guard.refusal)
+    site = BridgeSite(
+        app.resource(), settings.max_body_size, settings.client_timeout, reactor, app.guard.refusal
+    )
     return BridgeService(settings, app, site, upstream, log, reactor)

@@ -6,11 +6,12 @@ from attrs import field, frozen
 
 DEFAULT_PORT = 11434
 DEFAULT_OLLAMA_URL = "http://localhost:11433"
-DEFAULT_MAX_BODY_SIZE = 4 * 1024 * 1024
 DEFAULT_UPSTREAM_TIMEOUT = 1800
 DEFAULT_GRACE = 0.5
 DEFAULT_HEARTBEAT = 15
 DEFAULT_DRAIN = 30
+DEFAULT_MAX_BODY_SIZE = 64 * 1024 * 1024
+DEFAULT_CLIENT_TIMEOUT = 30
 
 UPSTREAM_APIS = ("auto", "chat", "ollama")
 DEFAULT_UPSTREAM_API = UPSTREAM_APIS[0]
@@ -40,6 +41,8 @@ class Settings:
     """Log errors only."""
     max_body_size: int = field(default=DEFAULT_MAX_BODY_SIZE)
     """Largest accepted body of /v1/responses, in bytes."""
+    client_timeout: int = DEFAULT_CLIENT_TIMEOUT
+    """Seconds within which a client must have sent the headers of a request, and then its body."""
     upstream_stream: bool = True
     """Ask Ollama for a stream; else for one JSON answer, streamed on when it is whole."""
     upstream_api: str = DEFAULT_UPSTREAM_API

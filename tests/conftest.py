@@ -14,11 +14,13 @@ from twisted.logger import ILogObserver, LogEvent, LogLevel, globalLogPublisher
 from zope.interface import implementer
 
 from codex_bridge.fake_ollama import FakeOllama
+from codex_bridge.upstream import retries
 from tests import harness
 
-# How long an example takes says more about the machine than about the code.
+# How long an example takes says more about the machine than about the code. Few examples, so
+# that the suite is run often; bench/fuzz.py tries as many as one has time for.
 hypothesis.settings.register_profile(
-    "suite", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    "suite", max_examples=60, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("suite")
 
@@ -55,6 +57,13 @@ def logged(request: pytest.FixtureRequest) -> Iterator[LogBook]:
     globalLogPublisher.removeObserver(book)
     if "expects_errors" not in request.keywords:
         assert [event.get("log_format") or event for event in book.errors()] == []
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is asked again is asked at once; tests/upstream/test_retries.py has the times."""
+    at_once = {kind: (0.0,) * len(waits) for kind, waits in retries.WAITS.items()}
+    monkeypatch.setattr(retries, "WAITS", at_once)
 
 
 @pytest.fixture

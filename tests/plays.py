@@ -23,6 +23,7 @@ class Stage:
     def __init__(self, reactor: Any, *plays: Play, speechless: bool = False) -> None:
         """A `speechless` one plays as soon as somebody connects."""
         self.requests = 0
+        self.connections = 0
         self.speechless = speechless
         self.open: set[_Actor] = set()
         self._plays = plays
@@ -60,6 +61,7 @@ class _Actor(Protocol):
 
     def connectionMade(self) -> None:
         self._stage.open.add(self)
+        self._stage.connections += 1
         if self._stage.speechless:
             self._act(self._stage.next_play())
 

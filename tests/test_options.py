@@ -35,7 +35,8 @@ def test_defaults() -> None:
         api_key=None,
         debug=False,
         quiet=False,
-        max_body_size=4194304,
+        max_body_size=67108864,
+        client_timeout=30,
         upstream_stream=True,
         upstream_api="auto",
         num_ctx=None,
@@ -76,6 +77,7 @@ def test_port_and_its_aliases(flags: list[str]) -> None:
         ("QUIET", "yes", "quiet", True),
         ("GRACE", "0", "grace", 0.0),
         ("MAX_BODY_SIZE", "2048", "max_body_size", 2048),
+        ("CLIENT_TIMEOUT", "5", "client_timeout", 5),
         ("UPSTREAM_STREAM", "off", "upstream_stream", False),
         ("TOOL_PROFILE", "Compact", "tool_profile", "compact"),
         ("UPSTREAM_API", "Ollama", "upstream_api", "ollama"),
@@ -154,6 +156,7 @@ def test_nothing_but_the_settings_keeps_the_key(capsys: pytest.CaptureFixture[st
         (["--port", "1_1"], "65535"),
         (["--port", "٣"], "65535"),
         (["--max-body-size", "10"], "1024"),
+        (["--client-timeout", "0"], "86400"),
         (["--upstream-stream", "maybe"], "on or off"),
         (["--heartbeat", "0"], "--heartbeat: give a number of seconds from 0.1 to 3600"),
         (["--grace", "1e1"], "--grace: give a number of seconds"),
@@ -211,6 +214,7 @@ def test_help_names_every_option_with_default_and_unit(
         "--allow-origin=",
         "--api-key=",
         "--max-body-size=",
+        "--client-timeout=",
         "--upstream-stream=",
         "--tool-profile=",
         "--no-directives",
@@ -220,7 +224,7 @@ def test_help_names_every_option_with_default_and_unit(
         "--version",
     ):
         assert option in text
-    for default in ("11434", "127.0.0.1", "http://localhost:11433", "4194304", "on"):
+    for default in ("11434", "127.0.0.1", "http://localhost:11433", "67108864", "30", "on"):
         assert f"[default: {default}]" in text
     assert "bytes" in text
 

@@ -124,8 +124,8 @@ class _Fitter:
     looks: list[int] = field(factory=lambda: [0])
     """How many looks were taken, shared with the trials."""
 
-    def _look(self) -> None:
-        self.looks[0] += 1
+    def _look(self, times: int = 1) -> None:
+        self.looks[0] += times
         if self.looks[0] > MAX_STEPS:
             raise _TooMuch
 
@@ -261,15 +261,18 @@ class _Fitter:
         """Undeclared keys under the one declared name that they can only mean."""
         strange = [key for key in value if key not in properties]
         names: dict[str, str] = {}
+        taken: set[str] = set()
         for key in strange:
+            self._look(len(properties))
             meant = [name for name in properties if name not in value and _same(key, name)]
             exact = [name for name in meant if _letters(name) == _letters(key)]
             if schema.get("additionalProperties") is not False:
                 # Where the key itself is allowed, only one that is missed is meant.
                 meant = [name for name in meant if name in _required(schema)]
             chosen = exact or meant
-            if len(chosen) == 1 and chosen[0] not in names.values():
+            if len(chosen) == 1 and chosen[0] not in taken:
                 names[key] = chosen[0]
+                taken.add(chosen[0])
         self.steps += ["key"] * len(names)
         return {names.get(key, key): entry for key, entry in value.items()}
 

@@ -37,9 +37,9 @@ class Settled:
         return f"{self.namespace}.{self.name}" if self.namespace else self.name
 
     @property
-    def meaning(self) -> tuple[str, Json]:
+    def meaning(self) -> tuple[str, bytes]:
         """What two calls share that ask for the same."""
-        return self.full_name, self.object
+        return self.full_name, orjson.dumps(self.object, option=orjson.OPT_SORT_KEYS)
 
     @property
     def is_encrypted(self) -> bool:
@@ -60,7 +60,7 @@ class Settled:
             value = orjson.loads(self.payload)
         except orjson.JSONDecodeError:
             value = self.payload
-        if isinstance(value, dict):
+        if isinstance(value, dict) and lenient_json.can_be_written(value):
             return value
         # An item that is no object is dropped without a word; this one gets an answer.
         return {next(iter(self._properties), INPUT): self.payload}
@@ -113,7 +113,7 @@ def _patch_as_command(written: str, text: str, toolbox: Toolbox) -> Settled | No
 
     Its own instructions tell the model to use apply_patch even then.
     """
-    if names.undecorated(written) != freeform.PATCH_TOOL:
+    if len(written) > names.LONGEST or names.undecorated(written) != freeform.PATCH_TOOL:
         return None
     patch_tool = Tool(Kind.CUSTOM, freeform.PATCH_TOOL, None, "", {})
     patch, _ = freeform.raw_input(text, patch_tool)

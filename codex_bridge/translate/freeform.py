@@ -25,15 +25,21 @@ NO_FENCE = "input is the raw text itself: no JSON inside, no code fence."
 GRAMMAR_LIMIT = 1500
 """Longest grammar that is shown, in characters."""
 FENCE = re.compile(r"\s*```[\w+-]*[ \t]*\n(.*?)\n?```\s*", re.DOTALL)
-ABOUT_FREEFORM = re.compile(r"[^.\n]*(?:FREEFORM|freeform|wrap the patch|not JSON)[^.\n]*\.?\s*")
-QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"|\'(?:[^\'\\]|\\.)*\'|`(?:[^`\\]|\\.)*`', re.DOTALL)
+SENTENCE = re.compile(r"[^.\n]++\.?\s*+")
+ABOUT_FREEFORM = re.compile(r"FREEFORM|freeform|wrap the patch|not JSON")
+QUOTE = re.compile(r"[\"'`]")
+QUOTED = {
+    quote: re.compile(rf"{quote}(?:[^{quote}\\]|\\.)*+{quote}", re.DOTALL) for quote in "\"'`"
+}
 
 
 def explain(tool: Tool) -> str:
     """What the model is told of a freeform tool: its format in words, or its grammar."""
     if tool.name == PATCH_TOOL:
         return PATCH_HELP
-    about = ABOUT_FREEFORM.sub("", tool.description).strip()
+    about = SENTENCE.sub(
+        lambda said: "" if ABOUT_FREEFORM.search(said[0]) else said[0], tool.description
+    ).strip()
     form = tool.format or {}
     definition = form.get("definition")
     parts = [about, NO_FENCE]
@@ -56,7 +62,7 @@ def raw_input(arguments: str, tool: Tool, *, mend: bool = True) -> tuple[str, li
         return _patch(text, steps)
     if fenced := FENCE.fullmatch(text):
         return fenced[1], [*steps, "fence"]
-    if "\n" not in text and "/" not in text and "\\n" in QUOTED.sub("", text):
+    if "\n" not in text and "/" not in text and "\\n" in _unquoted(text):
         # Outside of quotes, comments and regular expressions these can only be line ends.
         return _unescaped(text), [*steps, "double escape"]
     return text, steps
@@ -113,6 +119,22 @@ def _patch(text: str, steps: list[str]) -> tuple[str, list[str]]:
     if "\\n" in text and (mended := patches.mend(_unescaped(text))):
         return mended, [*steps, "double escape"]
     return text, steps
+
+
+def _unquoted(text: str) -> str:
+    """`text` without what stands in quotes."""
+    made, at = [], 0
+    unpaired: set[str] = set()
+    for quote in QUOTE.finditer(text):
+        if quote.start() < at or quote[0] in unpaired:
+            continue
+        if quoted := QUOTED[quote[0]].match(text, quote.start()):
+            made.append(text[at : quote.start()])
+            at = quoted.end()
+        else:
+            # No later one of its kind has a second one either; looking again would take long.
+            unpaired.add(quote[0])
+    return "".join([*made, text[at:]])
 
 
 def _unescaped(text: str) -> str:

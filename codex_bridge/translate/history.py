@@ -25,6 +25,7 @@ from codex_bridge.translate.contents import (
     text_and_images,
     user_content,
 )
+from codex_bridge.translate.lenient_json import can_be_written
 from codex_bridge.translate.tool_profiles import shorten
 from codex_bridge.translate.toolbox import Toolbox
 from codex_bridge.translate.tools import INPUT, declared_by_item
@@ -100,14 +101,41 @@ class _Turn:
     calls: list[_Call] = Factory(list)
     afterwards: list[Json] = Factory(list)
     """Messages that stood between a call and its result; they move behind the results."""
-
-    @property
-    def answered(self) -> bool:
-        return any(call.results for call in self.calls)
+    answered: bool = False
+    """Whether a result came for any of the calls."""
+    _same_id: dict[str, list[_Call]] = Factory(dict)
+    _done: dict[str, int] = Factory(dict)
+    """Id -> how many of its calls, from the first one on, have a result; "" for all calls."""
 
     @property
     def waiting(self) -> bool:
-        return any(not call.results for call in self.calls)
+        """Whether a call has no result yet."""
+        call = self._call_for("")
+        return call is not None and not call.results
+
+    def add(self, call: _Call) -> None:
+        self.calls.append(call)
+        self._same_id.setdefault(str(call.original_id), []).append(call)
+
+    def answer(self, call_id: Any, result: str) -> bool:
+        """Give a result to its call; False if there is none."""
+        # A result without an id can only belong to the call that waits longest.
+        call = self._call_for(str(call_id) if call_id else "")
+        if call is None:
+            return False
+        call.results.append(result)
+        self.answered = True
+        return True
+
+    def _call_for(self, call_id: str) -> _Call | None:
+        """Of the calls with this id the one that waits longest, else the last one."""
+        same = self._same_id.get(call_id, []) if call_id else self.calls
+        # Counted on from where it ended last time: a turn may have very many calls.
+        n = self._done.get(call_id, 0)
+        while n < len(same) and same[n].results:
+            n += 1
+        self._done[call_id] = n
+        return next(iter(same[n : n + 1] or same[-1:]), None)
 
     def messages(self) -> Iterable[Json]:
         # A turn that only calls still needs a string: null is refused without calls.
@@ -137,6 +165,7 @@ class _History:
         self._messages: list[Json] = []
         self._turn: _Turn | None = None
         self._ids: set[str] = set()
+        self._copies: dict[str, int] = {}
 
     def add(self, item: Json) -> None:
         kind = item.get("type")
@@ -194,14 +223,11 @@ class _History:
             "type": "function",
             "function": {"name": function, "arguments": _arguments(arguments)},
         }
-        self._assistant().calls.append(_Call(call_id, message))
+        self._assistant().add(_Call(call_id, message))
 
     def _result(self, item: Json, text: str, images: list[Json]) -> None:
-        call = self._call_for(item.get("call_id"))
-        if call is None:
+        if self._turn is None or not self._turn.answer(item.get("call_id"), text):
             self._marked("tool_result", text)
-        else:
-            call.results.append(text)
         if images:
             # Tool messages carry text only.
             self._other({"role": "user", "content": images})
@@ -214,13 +240,6 @@ class _History:
             for tool in declared_by_item(item)
         ]
         return "\n".join(["These functions can be called now:", *lines]) if lines else NOTHING_FOUND
-
-    def _call_for(self, call_id: Any) -> _Call | None:
-        calls = self._turn.calls if self._turn else []
-        # A result without an id can only belong to the call that waits longest.
-        same = [call for call in calls if not call_id or call.original_id == call_id]
-        unanswered = [call for call in same if not call.results]
-        return next(iter(unanswered or same[-1:]), None)
 
     def _other(self, message: Json) -> None:
         if self._turn and self._turn.calls and (self._turn.waiting or self._is_image(message)):
@@ -248,10 +267,11 @@ class _History:
     def _unique_id(self, call_id: Any) -> str:
         """`call_id`, or one made from it: a result is matched to its call by this alone."""
         wanted = call_id if isinstance(call_id, str) and call_id else "call"
-        unique, n = wanted, 1
+        unique, n = wanted, self._copies.get(wanted, 1)
         while unique in self._ids:
             n += 1
             unique = f"{wanted}_{n}"
+        self._copies[wanted] = n
         self._ids.add(unique)
         return unique
 
@@ -266,7 +286,7 @@ def _arguments(arguments: Any) -> str:
         parsed = orjson.loads(arguments)
     except orjson.JSONDecodeError:
         parsed = arguments
-    if isinstance(parsed, dict):
+    if isinstance(parsed, dict) and can_be_written(parsed):
         return arguments
     return "{}" if parsed is None else orjson.dumps({"input": arguments}).decode()
 

@@ -42,7 +42,6 @@ def is_remote(url: str) -> bool:
     return url[:5].lower() != "data:"
 
 
-@lru_cache(maxsize=32)
 def read(url: str) -> Picture:
     """The picture of a URL in a form that Ollama reads. The same URL gives the same picture."""
     if is_remote(url):
@@ -69,6 +68,7 @@ def _kind(data: bytes) -> str:
     return next((kind for signature, kind in SIGNATURES if data.startswith(signature)), "")
 
 
+@lru_cache(maxsize=8)
 def _converted(data: bytes, kind: str) -> Picture:
     """The picture as PNG, if Pillow is installed and can read it."""
     try:

@@ -20,7 +20,7 @@ PYTHON_WORDS = {"True": True, "False": False, "None": None}
 ESCAPES = {'"': '"', "\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 HEX = re.compile(r"[0-9a-fA-F]{4}")
 PLAIN = {quote: re.compile(rf"[^\\{quote}\x00-\x1f]+") for quote in "\"'"}
-FENCE = re.compile(r"```[\w-]*(.*)```", re.DOTALL)
+FENCE = re.compile(r"```[\w-]*+(.*)```", re.DOTALL)
 AFTER_STRING = re.compile(r"\s*(?:[,:}\]]|\Z)")
 MAX_ENCODINGS = 3
 
@@ -44,6 +44,18 @@ def loads(text: str) -> tuple[Any, frozenset[str]]:
             break
         slips |= more
     return value, frozenset(slips)
+
+
+def can_be_written(value: Any) -> bool:
+    """Whether a value that was read is not nested too deeply to be written inside of others.
+
+    orjson reads 1024 levels and writes 254.
+    """
+    try:
+        orjson.dumps([[[[[[[[value]]]]]]]])
+    except orjson.JSONEncodeError:
+        return False
+    return True
 
 
 def _read(text: str) -> tuple[Any, set[str]]:

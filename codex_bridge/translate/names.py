@@ -29,12 +29,16 @@ STAND_INS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     (("patch", "applypatch", "apply_diff", "edit_file_patch"), ("apply_patch",)),
 )
 """Names that models take from elsewhere -> tools that do the same, the first offered one."""
+LONGEST = 500
+"""Characters; what is longer is no name, and taking it apart would take long."""
 
 
 def meant(written: str, offered: dict[str, Tool]) -> str | None:
     """The function that `written` is just another spelling of; None if none or several."""
     if written in offered:
         return written
+    if len(written) > LONGEST:
+        return None
     bare = undecorated(written)
     if bare in offered:
         return bare
@@ -56,7 +60,7 @@ def meant(written: str, offered: dict[str, Tool]) -> str | None:
 
 def stand_ins(written: str, offered: dict[str, Tool]) -> list[str]:
     """The offered functions that may do what a tool of this name does elsewhere, best first."""
-    letters = _letters(undecorated(written))
+    letters = _letters(undecorated(written)) if len(written) <= LONGEST else ""
     wanted = [
         name
         for words, names in STAND_INS

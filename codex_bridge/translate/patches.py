@@ -139,13 +139,14 @@ def _changes(lines: list[str]) -> list[str]:
         if numbers:
             made.append(f"@@ {line[numbers.end() :]}".rstrip())
         else:
-            made.append(f" {line}" if not line or (bare and line in context) else line)
+            is_context = line[:1] not in {"+", "-", "@", "*"}
+            made.append(f" {line}" if not line or (bare and is_context) else line)
     return made
 
 
 def as_command(patch: str) -> str:
     """The shell command that applies `patch`; Codex knows it by this form."""
-    mark = "EOF"
-    while mark in patch.split("\n"):
+    mark, lines = "EOF", set(patch.split("\n"))
+    while mark in lines:
         mark += "_"
     return f"apply_patch <<'{mark}'\n{patch.rstrip()}\n{mark}"

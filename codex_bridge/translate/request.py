@@ -12,6 +12,7 @@ from codex_bridge.translate.effort import effort
 from codex_bridge.translate.errors import invalid
 from codex_bridge.translate.history import to_messages
 from codex_bridge.translate.images import BLIND
+from codex_bridge.translate.lenient_json import can_be_written
 from codex_bridge.translate.title import is_title_request, question_alone
 from codex_bridge.translate.tool_choice import choose
 from codex_bridge.translate.tool_profiles import ToolProfile
@@ -63,11 +64,8 @@ def parse(body: bytes) -> Json:
         ) from None
     if not isinstance(request, dict):
         raise invalid("The request body must be a JSON object.", code="invalid_type")
-    try:
-        # Reading goes deeper than writing; parts of the request are written inside of others.
-        orjson.dumps([[[[[[[[request]]]]]]]])
-    except orjson.JSONEncodeError:
-        raise invalid("The request body is nested too deeply.", code="nested_too_deeply") from None
+    if not can_be_written(request):
+        raise invalid("The request body is nested too deeply.", code="nested_too_deeply")
     return request
 
 

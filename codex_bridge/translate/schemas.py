@@ -15,6 +15,8 @@ from codex_bridge.vocabulary import Json
 
 MAX_NODES = 2000
 """Subschemas in one tool; references may name each other and multiply."""
+MAX_DEPTH = 40
+"""Subschemas inside of each other; what references nest may be too deep to be written."""
 TYPE_OF = {bool: "boolean", int: "integer", float: "number", str: "string", type(None): "null"}
 
 
@@ -66,16 +68,22 @@ class _Rewriter:
 
     root: Json
     left: int
+    depth: int = 0
 
     def node(self, schema: Any, within: tuple[str, ...]) -> Json:
         """One subschema; `within` are the references that led here, to stop at a circle."""
         self.left -= 1
         reference = schema.get("$ref") if isinstance(schema, dict) else None
-        if self.left < 0 or reference in within:
+        if self.left < 0 or self.depth >= MAX_DEPTH or reference in within:
             return {}
         if isinstance(reference, str):
             within = (*within, reference)
-        schema = resolve(schema, self.root)
+        self.depth += 1
+        made = self._rewritten(resolve(schema, self.root), within)
+        self.depth -= 1
+        return made
+
+    def _rewritten(self, schema: Json, within: tuple[str, ...]) -> Json:
         made = self._own(schema, within)
         for part in _list(schema.get("allOf")):
             made = _merged(made, self.node(part, within))
@@ -93,9 +101,9 @@ class _Rewriter:
             made["items"] = self.node(schema["items"], within)
         if isinstance(schema.get("properties"), dict):
             required = [name for name in _list(schema.get("required")) if isinstance(name, str)]
-            made["required"] = required
+            made["required"], needed = required, set(required)
             made["properties"] = {
-                name: self._property(child, within, optional=name not in required)
+                name: self._property(child, within, optional=name not in needed)
                 for name, child in schema["properties"].items()
             }
         return {key: value for key, value in made.items() if value or key == "properties"}

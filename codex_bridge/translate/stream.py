@@ -99,8 +99,11 @@ class ResponseStream:
         self._sequence = 0
         self._item_id = ""
         self._pieces: list[str] = []
-        self._held = ""
+        self._held: list[str] = []
         self._calls: list[_Call] = []
+        self._latest: dict[tuple[int, str], _Call] = {}
+        """The call that a fragment with this index and id, or without an id, goes on with."""
+        self._call_ids: set[str] = set()
         self._finish_reason = ""
         self._answer_size = 0
         self._repair = repair
@@ -197,8 +200,9 @@ class ResponseStream:
         """
         out: list[Json] = []
         self._close(out)
-        self._held = ""
+        self._held = []
         self._calls = []
+        self._latest = {}
         self._finish_reason = ""
         self._settled = False
         self._scanner = self._new_scanner()
@@ -252,11 +256,11 @@ class ResponseStream:
         """A piece of text or reasoning: open its item if need be, pass it on."""
         if self._state is not kind:
             # Models pad with blank lines around calls and reasoning; those alone are no item.
-            text = self._held + text
-            self._held = ""
             if not text.strip():
-                self._held = text
+                self._held.append(text)
                 return
+            text = "".join([*self._held, text])
+            self._held = []
             self._close(out)
             self._open(kind, out)
         if not text:
@@ -294,7 +298,7 @@ class ResponseStream:
             return
         self._add(item, out)
         self._pieces = []
-        self._held = ""
+        self._held = []
         self._state = State.BETWEEN
 
     def _add(self, item: Json, out: list[Json]) -> None:
@@ -304,12 +308,13 @@ class ResponseStream:
     def _collect(self, delta: ToolCallDelta) -> None:
         """Join a fragment to its call. A new id under a known index is a new call."""
         self._answer_size += len(delta.arguments)
-        for call in reversed(self._calls):
-            if call.index == delta.index and delta.id in ("", call.id):
-                call.name = call.name or delta.name
-                call.arguments.append(delta.arguments)
-                return
-        self._calls.append(_Call(delta.index, delta.id, delta.name, [delta.arguments]))
+        if call := self._latest.get((delta.index, delta.id)):
+            call.name = call.name or delta.name
+            call.arguments.append(delta.arguments)
+            return
+        call = _Call(delta.index, delta.id, delta.name, [delta.arguments])
+        self._calls.append(call)
+        self._latest[delta.index, delta.id] = self._latest[delta.index, ""] = call
 
     def _emit_calls(self, cut: bool, out: list[Json]) -> None:
         """All calls, in the order in which they came."""
@@ -319,20 +324,21 @@ class ResponseStream:
             if cut and not _is_object(arguments):
                 continue
             settled.append((call, settle(call.name, arguments, self._toolbox, repair=self._repair)))
-        made = [done.meaning for call, done in settled if call.index is not None]
+        made = {done.meaning for call, done in settled if call.index is not None}
         for call, done in settled:
             if call.index is None:
                 # What a model announced in text and then called, or said again, is one call.
                 if done.meaning in made:
                     continue
-                made.append(done.meaning)
+                made.add(done.meaning)
             self._emit_call(call, done, out)
 
     def _emit_call(self, call: _Call, done: Settled, out: list[Json]) -> None:
         item_id, index = self._new_id(ID_PREFIXES[done.kind]), len(self.output)
         call_id = call.id
-        if not call_id or any(item.get("call_id") == call_id for item in self.output):
+        if not call_id or call_id in self._call_ids:
             call_id = self._new_id("call")
+        self._call_ids.add(call_id)
         empty = evolve(done, payload="")
         added = events.call_item(empty, item_id, call_id, "in_progress")
         out.append(events.item_event("added", index, added))

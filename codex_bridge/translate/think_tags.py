@@ -6,8 +6,8 @@ import re
 from enum import Enum, auto
 
 BEGIN, END = "<think>", "</think>"
-TAIL = re.compile(r"\s*(?:<(?:/(?:t(?:h(?:i(?:n(?:k)?)?)?)?)?)?)?$")
-"""White space and a beginning of the end tag, at the end of a piece."""
+TAIL = re.compile(r"<(?:/(?:t(?:h(?:i(?:n(?:k)?)?)?)?)?)?\Z")
+"""A beginning of the end tag, at the end of a piece."""
 
 
 class _State(Enum):
@@ -27,6 +27,8 @@ class ThinkSplitter:
 
     def __init__(self) -> None:
         self._state = _State.START
+        self._spaces: list[str] = []
+        """White space that is held back, before `_held`."""
         self._held = ""
         self._thought = False
         self._reasoned = False
@@ -58,11 +60,15 @@ class ThinkSplitter:
 
     def _look_for_begin(self) -> None:
         text = self._held.lstrip()
+        self._spaces.append(self._held[: len(self._held) - len(text)])
+        self._held = text
         tags = (BEGIN, END) if self._thought else (BEGIN,)
         if text.startswith(BEGIN):
             self._held, self._state = text[len(BEGIN) :], _State.INSIDE
+            self._spaces = []
         elif self._thought and text.startswith(END):
             self._held, self._state = text[len(END) :], _State.AFTER
+            self._spaces = []
         elif not any(tag.startswith(text) for tag in tags):
             self._state = _State.TEXT
 
@@ -70,16 +76,23 @@ class ThinkSplitter:
         """The reasoning so far, less white space around it and what may be the end tag."""
         if not self._reasoned:
             self._held = self._held.lstrip()
-        reasoning, tag, rest = self._held.partition(END)
+        text, tag, rest = self._held.partition(END)
+        tail = None if tag else TAIL.search(text, max(0, len(text) - len(END)))
+        self._held = text[tail.start() :] if tail else ""
+        text = text[: len(text) - len(self._held)]
+        reasoning = text.rstrip()
+        space = text[len(reasoning) :]
+        if reasoning:
+            self._reasoned = True
+            reasoning = "".join([*self._spaces, reasoning])
+            self._spaces = []
+        # Kept in pieces: much of it in small ones must stay linear.
+        self._spaces.append(space)
         if tag:
-            self._held, self._state = rest, _State.AFTER
-            return reasoning.rstrip()
-        tail = TAIL.search(reasoning)
-        end = tail.start() if tail else len(reasoning)
-        self._held = reasoning[end:]
-        self._reasoned = self._reasoned or end > 0
-        return reasoning[:end]
+            self._held, self._state, self._spaces = rest, _State.AFTER, []
+        return reasoning
 
     def _taken(self) -> str:
-        held, self._held = self._held, ""
+        held = "".join([*self._spaces, self._held])
+        self._spaces, self._held = [], ""
         return held

@@ -50,9 +50,8 @@ class Toolbox:
 
     def offer_only(self, functions: Collection[str]) -> None:
         """Show the model these functions alone; names in the history stay as they are."""
-        self._offered = {
-            name: tool for name, tool in self._by_function.items() if name in functions
-        }
+        wanted = set(functions)
+        self._offered = {name: tool for name, tool in self._by_function.items() if name in wanted}
 
     @property
     def offered(self) -> dict[str, Tool]:

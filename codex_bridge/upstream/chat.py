@@ -24,6 +24,8 @@ from codex_bridge.vocabulary import (
 PATH = "/v1/chat/completions"
 REASONING_KEYS = ("reasoning", "reasoning_content", "thinking")
 """Where a message carries reasoning: Ollama's key, then those of other servers."""
+LARGEST_COUNT = 2**53
+"""Of tokens; more is no count, and might not fit into JSON."""
 
 
 def encode(request: ChatRequest, *, stream: bool) -> bytes:
@@ -94,32 +96,19 @@ class StreamDecoder:
             self._data.append(line[5:].removeprefix(b" "))
         elif not line and self._data:
             data, self._data = b"\n".join(self._data), []
-            yield from self._event(data)
+            try:
+                yield from self._event(data)
+            except UpstreamFailure as failure:
+                self._failure, self.over = failure, True
 
     def _event(self, data: bytes) -> Iterator[Delta]:
         self._events += 1
         if data.strip() == b"[DONE]":
             self.over = True
             return
-        try:
-            chunk = orjson.loads(data)
-        except orjson.JSONDecodeError as error:
-            self._fail(FailureKind.GARBLED, f"an event is not JSON: {error}")
-            return
-        if not isinstance(chunk, dict):
-            self._fail(FailureKind.GARBLED, "an event is not a JSON object")
-            return
-        if chunk.get("error"):
-            self._failure = broken_off(error_message(chunk))
-            self.over = True
-            return
-        for delta in chunk_deltas(chunk, "delta"):
+        for delta in chunk_deltas(json_object(data, "an event"), "delta"):
             self._finished = self._finished or isinstance(delta, FinishDelta)
             yield delta
-
-    def _fail(self, kind: FailureKind, message: str) -> None:
-        self._failure = UpstreamFailure(kind, message)
-        self.over = True
 
 
 class AnswerDecoder:
@@ -140,18 +129,38 @@ class AnswerDecoder:
         body = b"".join(self._pieces)
         if not body:
             raise UpstreamFailure(FailureKind.BROKEN, "its answer is empty")
-        try:
-            answer = orjson.loads(body)
-        except orjson.JSONDecodeError as error:
-            raise UpstreamFailure(FailureKind.GARBLED, f"its answer is not JSON: {error}") from None
-        if not isinstance(answer, dict):
-            raise UpstreamFailure(FailureKind.GARBLED, "its answer is not a JSON object")
-        if answer.get("error"):
-            raise broken_off(error_message(answer))
-        deltas = list(chunk_deltas(answer, "message"))
+        deltas = list(chunk_deltas(json_object(body, "its answer"), "message"))
         if not any(isinstance(delta, FinishDelta) for delta in deltas):
             raise UpstreamFailure(FailureKind.BROKEN, "it ended without a finish reason")
         return deltas
+
+
+def json_object(data: bytes, what: str) -> Json:
+    """One object of an answer. Raises UpstreamFailure for anything else, and for an error."""
+    try:
+        answer = orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        raise UpstreamFailure(FailureKind.GARBLED, f"{what} is not JSON: {error}") from None
+    if not isinstance(answer, dict):
+        raise UpstreamFailure(FailureKind.GARBLED, f"{what} is not a JSON object")
+    if answer.get("error"):
+        raise broken_off(error_message(answer))
+    return answer
+
+
+def written(value: Any) -> str:
+    """A part of an answer as JSON. Raises UpstreamFailure for one that is nested too deeply."""
+    try:
+        return orjson.dumps(value).decode()
+    except orjson.JSONEncodeError:
+        text = "its JSON is nested too deeply"
+        raise UpstreamFailure(FailureKind.GARBLED, text) from None
+
+
+def whole_number(value: Any) -> int:
+    """A count; 0 where there is none that makes sense."""
+    is_number = isinstance(value, int | float)
+    return int(value) if is_number and 0 <= value < LARGEST_COUNT else 0
 
 
 def chunk_deltas(chunk: Json, key: str) -> Iterator[Delta]:
@@ -189,7 +198,7 @@ def _call(call: Json, position: int) -> ToolCallDelta:
     function = function if isinstance(function, dict) else {}
     arguments = function.get("arguments")
     if not isinstance(arguments, str):
-        arguments = "" if arguments is None else orjson.dumps(arguments).decode()
+        arguments = "" if arguments is None else written(arguments)
     index = call.get("index")
     return ToolCallDelta(
         index=index if isinstance(index, int) else position,
@@ -201,8 +210,7 @@ def _call(call: Json, position: int) -> ToolCallDelta:
 
 def _usage(usage: Json) -> UsageDelta:
     def count(where: Any, key: str) -> int:
-        value = where.get(key) if isinstance(where, dict) else None
-        return int(value) if isinstance(value, int | float) else 0
+        return whole_number(where.get(key)) if isinstance(where, dict) else 0
 
     return UsageDelta(
         input_tokens=count(usage, "prompt_tokens"),
@@ -214,4 +222,4 @@ def _usage(usage: Json) -> UsageDelta:
 
 def error_message(answer: Json) -> str:
     """The sentence of an error body of any shape."""
-    return error_text(answer) or orjson.dumps(answer.get("error")).decode()
+    return error_text(answer) or written(answer.get("error"))

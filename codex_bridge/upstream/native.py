@@ -11,8 +11,7 @@ from typing import Any
 
 import orjson
 
-from codex_bridge.upstream.chat import error_message
-from codex_bridge.upstream.refusals import broken_off
+from codex_bridge.upstream.chat import json_object, whole_number, written
 from codex_bridge.vocabulary import (
     ChatRequest,
     Delta,
@@ -134,11 +133,11 @@ class LineDecoder:
             return []
         *lines, rest = b"".join([*self._partial, data]).split(b"\n")
         self._partial = [rest]
-        return [delta for line in lines for delta in self._line(line)]
+        return [delta for line in lines for delta in self._deltas(line)]
 
     def eof(self) -> list[Delta]:
         """The last deltas. Raises UpstreamFailure if the answer is not whole."""
-        last = list(self._line(b"".join(self._partial)))
+        last = list(self._deltas(b"".join(self._partial)))
         self._partial = []
         if self._failure:
             raise self._failure
@@ -146,21 +145,16 @@ class LineDecoder:
             raise UpstreamFailure(FailureKind.BROKEN, "it ended without a finish reason")
         return last
 
-    def _line(self, line: bytes) -> Iterator[Delta]:
+    def _deltas(self, line: bytes) -> Iterator[Delta]:
         if self.over or not line.strip():
             return
         try:
-            record = orjson.loads(line)
-        except orjson.JSONDecodeError as error:
-            self._fail(FailureKind.GARBLED, f"a line is not JSON: {error}")
-            return
-        if not isinstance(record, dict):
-            self._fail(FailureKind.GARBLED, "a line is not a JSON object")
-            return
-        if record.get("error"):
-            self._failure = broken_off(error_message(record))
-            self.over = True
-            return
+            yield from self._line(line)
+        except UpstreamFailure as failure:
+            self._failure, self.over = failure, True
+
+    def _line(self, line: bytes) -> Iterator[Delta]:
+        record = json_object(line, "a line")
         message = record.get("message")
         if isinstance(message, dict):
             yield from self._said(message)
@@ -168,8 +162,8 @@ class LineDecoder:
             self._finished = self.over = True
             yield FinishDelta(str(record.get("done_reason") or "stop"))
             yield UsageDelta(
-                _count(record, "prompt_eval_count"),
-                _count(record, "eval_count"),
+                whole_number(record.get("prompt_eval_count")),
+                whole_number(record.get("eval_count")),
             )
 
     def _said(self, message: Json) -> Iterator[Delta]:
@@ -182,17 +176,8 @@ class LineDecoder:
         for call in calls if isinstance(calls, list) else []:
             function = call.get("function") if isinstance(call, dict) else None
             if isinstance(function, dict):
-                arguments = orjson.dumps(function.get("arguments") or {}).decode()
+                arguments = written(function.get("arguments") or {})
                 name = str(function.get("name") or "")
                 # Calls come whole; old versions give them neither index nor id.
                 yield ToolCallDelta(self._calls, str(call.get("id") or ""), name, arguments)
                 self._calls += 1
-
-    def _fail(self, kind: FailureKind, message: str) -> None:
-        self._failure = UpstreamFailure(kind, message)
-        self.over = True
-
-
-def _count(record: Json, key: str) -> int:
-    value = record.get(key)
-    return int(value) if isinstance(value, int | float) else 0

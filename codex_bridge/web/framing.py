@@ -9,13 +9,12 @@ from __future__ import annotations
 from twisted.web.http import HTTPChannel
 from twisted.web.http_headers import Headers
 
-BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-
 
 class StrictChannel(HTTPChannel):
     """Ends the connection at the first request that is not plain HTTP/1.1 or 1.0."""
 
     _is_over = False
+    """Set by `_respondToBadRequestAndDisconnect`: what still comes is no request."""
 
     def lineReceived(self, line: bytes) -> None:
         """A line of a head. A folded one (RFC 9112, 5.2) is two headers to some, one to others."""
@@ -44,15 +43,6 @@ class StrictChannel(HTTPChannel):
         """The body is in; where there is none, right after a head that was refused, too."""
         if not self._is_over:
             super().allContentReceived()
-
-    def _respondToBadRequestAndDisconnect(self) -> None:
-        if self._is_over:
-            return
-        self._is_over = True
-        # In the middle of an answer, a second one would be taken for a piece of it.
-        if not any(request.startedWriting for request in self.requests):
-            self.write(BAD_REQUEST)
-        self.loseConnection()
 
 
 def is_clear(version: bytes, headers: Headers) -> bool:

@@ -131,6 +131,8 @@ class Exchange:
         if self._request.too_large:
             raise too_large(self.context.settings.max_body_size)
         body = self._request.content.read()
+        # A model may think for an hour; the bytes would be held all the while.
+        self._request.content.close()
         request = parse(body)
         self._model = self._journal.model = model_name(request)
         wish = request.get("stream")
@@ -182,6 +184,8 @@ class Exchange:
         answer.deliver_to(self)
         self._events.follow(answer)
         await self._ended
+        # All of it was said; its connection is kept for the next exchange.
+        self._answer = None
         self._events.write(self._stream.settle())
         self._check_whole(request, answer.context)
 

@@ -12,22 +12,16 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from twisted.internet.defer import Deferred
-from twisted.internet.protocol import connectionDone
-from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
 from codex_bridge.translate.errors import ApiError
-from codex_bridge.web.framing import StrictChannel
+from codex_bridge.web.channel import BridgeChannel, Phase
 
 EXCHANGE_PATHS = frozenset({b"/v1/responses", b"/responses"})
 """Their bodies are collected, up to the limit."""
-IDLE_TIMEOUT = 60.0
-"""Seconds that a connection may be silent between requests and inside of one."""
-MAX_HEADERS_SIZE = 64 * 1024
-"""Bytes. Codex puts JSON into header values; Twisted's default is 16 KiB."""
-DISCARD_FACTOR = 16
+DISCARD_FACTOR = 4
 """How many times the limit is read and dropped so that the client can read the refusal."""
 Refuse = Callable[[bytes, bytes, Headers], ApiError | None]
 """Method, target and headers -> why such a request is not served; None if it is."""
@@ -69,14 +63,14 @@ class Upload:
         """Stop reading from the client. The pause is ours, so it must not count as idle."""
         if not self.complete and self._request.is_connected:
             self._paused = True
-            self._request.channel.setTimeout(None)
+            self._request.channel.wait_for(Phase.NOTHING)
             self._request.connection.pauseProducing()
 
     def resume(self) -> None:
         """Read on."""
         if not self.complete and self._request.is_connected:
             self._paused = False
-            self._request.channel.setTimeout(IDLE_TIMEOUT)
+            self._request.channel.wait_for(self._request.awaited)
             self._request.connection.resumeProducing()
 
     def data_received(self, data: bytes) -> None:
@@ -102,6 +96,7 @@ class BridgeRequest(Request):
     # What has no type goes out without one, as Ollama sent it.
     defaultContentType = None
     content: BytesIO
+    channel: Any
 
     upload: Upload | None = None
     """The body, where it is streamed."""
@@ -109,6 +104,8 @@ class BridgeRequest(Request):
     """Set where the body is over the limit; `content` is empty then."""
     refusal: ApiError | None = None
     """Why it is not served; nothing of its body is kept then."""
+    awaited = Phase.UPLOAD
+    """What the channel waits for while the body comes."""
 
     _limit = 0
     _received = 0
@@ -127,9 +124,11 @@ class BridgeRequest(Request):
     def gotLength(self, length: int | None) -> None:
         """The headers are in. Start on a streamed body now; twisted.web would wait for its end."""
         self.content = BytesIO()
-        channel: Any = self.channel
+        channel = self.channel
         is_exchange = exchange_path(channel._path) is not None
         self._limit = channel.site.max_body_size
+        self.awaited = Phase.BODY if is_exchange else Phase.UPLOAD
+        channel.wait_for(self.awaited)
         self.too_large = is_exchange and length is not None and length > self._limit
         self.refusal = channel.site.refuse(channel._command, channel._path, self.requestHeaders)
         if length == 0 or (is_exchange and not self.too_large and self.refusal is None):
@@ -142,17 +141,16 @@ class BridgeRequest(Request):
 
     def handleContentChunk(self, data: bytes) -> None:
         """A piece of the body."""
-        if self.upload is not None:
-            self.upload.data_received(data)
-            return
         self._received += len(data)
-        if self._received <= self._limit:
+        if self.awaited is Phase.BODY and self._received > DISCARD_FACTOR * self._limit:
+            self.connection.abortConnection()
+        elif self.upload is not None:
+            self.upload.data_received(data)
+        elif self._received <= self._limit:
             self.content.write(data)
-            return
-        self.too_large = True
-        self.content = BytesIO()
-        if self._received > DISCARD_FACTOR * self._limit:
-            self.channel.forceAbortClient()
+        elif not self.too_large:
+            self.too_large = True
+            self.content = BytesIO()
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
         """The body is in."""
@@ -200,31 +198,6 @@ def exchange_path(target: bytes) -> bytes | None:
     return plain if plain in EXCHANGE_PATHS else None
 
 
-class BridgeChannel(StrictChannel):
-    """One client's connection; speaks HTTP/1.1 only."""
-
-    totalHeadersSize = MAX_HEADERS_SIZE
-    MAX_LENGTH = MAX_HEADERS_SIZE
-
-    site: BridgeSite
-
-    def connectionMade(self) -> None:
-        """A client is there."""
-        super().connectionMade()
-        self.site.channels.add(self)
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """It is gone."""
-        super().connectionLost(reason)
-        self.site.channel_closed(self)
-
-    def allContentReceived(self) -> None:
-        """The body is in: the idle timeout, which a paused upload suspends, must be known."""
-        if self.timeOut is None:
-            self.setTimeout(IDLE_TIMEOUT)
-        super().allContentReceived()
-
-
 class BridgeSite(Site):
     """The HTTP server: our requests, no access log (the rooms log what counts)."""
 
@@ -235,18 +208,20 @@ class BridgeSite(Site):
         self,
         resource: IResource,
         max_body_size: int,
+        client_timeout: float,
         reactor: Any,
         refuse: Refuse = lambda *_: None,
     ) -> None:
         super().__init__(
             resource,
             requestFactory=BridgeRequest,
-            timeout=IDLE_TIMEOUT,
+            timeout=None,  # The channel has its own.
             reactor=reactor,
             # Parsing a form would need the whole body and eat it.
             parsePOSTFormSubmission=False,
         )
         self.max_body_size = max_body_size
+        self.client_timeout = client_timeout
         self.refuse = refuse
         self.channels: set[BridgeChannel] = set()
         self._closed: Deferred[None] | None = None

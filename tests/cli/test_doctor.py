@@ -192,7 +192,7 @@ async def test_of_models_that_sleep_the_first_with_tools_is_taken(
 async def test_a_model_without_tools_is_tried_in_words(
     doctor: Doctor, start: Start, reactor_under_test: Any
 ) -> None:
-    command = leaked("exec_command", {"cmd": "ls"})
+    command = leaked("exec_command", {"cmd": "ls /tmp/doctor"})
     fake = FakeOllama(reactor_under_test, patient(command=command), models=[NO_TOOLS])
     setup = await start(fake=fake)
     done = await doctor(setup.url)

@@ -10,7 +10,6 @@ from attrs import frozen
 from twisted.internet.threads import deferToThread
 
 from codex_bridge.fake_ollama import Answer, Die, Finish, Pause, Refuse, Say
-from codex_bridge.upstream import retries
 from tests.codex.cli import NEEDS_CLI, VERSIONS, Codex, Run
 from tests.conftest import Start
 from tests.harness import Setup
@@ -22,13 +21,6 @@ pytestmark = [
 ]
 HALF = [Say("Half an answer."), Die("close")]
 SLIP = [Refuse(500, "XML syntax error on line 5: element <parameter> closed by </function>")]
-
-
-@pytest.fixture(autouse=True)
-def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is asked again is asked at once."""
-    at_once = {kind: (0.0,) * len(waits) for kind, waits in retries.WAITS.items()}
-    monkeypatch.setattr(retries, "WAITS", at_once)
 
 
 @frozen

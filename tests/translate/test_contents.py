@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from codex_bridge.translate.errors import ApiError
-from codex_bridge.translate.images import BLIND, BROKEN, REMOTE, TEXT_ONLY, read
+from codex_bridge.translate.images import BLIND, BROKEN, REMOTE, TEXT_ONLY, _converted, read
 from tests.translate.items import (
     IMAGE,
     IMAGE_PART,
@@ -148,9 +148,9 @@ def test_line_ends_in_the_data_are_taken_out() -> None:
 def test_without_pillow_a_note_names_the_format(monkeypatch: pytest.MonkeyPatch) -> None:
     url = f"data:image/gif;base64,{picture('gif')}"
     monkeypatch.setitem(sys.modules, "PIL", None)
-    read.cache_clear()
+    _converted.cache_clear()
     made = read(url)
-    read.cache_clear()
+    _converted.cache_clear()
     assert (made.url, "gif" in made.note) == ("", True)
 
 

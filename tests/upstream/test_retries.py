@@ -7,8 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
 
+from codex_bridge.upstream import retries as module
 from codex_bridge.upstream.retries import COSTLY, GENERATIONS, Retries
 from codex_bridge.vocabulary import FailureKind
+
+WAITS = dict(module.WAITS)
+
+
+@pytest.fixture(autouse=True)
+def real_waits(no_waiting: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "WAITS", WAITS)
 
 
 def waits(kind: FailureKind) -> list[float]:

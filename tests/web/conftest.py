@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-import pytest
 import pytest_twisted
 
-from codex_bridge.upstream import retries
 from tests.web.scene import Scene
 
 
@@ -17,10 +15,3 @@ async def scene() -> AsyncIterator[Scene]:
     scene = Scene()
     yield scene
     await scene.stop()
-
-
-@pytest.fixture(autouse=True)
-def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is asked again is asked at once; tests/upstream has the times."""
-    at_once = {kind: (0.0,) * len(waits) for kind, waits in retries.WAITS.items()}
-    monkeypatch.setattr(retries, "WAITS", at_once)

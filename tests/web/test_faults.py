@@ -249,6 +249,15 @@ async def test_a_server_that_is_not_there_is_told_in_one_sentence(perform: Perfo
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_connection_that_answered_well_is_used_again(perform: Perform) -> None:
+    setup, stage = await perform(GOOD)
+    for _ in range(3):
+        assert outcome(await setup.ask()) == "completed"
+    # One asked for the version, and was closed by the answer.
+    assert (stage.requests, stage.connections) == (3, 2)
+
+
+@pytest_twisted.ensureDeferred
 async def test_reasoning_of_an_attempt_that_broke_off_stays_and_the_answer_follows(
     perform: Perform,
 ) -> None:

@@ -65,6 +65,12 @@ BAD_FIRST_LINES = {
 }
 
 
+@pytest.fixture(autouse=True)
+def no_lingering(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that is refused is closed as soon as that can be read."""
+    monkeypatch.setattr("codex_bridge.web.channel.LINGER", 0.01)
+
+
 async def refused(scene: Scene, client: RawClient) -> None:
     """The connection ends with a 400, and nothing of what was hidden goes anywhere."""
     await client.lost

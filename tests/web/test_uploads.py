@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import pytest_twisted
-from twisted.internet.task import Clock
-from twisted.internet.testing import StringTransport
 
-from codex_bridge.web.site import IDLE_TIMEOUT, BridgeSite, exchange_path, origin_form
+from codex_bridge.web.site import exchange_path, origin_form
 from tests.web.scene import Scene
 
 
@@ -119,64 +115,6 @@ async def test_a_client_that_asks_before_it_sends_is_told_to_go_on(scene: Scene)
     client.send(b"body")
     wire = await scene.upstream()
     assert b"Expect" not in await wire.until(b"body")
-
-
-class Connection:
-    """A connection to a site under a clock, whose pass-through keeps the upload waiting."""
-
-    def __init__(self) -> None:
-        self.clock = Clock()
-        self.requests: list[Any] = []
-        site = BridgeSite(self, 1000, self.clock)  # type: ignore[arg-type]
-        self.channel = site.buildProtocol(None)
-        self.transport = StringTransport()
-        self.channel.makeConnection(self.transport)
-        self.channel.dataReceived(
-            b"POST /api/blobs/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n"
-        )
-
-    def getChildWithDefault(self, name: bytes, request: Any) -> Any:
-        return self
-
-    isLeaf = True
-
-    def render(self, request: Any) -> int:
-        from twisted.web.server import NOT_DONE_YET
-
-        self.requests.append(request)
-        return NOT_DONE_YET
-
-
-def test_an_upload_that_stalls_is_cut_off() -> None:
-    connection = Connection()
-    connection.clock.advance(IDLE_TIMEOUT + 1)
-    assert connection.transport.disconnecting
-
-
-def test_an_upload_that_we_hold_back_is_not_taken_for_a_stalled_one() -> None:
-    connection = Connection()
-    connection.channel.dataReceived(b"first")
-    assert connection.transport.producerState == "paused"
-    connection.clock.advance(IDLE_TIMEOUT * 10)
-    assert not connection.transport.disconnecting
-    connection.requests[0].upload.deliver_to(lambda _: None, lambda: None)
-    assert connection.transport.producerState == "producing"
-    connection.clock.advance(IDLE_TIMEOUT + 1)
-    assert connection.transport.disconnecting
-
-
-def test_a_kept_connection_is_idle_again_after_an_upload_that_was_held_back() -> None:
-    connection = Connection()
-    connection.channel.dataReceived(b"first")
-    connection.channel.dataReceived(b"other")
-    assert connection.transport.producerState == "producing", "a client that leaves is not seen"
-    request = connection.requests[0]
-    request.upload.deliver_to(lambda _: None, lambda: None)
-    connection.clock.advance(IDLE_TIMEOUT * 10)
-    assert not connection.transport.disconnecting
-    request.finish()
-    connection.clock.advance(IDLE_TIMEOUT + 1)
-    assert connection.transport.disconnecting
 
 
 @pytest.mark.parametrize(

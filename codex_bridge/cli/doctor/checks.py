@@ -153,7 +153,7 @@ def _capabilities(model: str, info: ModelInfo) -> Check:
         return warning(
             name,
             f"{', '.join(words)}; the bridge tells it of Codex's tools in words",
-            f"a model whose `ollama show` lists tools, such as qwen3:14b, calls better than {model}",
+            "a model whose `ollama show` lists tools, such as qwen3:14b, calls better",
         )
     return ok(name, ", ".join(words))
 

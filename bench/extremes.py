@@ -1,0 +1,390 @@
+"""Extreme requests and answers, each made of a size: what `limits.py` measures."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from itertools import count
+from typing import Any
+
+import orjson
+
+from codex_bridge.translate.errors import ApiError
+from codex_bridge.translate.events import ResponseTemplate, frame
+from codex_bridge.translate.request import parse, translate
+from codex_bridge.translate.stream import ResponseStream
+from codex_bridge.translate.toolbox import Toolbox
+from codex_bridge.upstream import chat, native
+from codex_bridge.vocabulary import (
+    Delta,
+    FinishDelta,
+    ReasoningDelta,
+    TextDelta,
+    ToolCallDelta,
+    UpstreamFailure,
+)
+from tests.translate.declared import CODE, CODEX, custom
+
+Case = Callable[[int], float]
+"""Takes a size, returns seconds."""
+USER = {"type": "message", "role": "user", "content": "hi"}
+
+
+def ask(**fields: Any) -> Case:
+    """A request whose fields are made of a size; both dialects encode it."""
+
+    def case(size: int) -> float:
+        body = orjson.dumps(
+            {"model": "m", "input": "hi"} | {key: make(size) for key, make in fields.items()}
+        )
+        started = time.perf_counter()
+        try:
+            made = translate(parse(body)).chat
+            chat.encode(made, stream=True)
+            native.encode(made, stream=True)
+        except ApiError:
+            pass
+        return time.perf_counter() - started
+
+    return case
+
+
+def answer(make: Callable[[int], Iterable[Delta]]) -> Case:
+    """An answer whose deltas are made of a size, through the state machine to the wire."""
+
+    def case(size: int) -> float:
+        ids = count()
+        deltas = list(make(size))
+        toolbox = Toolbox.from_request([*CODEX, CODE])
+        stream = ResponseStream(
+            ResponseTemplate("resp_1", 0, {"model": "m"}), toolbox, lambda p: f"{p}_{next(ids)}"
+        )
+        started = time.perf_counter()
+        for delta in deltas:
+            b"".join(map(frame, stream.feed([delta])))
+        stream.feed([FinishDelta("stop")])
+        b"".join(map(frame, stream.end(0)))
+        return time.perf_counter() - started
+
+    return case
+
+
+def decode(decoder: type, make: Callable[[int], bytes], read: int = 65536) -> Case:
+    """Bytes of an answer through a decoder, in reads of a size."""
+
+    def case(size: int) -> float:
+        data = make(size)
+        machine = decoder()
+        started = time.perf_counter()
+        try:
+            for at in range(0, len(data), read):
+                machine.feed(data[at : at + read])
+            machine.eof()
+        except UpstreamFailure:
+            pass
+        return time.perf_counter() - started
+
+    return case
+
+
+def text(unit: str, piece: int = 0) -> Case:
+    """An answer of one text over and over, whole or in pieces of a size."""
+    return answer(lambda size: said(unit, size, piece))
+
+
+def said(unit: str, size: int, piece: int, kind: type = TextDelta) -> Iterable[Delta]:
+    whole = (unit * (size // len(unit) + 1))[:size]
+    step = piece or size
+    return [kind(whole[at : at + step]) for at in range(0, size, step)]
+
+
+def call(arguments: str, name: str = "exec_command", index: int = 0, call_id: str = "c") -> Delta:
+    return ToolCallDelta(index, call_id, name, arguments)
+
+
+def one_call(make: Callable[[int], str], name: str = "exec_command") -> Case:
+    return answer(lambda size: [call(make(size), name)])
+
+
+def calls(make: Callable[[int], Delta]) -> Case:
+    return answer(lambda size: [make(n) for n in range(size)])
+
+
+def item(kind: str, n: int, **more: Any) -> Any:
+    return {"type": kind, "call_id": f"c{n}"} | more
+
+
+def call_item(n: int) -> Any:
+    return item("function_call", n, name="exec_command", arguments='{"cmd":"ls"}')
+
+
+def result_item(n: int) -> Any:
+    return item("function_call_output", n, output="ok")
+
+
+def function(n: int, **more: Any) -> Any:
+    return {"type": "function", "name": f"f{n}", "parameters": {"type": "object"}} | more
+
+
+def ladder(size: int) -> Any:
+    """A schema whose every definition names the next one twice."""
+    rungs = {
+        f"d{n}": {
+            "type": "object",
+            "properties": {key: {"$ref": f"#/$defs/d{n + 1}"} for key in "ab"},
+        }
+        for n in range(size)
+    }
+    return [function(0, parameters={"$ref": "#/$defs/d0", "$defs": rungs})]
+
+
+SSE = b'data: {"model":"m","choices":[{"delta":{"content":"%b"}}]}\n\n'
+KB, MB = 1024, 1024 * 1024
+HEAD = '<tool_call>{"name": "exec_command", "arguments": '
+COMMAND = '{"name": "exec_command", "arguments": {"cmd": "ls"}}'
+
+REQUESTS: dict[str, tuple[int, Case]] = {
+    "one string": (8 * MB, ask(input=lambda n: "x" * n)),
+    "one data URL": (
+        8 * MB,
+        ask(
+            input=lambda n: [
+                {
+                    "role": "user",
+                    "content": [
+                        {
+                            "type": "input_image",
+                            "image_url": "data:image/png;base64," + "iVBO" * (n // 4),
+                        }
+                    ],
+                }
+            ]
+        ),
+    ),
+    "messages": (25_000, ask(input=lambda n: [USER] * n)),
+    "assistant messages": (25_000, ask(input=lambda n: [USER | {"role": "assistant"}] * n)),
+    "developer messages": (25_000, ask(input=lambda n: [USER | {"role": "developer"}] * n)),
+    "calls, then results": (
+        12_500,
+        ask(input=lambda n: [*map(call_item, range(n)), *map(result_item, range(n))]),
+    ),
+    "calls, each with result": (
+        12_500,
+        ask(input=lambda n: [made(k) for k in range(n) for made in (call_item, result_item)]),
+    ),
+    "calls with one id": (
+        12_500,
+        ask(input=lambda n: [made(1) for _ in range(n) for made in (call_item, result_item)]),
+    ),
+    "results of one call": (12_500, ask(input=lambda n: [call_item(1), *[result_item(1)] * n])),
+    "calls between messages": (
+        12_500,
+        ask(input=lambda n: [*map(call_item, range(n)), *[USER] * n]),
+    ),
+    "unknown items": (12_500, ask(input=lambda n: [{"type": "x" * 50, "a": [1]}] * n)),
+    "unknown item, long type": (MB, ask(input=lambda n: [{"type": "é " * n, "a": 1}])),
+    "tools": (12_500, ask(tools=lambda n: [function(k) for k in range(n)])),
+    "tools of one name": (12_500, ask(tools=lambda n: [function(1)] * n)),
+    "tools, all chosen": (
+        12_500,
+        ask(
+            tools=lambda n: [function(k) for k in range(n)],
+            tool_choice=lambda n: {
+                "type": "allowed_tools",
+                "tools": [{"type": "function", "name": f"f{k}"} for k in range(n)],
+            },
+        ),
+    ),
+    "tools found": (
+        12_500,
+        ask(
+            input=lambda n: [
+                USER,
+                item("tool_search_call", 1, arguments={}),
+                item("tool_search_output", 1, tools=[function(k) for k in range(n)]),
+            ]
+        ),
+    ),
+    "parameters": (
+        12_500,
+        ask(
+            tools=lambda n: [
+                function(
+                    1,
+                    parameters={
+                        "properties": {f"p{k}": {"type": "string"} for k in range(n)},
+                        "required": [f"p{k}" for k in range(n)],
+                    },
+                )
+            ]
+        ),
+    ),
+    "choices of an enum": (
+        12_500,
+        ask(tools=lambda n: [function(1, parameters={"enum": list(range(n))})]),
+    ),
+    "schema that doubles": (16, ask(tools=ladder)),
+    "freeform description": (
+        12_500,
+        ask(tools=lambda n: [custom("a") | {"description": "x " * n}]),
+    ),
+    "description": (MB, ask(tools=lambda n: [function(1, description="x. " * n)])),
+    "instructions": (8 * MB, ask(instructions=lambda n: "x" * n)),
+}
+ANSWERS: dict[str, tuple[int, Case]] = {
+    "tiny deltas": (MB // 4, text("word ", 4)),
+    "single letters": (MB // 8, text("word ", 1)),
+    "one delta": (2 * MB, text("word ")),
+    "one line": (2 * MB, text("word")),
+    **{
+        f"{name!r}{', cut' if piece else ''}": (MB // (16 if piece else 4), text(unit, piece))
+        for name, unit in {
+            **{u: u for u in ("<", "{", "[", "`", "```", "<think>", "</think>", " ", "\n", '"')},
+            **{
+                u: u for u in ("<tool_call>", "\n{", "\n[", "\n```json\n", '{"name":', "functions.")
+            },
+            **{u: u for u in ("\nto=functions.", "<|channel|>", "<function=", "<|", "[[[{", "<t")},
+            **{u: u for u in ("<invoke name=", "\n- ", "\n> ", "'''", '"""\n', "call:x{", "\\")},
+        }.items()
+        for piece in (0, 3)
+    },
+    **{
+        f"{start[:24]!r}… {unit!r}{', cut' if piece else ''}": (
+            MB // (16 if piece else 4),
+            answer(
+                lambda n, start=start, unit=unit, piece=piece: [
+                    TextDelta(start),
+                    *said(unit, n, piece),
+                ]
+            ),
+        )
+        for start in (
+            "<think>",
+            "<think>x",
+            HEAD,
+            HEAD + '{"cmd": "',
+            '\n{"name": "',
+            "\n" + COMMAND,
+        )
+        for unit in (" ", "x", "\n", "\\", "</th", '"', "{", "<tool_call>", " x")
+        for piece in (0, 3)
+    },
+    "reasoning, tiny": (MB // 4, answer(lambda n: said("word ", n, 4, ReasoningDelta))),
+    "space as reasoning": (MB // 8, answer(lambda n: said("\n", n, 1, ReasoningDelta))),
+    "text and reasoning in turn": (
+        25_000,
+        answer(lambda n: [kind("x") for _ in range(n) for kind in (TextDelta, ReasoningDelta)]),
+    ),
+    "calls": (12_500, calls(lambda n: call(f'{{"cmd":"{n}"}}', index=n, call_id=f"c{n}"))),
+    "calls without id": (12_500, calls(lambda n: call('{"cmd":"a"}', index=n, call_id=""))),
+    "calls with one index": (12_500, calls(lambda n: call('{"cmd":"a"}', call_id=f"c{n}"))),
+    "calls of wrong names": (2_000, calls(lambda n: call("{}", f"bash{n}", n, f"c{n}"))),
+    "calls with one id": (12_500, calls(lambda n: call('{"cmd":"a"}', index=n, call_id="a"))),
+    "calls in the text": (5_000, text(f"<tool_call>{COMMAND}</tool_call>\n")),
+    "different calls in the text": (
+        5_000,
+        answer(
+            lambda n: [
+                TextDelta(f"<tool_call>{COMMAND.replace('ls', str(k))}</tool_call>\n")
+                for k in range(n)
+            ]
+        ),
+    ),
+    "different calls without tags": (
+        5_000,
+        answer(lambda n: [TextDelta(f"{COMMAND.replace('ls', str(k))}\n") for k in range(n)]),
+    ),
+    "arguments in fragments": (
+        MB // 4,
+        answer(
+            lambda n: [call('{"cmd":"'), *[call("abcd", "") for _ in range(n // 4)], call('"}', "")]
+        ),
+    ),
+    "arguments": (MB, one_call(lambda n: '{"cmd":"' + "x" * n + '"}')),
+    "arguments without id": (
+        12_500,
+        answer(
+            lambda n: (
+                [call('{"cmd":"a"}', index=k, call_id=f"c{k}") for k in range(n)]
+                + [call("x", "", k, "") for k in range(n)]
+            )
+        ),
+    ),
+}
+BROKEN = {
+    "unclosed string": lambda n: '{"cmd":"' + "x" * n,
+    "fence": lambda n: "```" + "a" * n,
+    "fences": lambda n: "```" * n,
+    "quotes": lambda n: '{"cmd":"' + '"' * n + '"}',
+    "escaped quotes": lambda n: '{"cmd":"' + '\\"' * n,
+    "inner quotes": lambda n: '{"cmd":"' + ' "x" ' * n + '"}',
+    "space": lambda n: "{" + " " * n + '"cmd":"a",}',
+    "space before quotes": lambda n: '{"cmd":"' + (" " * 100 + '"') * (n // 100) + '"}',
+    "raw line ends": lambda n: '{"cmd":"' + "\n" * n + '"}',
+    "undeclared keys": lambda n: orjson.dumps({f"k{k}": 1 for k in range(n // 10)}).decode(),
+    "bare keys": lambda n: "{" + ",".join(f"k{k}: 1" for k in range(n // 10)) + "}",
+    "nested": lambda n: "{'a':" * n,
+    "array": lambda n: "[" + "1," * n + "]",
+    "digits": lambda n: '{"yield_time_ms":' + "1" * n + "x}",
+    "digits in a string": lambda n: '{"yield_time_ms":"' + "1" * n + 'x"}',
+    "words": lambda n: orjson.dumps({"command": ["a"] * n}).decode(),
+    "backslashes": lambda n: '{"cmd":"' + "\\" * n,
+    "encoded in itself": lambda n: orjson.dumps(orjson.dumps('"' * n).decode()).decode(),
+    "plan": lambda n: orjson.dumps({"plan": [{"step": "a", "status": "b"}] * (n // 30)}).decode(),
+}
+FREEFORM = {
+    "escaped quotes": lambda n: "\\n" + '\\"' * n,
+    "fence, open": lambda n: "```a\n" + "``` " * n + "x",
+    "space": lambda n: " " * n,
+    "line numbers": lambda n: "@@ -1 +1 @@\n" * n,
+    "patch without spaces": lambda n: (
+        "*** Begin Patch\n*** Update File: a\n@@\n"
+        + "".join(f"x{k}\n" for k in range(n // 6))
+        + "+a\n*** End Patch"
+    ),
+    "patch of new files": lambda n: "*** Begin Patch\n" + "*** Add File: a\nx\n" * (n // 18),
+    "heredoc": lambda n: "apply_patch <<EOF\n" + "\nEOF " * n,
+    "begins": lambda n: "*** Begin Patch\n" * n,
+}
+for _name, _make in BROKEN.items():
+    ANSWERS[f"arguments, {_name}"] = (MB // 8, one_call(_make))
+    ANSWERS[f"plan arguments, {_name}"] = (MB // 8, one_call(_make, "update_plan"))
+for _name, _make in (BROKEN | FREEFORM).items():
+    ANSWERS[f"freeform, {_name}"] = (MB // 8, one_call(_make, "exec"))
+    ANSWERS[f"patch, {_name}"] = (MB // 8, one_call(_make, "apply_patch"))
+    ANSWERS[f"patch inside, {_name}"] = (
+        MB // 8,
+        one_call(lambda n, make=_make: orjson.dumps({"input": make(n)}).decode(), "apply_patch"),
+    )
+NAMES = {
+    "long": "a",
+    "prefixes": "functions.",
+    "brackets": " (",
+    "quotes": "`'",
+    "tokens": "<|",
+    "letters": "É-",
+}
+for _name, _unit in NAMES.items():
+    ANSWERS[f"name, {_name}"] = (
+        MB // 16,
+        answer(lambda n, unit=_unit: [call("{}", unit * n + "\nx")]),
+    )
+    ANSWERS[f"name in the text, {_name}"] = (
+        MB // 16,
+        answer(lambda n, unit=_unit: [TextDelta(f'\n{{"name": "{unit * n}", "arguments": {{}}}}')]),
+    )
+DECODERS: dict[str, tuple[int, Case]] = {
+    "events": (MB, decode(chat.StreamDecoder, lambda n: SSE % b"x" * (n // 60))),
+    "one event": (8 * MB, decode(chat.StreamDecoder, lambda n: SSE % (b"x" * n))),
+    "one event in small reads": (MB, decode(chat.StreamDecoder, lambda n: SSE % (b"x" * n), 16)),
+    "no line end": (8 * MB, decode(chat.StreamDecoder, lambda n: b"x" * n)),
+    "no blank line": (MB, decode(chat.StreamDecoder, lambda n: b"data: {}\n" * (n // 9))),
+    "line ends": (MB, decode(chat.StreamDecoder, lambda n: b"\n" * n)),
+    "line ends in small reads": (MB, decode(chat.StreamDecoder, lambda n: b"\n" * n, 1)),
+    "lines": (
+        MB,
+        decode(native.LineDecoder, lambda n: b'{"message":{"content":"x"}}\n' * (n // 28)),
+    ),
+    "one line in small reads": (MB, decode(native.LineDecoder, lambda n: b"x" * n, 16)),
+    "one answer": (8 * MB, decode(chat.AnswerDecoder, lambda n: SSE[6:] % (b"x" * n))),
+}

@@ -1,0 +1,47 @@
+"""docs/failures.md says what the code does."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from codex_bridge.clients.profiles import CODEX
+from codex_bridge.translate.errors import TABLE, from_upstream
+from codex_bridge.upstream import retries
+from codex_bridge.vocabulary import FailureKind, UpstreamFailure
+
+ROOT = Path(__file__).parent.parent
+TEXT = (ROOT / "docs" / "failures.md").read_text()
+WAITS = dict(retries.WAITS)
+
+
+def rows() -> Iterator[list[str]]:
+    """The cells of every row of a table."""
+    for line in TEXT.splitlines():
+        if line.startswith("| `"):
+            yield [cell.strip() for cell in line.strip("|").split("|")]
+
+
+@pytest.mark.parametrize("kind", TABLE)
+def test_each_failure_of_the_upstream_has_its_row(kind: FailureKind) -> None:
+    error = from_upstream(UpstreamFailure(kind, "why", 500), "m", "u", tried=True)
+    (row,) = [cells for cells in rows() if cells[0] == f"`{error.code}`"]
+    _, _, again, status, codex, _ = row
+    # An empty answer is a success to an SDK.
+    assert status.startswith("completed" if kind is FailureKind.EMPTY else str(error.status))
+    assert codex == f"`{CODEX.failure_code(error)}`"
+    waits = [wait for wait in WAITS.get(kind, ()) if wait]
+    if waits:
+        assert f"after {', '.join(f'{wait:g}' for wait in waits)} s" in again
+    elif kind not in WAITS:
+        assert again.startswith("no")
+
+
+def test_each_code_in_the_source_is_in_the_document() -> None:
+    source = "\n".join(path.read_text() for path in (ROOT / "codex_bridge").rglob("*.py"))
+    codes = set(re.findall(r'\bcode="(\w+)"', source))
+    assert codes
+    assert {code for code in codes if f"`{code}`" not in TEXT} == set()
