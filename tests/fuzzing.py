@@ -24,7 +24,8 @@ from codex_bridge.translate.tool_profiles import ToolProfile
 from codex_bridge.translate.toolbox import Toolbox
 from codex_bridge.upstream import chat, native
 from codex_bridge.upstream.answer import Decoder
-from codex_bridge.upstream.prompt_size import prompt_size
+from codex_bridge.upstream.guard import bounds
+from codex_bridge.upstream.prompt_size import measured
 from codex_bridge.vocabulary import (
     Delta,
     FinishDelta,
@@ -196,7 +197,7 @@ def translated(request: Any, info: ModelInfo, profile: ToolProfile) -> Translati
         return None
     for stream in (True, False):
         body = chat.encode(made.chat, stream=stream)
-        prompt_size(made.chat, body)
+        assert bounds(measured(made.chat).size).least >= 0
         assert orjson.loads(body)["model"] == made.chat.model
         native.encode(made.chat, stream=stream, thinks=True, num_ctx=4096, keep_alive="5m")
     return made
