@@ -67,13 +67,16 @@ async def test_a_prompt_that_does_not_fit_is_refused_and_the_next_turn_compacts(
             return [Say("Went on.")]
         return [Calls(*(Call("exec_command", {"cmd": cmd}) for cmd in LONG))]
 
-    facts = ModelFacts(num_ctx=16384, trained_ctx=16384)
+    facts = ModelFacts(num_ctx=16384, trained_ctx=16384, template="keep")
     fake = FakeOllama(reactor_under_test, model=model, models=[facts])
     setup = await start(fake=fake)
     ended = await deferToThread(converse, codex, setup.url, ["count", "go on"])
     assert ended == ["failed", "completed"]
-    # Nothing that Ollama would have cut was ever sent.
-    assert all(chat.effective["prompt_tokens"] < 16384 for chat in fake.chats if chat.effective)
-    kinds = [is_compaction(chat.json) for chat in fake.chats]
+    # What might not fit was asked so that Ollama refuses it, and cuts nothing.
+    taken = [turn for turn in fake.turns if turn.effective]
+    shown = [len(turn.effective["messages"]) for turn in taken if turn.effective]
+    assert shown == [len(turn.json["messages"]) for turn in taken]
+    kinds = [is_compaction(turn.json) for turn in taken]
     assert kinds == [False, True, False]
-    assert any(SUMMARY in text for text in texts(fake.chats[-1].json))
+    assert any(SUMMARY in text for text in texts(taken[-1].json))
+    assert fake.loads == []
