@@ -113,6 +113,28 @@ async def test_a_connection_is_used_again(server: WireServer, upstream: Upstream
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_connection_is_kept_though_the_exchange_is_over_before_the_last_bytes(
+    server: WireServer, upstream: Upstream
+) -> None:
+    first, wire = await asked(server, upstream)
+    wire.say(chunked(EVENTS + DONE, end=False))
+    answer, ear = await first, Ear()
+    answer.deliver_to(ear)
+    await ear.ended
+    answer.close()
+    wire.received = b""
+    wire.say(b"0\r\n\r\n")
+    for _ in range(20):
+        await deferLater(reactor, 0)
+    second = ask(upstream)
+    await deferLater(reactor, 0)
+    assert upstream._server.connections == 1
+    await wire.until(END_OF_REQUEST)
+    wire.say(chunked(EVENTS + DONE))
+    assert await (await hear(second)).ended is None
+
+
+@pytest_twisted.ensureDeferred
 async def test_an_effort_that_is_refused_is_left_out(
     server: WireServer, upstream: Upstream
 ) -> None:
