@@ -133,7 +133,6 @@ async def test_quiet_prints_nothing_at_all(ollama: FakeOllama, tmp_path: Path) -
         (["--port", "{taken}"], "is taken"),
         (["--port", "0", "--ollama-url", "http://127.0.0.1:1"], "does not answer"),
         (["--ollama-url", "nonsense"], "--ollama-url"),
-        (["--port", "many"], "--port"),
     ],
 )
 @pytest_twisted.ensureDeferred

@@ -184,8 +184,6 @@ class Exchange:
         answer.deliver_to(self)
         self._events.follow(answer)
         await self._ended
-        # All of it was said; its connection is kept for the next exchange.
-        self._answer = None
         self._events.write(self._stream.settle())
         self._check_whole(request, answer.context)
 

@@ -163,7 +163,7 @@ def nodes(children: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 schemas = st.recursive(st.booleans() | scalars, nodes, max_leaves=12)
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(nodes(schemas))
 def test_any_schema_is_accepted_by_every_ollama(schema: Json) -> None:
     made = portable(schema)

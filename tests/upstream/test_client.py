@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -10,9 +11,10 @@ import pytest_twisted
 from attrs import evolve
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
 
-from codex_bridge.upstream.agent import make_endpoint
+from codex_bridge.upstream.agent import Server, make_endpoint
 from codex_bridge.upstream.answer import ChatAnswer
 from codex_bridge.upstream.client import Upstream
 from codex_bridge.vocabulary import (
@@ -369,3 +371,16 @@ async def test_version_of_ollama_and_of_servers_that_have_none(
 def test_addresses_are_settled_once(url: str, kind: str) -> None:
     endpoint: Any = make_endpoint(reactor, url)
     assert type(endpoint).__name__ == kind
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_machine_that_is_gone_without_a_word_is_missed() -> None:
+    wires = WireServer(reactor)
+    server = Server(make_endpoint(reactor, wires.url))
+    protocol: Any = await server.connect(Factory.forProtocol(Protocol))
+    handle = protocol.transport.getHandle()
+    assert protocol.transport.getTcpKeepAlive()
+    if hasattr(socket, "TCP_KEEPIDLE"):
+        assert handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 60
+    protocol.transport.abortConnection()
+    await wires.stop()
