@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
+import codex_bridge
 from codex_bridge.clients.profiles import CODEX
 from codex_bridge.translate.errors import TABLE, from_upstream
 from codex_bridge.upstream import retries
 from codex_bridge.vocabulary import FailureKind, UpstreamFailure
 
-ROOT = Path(__file__).parent.parent
-TEXT = (ROOT / "docs" / "failures.md").read_text()
+SOURCE = Path(codex_bridge.__file__).parent
+TEXT = (Path(__file__).parent.parent / "docs" / "failures.md").read_text()
 WAITS = dict(retries.WAITS)
 
 
@@ -41,7 +42,7 @@ def test_each_failure_of_the_upstream_has_its_row(kind: FailureKind) -> None:
 
 
 def test_each_code_in_the_source_is_in_the_document() -> None:
-    source = "\n".join(path.read_text() for path in (ROOT / "codex_bridge").rglob("*.py"))
+    source = "\n".join(path.read_text() for path in SOURCE.rglob("*.py"))
     codes = set(re.findall(r'\bcode="(\w+)"', source))
     assert codes
     assert {code for code in codes if f"`{code}`" not in TEXT} == set()
