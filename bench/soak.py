@@ -38,6 +38,8 @@ from codex_bridge.upstream.agent import KEEP_ALIVE
 from codex_bridge.web.channel import KEPT_IDLE, STALL, STALL_CHECK
 
 HEARTBEAT, CLIENT_TIMEOUT, DRAIN, UPSTREAM_TIMEOUT, MAX_BODY = 1, 3, 2, 6, 1_000_000
+CALM = 6.0
+"""Seconds at the end in which the upstream stays: what it resets, the bridge need not close."""
 LONGEST = 150.0
 """Seconds after which any client is stuck."""
 SHOWN = 25
@@ -61,7 +63,8 @@ class Soak:
 
     async def run(self, seconds: float, clients: int) -> None:
         """Let everything loose for so long, and wait until all clients are through."""
-        flapping = asyncio.ensure_future(self.upstream.flap(self.over))
+        calm = asyncio.Event()
+        flapping = asyncio.ensure_future(self.upstream.flap(calm))
         sampling = asyncio.ensure_future(self.sample())
         tasks = [asyncio.ensure_future(self.work()) for _ in range(clients)]
         stall, kept = STALL + 2 * STALL_CHECK + MARGIN, KEPT_IDLE + MARGIN
@@ -69,10 +72,12 @@ class Soak:
             tasks.append(asyncio.ensure_future(self.watch("statue", statue(self.world, stall))))
         if seconds > kept:
             tasks.append(asyncio.ensure_future(self.watch("idler", idler(self.world, kept))))
-        await asyncio.sleep(seconds)
+        await asyncio.sleep(seconds - min(CALM, seconds / 4))
+        calm.set()
+        await flapping
+        await asyncio.sleep(min(CALM, seconds / 4))
         self.over.set()
         sampling.cancel()
-        await flapping
         await asyncio.gather(*tasks)
 
     async def work(self) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 from attrs import define
-from soak_upstream import FLOOD, MODELS
+from soak_upstream import ENDLESS, FLOOD, MODELS
 from soak_wire import GONE, Finding, Wire, chunked, encoded, head, wire
 
 Json = dict[str, Any]
@@ -114,7 +114,8 @@ async def leaver(world: World) -> str:
         [
             world.exchange(),
             world.exchange(FLOOD),
-            world.exchange(codex=False, stream=False),
+            world.exchange(ENDLESS),
+            world.exchange(ENDLESS, codex=False, stream=False),
             encoded("POST", "/api/chat", native_body(world)),
             encoded("GET", "/api/tags"),
         ]

@@ -14,7 +14,15 @@ from attrs import define, field
 
 from tests.processes import BIN, environment, eventually, port_in
 
-ALARMS = ("Unhandled", "Traceback", "Exception ignored", "Exception in", "failed inside")
+ALARMS = (
+    "Unhandled",
+    "Traceback",
+    "Exception ignored",
+    "Exception in",
+    "failed inside",
+    "recursion",
+    "Unable to format",
+)
 """What no log may hold."""
 LISTEN = "0A"
 RSS_SLACK, RSS_SHARE = 8 * 1024, 0.15

@@ -28,6 +28,8 @@ from codex_bridge.fake_ollama import (
 Json = dict[str, Any]
 FLOOD = "flood"
 """In a prompt: answer with more than the buffers on the way hold."""
+ENDLESS = "endless"
+"""In a prompt: answer for minutes, unless the bridge hangs up."""
 LONG_PAUSE = 9.0
 """Seconds; the bridge is started with less patience than that."""
 UP, DOWN = (4.0, 9.0), (0.2, 2.5)
@@ -67,6 +69,10 @@ PLOTS: dict[str, tuple[int, Callable[[random.Random], Answer]]] = {
     "busy": (4, lambda _: [Refuse(503, BUSY)]),
     "crash": (2, lambda _: [Refuse(500, CRASH)]),
 }
+WISHES: dict[str, Answer] = {
+    FLOOD: [Say(FLOOD, pieces=("x" * 4000 + " ",) * 256)],
+    ENDLESS: [Say("more "), Pause(0.2)] * 600,
+}
 
 
 class Upstream:
@@ -103,9 +109,11 @@ class Upstream:
         await self._fake.stop().asFuture(asyncio.get_running_loop())
 
     def _play(self, request: Json) -> Answer:
-        if FLOOD in str(request["messages"][-1]["content"]):
-            self.played[FLOOD] += 1
-            return [Say(FLOOD, pieces=("x" * 4000 + " ",) * 256)]
+        words = str(request["messages"][-1]["content"])
+        for wish, steps in WISHES.items():
+            if wish in words:
+                self.played[wish] += 1
+                return steps
         weights = [weight for weight, _ in PLOTS.values()]
         plot = self._rng.choices(list(PLOTS), weights)[0]
         self.played[plot] += 1
