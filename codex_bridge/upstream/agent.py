@@ -8,15 +8,17 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from attrs import define, frozen
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import (
     HostnameEndpoint,
     TCP4ClientEndpoint,
     TCP6ClientEndpoint,
     wrapClientTLS,
 )
+from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
 from twisted.internet.ssl import optionsForClientTLS
+from twisted.python.failure import Failure
 from twisted.web.client import URI, Agent, HTTPConnectionPool
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgentEndpointFactory, IBodyProducer, IResponse
@@ -118,6 +120,8 @@ class _Localhost:
         connected: Deferred[IProtocol] = self.first.connect(protocolFactory)
 
         def refused(failure: Any) -> Any:
+            if failure.check(ConnectingCancelledError):
+                return failure
             # The first failure is the one to tell: most servers listen on IPv4.
             return self.second.connect(protocolFactory).addErrback(lambda _: failure)
 
@@ -138,4 +142,10 @@ class Server:
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
         self.connections += 1
         connected: Deferred[IProtocol] = self.endpoint.connect(protocolFactory)
-        return connected
+
+        def lost(failure: Failure) -> Failure:
+            # Else it reads like a server that cannot be reached, which is asked again.
+            is_cancelled = failure.check(ConnectingCancelledError)
+            return Failure(CancelledError()) if is_cancelled else failure
+
+        return connected.addErrback(lost)
