@@ -27,6 +27,8 @@ ALARMS = (
 LISTEN = "0A"
 RSS_SLACK, RSS_SHARE = 8 * 1024, 0.15
 """Growth that is no leak yet: KiB, and the part of what there was."""
+WARM = 180.0
+"""Seconds before which memory only finds its size: it holds what the worst moment took."""
 
 
 @define
@@ -120,6 +122,7 @@ class Trend:
     slope: float
     """A minute."""
     most: float
+    seconds: float
 
     @classmethod
     def of(cls, samples: list[tuple[float, int, int]], column: int) -> Trend:
@@ -129,7 +132,8 @@ class Trend:
         span = max(1, len(values) // 8)
         slope, _ = statistics.linear_regression(times[quarter:], values[quarter:])
         early = statistics.median(values[quarter : quarter + span])
-        return cls(early, statistics.median(values[-span:]), slope, max(values))
+        late = statistics.median(values[-span:])
+        return cls(early, late, slope, max(values), samples[-1][0] - samples[0][0])
 
     def __str__(self) -> str:
         return (
@@ -140,4 +144,5 @@ class Trend:
     @property
     def grows(self) -> bool:
         """Whether memory grew by more than chance."""
-        return self.late - self.early > max(RSS_SLACK, RSS_SHARE * self.early)
+        allowed = max(RSS_SLACK, RSS_SHARE * self.early)
+        return self.seconds >= WARM and self.late - self.early > allowed
