@@ -11,13 +11,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from attrs import define, frozen
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import (
     HostnameEndpoint,
     TCP4ClientEndpoint,
     TCP6ClientEndpoint,
     wrapClientTLS,
 )
+from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
 from twisted.internet.protocol import connectionDone
 from twisted.internet.ssl import optionsForClientTLS
@@ -160,6 +161,8 @@ class _Localhost:
         connected: Deferred[IProtocol] = self.first.connect(protocolFactory)
 
         def refused(failure: Any) -> Any:
+            if failure.check(ConnectingCancelledError):
+                return failure
             # The first failure is the one to tell: most servers listen on IPv4.
             return self.second.connect(protocolFactory).addErrback(lambda _: failure)
 
@@ -180,7 +183,12 @@ class Server:
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
         self.connections += 1
         connected: Deferred[IProtocol] = self.endpoint.connect(protocolFactory)
-        return connected.addCallback(_probed)
+        return connected.addCallbacks(_probed, _as_cancelled)
+
+
+def _as_cancelled(failure: Failure) -> Failure:
+    """A cancelled connect as such; else it reads like a server that cannot be reached."""
+    return Failure(CancelledError()) if failure.check(ConnectingCancelledError) else failure
 
 
 def _probed(protocol: Any) -> Any:

@@ -1,0 +1,148 @@
+"""The bridge of the soak as a process, and what Linux tells of it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import statistics
+import subprocess
+import time
+from collections import Counter
+from pathlib import Path
+
+from attrs import define, field
+
+from tests.processes import BIN, environment, eventually, port_in
+
+ALARMS = (
+    "Unhandled",
+    "Traceback",
+    "Exception ignored",
+    "Exception in",
+    "failed inside",
+    "recursion",
+    "Unable to format",
+)
+"""What no log may hold."""
+LISTEN = "0A"
+RSS_SLACK, RSS_SHARE = 8 * 1024, 0.15
+"""Growth that is no leak yet: KiB, and the part of what there was."""
+WARM = 180.0
+"""Seconds before which memory only finds its size: it holds what the worst moment took."""
+
+
+@define
+class Bridge:
+    """One bridge, its folder, its samples."""
+
+    process: subprocess.Popen[bytes]
+    folder: Path
+    port: int = 0
+    samples: list[tuple[float, int, int]] = field(factory=list)
+    """Time in seconds, resident memory in KiB, open files."""
+
+    @classmethod
+    def start(cls, folder: Path, *options: str) -> Bridge:
+        """Start; ready when it says where it listens."""
+        command = [str(BIN / "twistd"), "-n", "--pidfile=", "--logfile", str(folder / "log")]
+        with (folder / "output").open("wb") as output:
+            process = subprocess.Popen(
+                [*command, "codex-bridge", "--port", "0", *options],
+                cwd=folder,
+                env=environment(PYTHONUNBUFFERED="1"),
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        bridge = cls(process, folder)
+        bridge.port = eventually(lambda: port_in((folder / "log").read_text().splitlines()))
+        return bridge
+
+    def sample(self) -> None:
+        """Note what it uses now."""
+        proc = Path(f"/proc/{self.process.pid}")
+        pages = int((proc / "statm").read_text().split()[1])
+        memory = pages * os.sysconf("SC_PAGE_SIZE") // 1024
+        self.samples.append((time.monotonic(), memory, len(os.listdir(proc / "fd"))))
+
+    def sockets(self, upstream: int) -> Counter[str]:
+        """Its open sockets by kind: listening, clients, upstream, other."""
+        proc = Path(f"/proc/{self.process.pid}")
+        links = []
+        for entry in (proc / "fd").iterdir():
+            try:
+                links.append(os.readlink(entry))
+            except FileNotFoundError:
+                continue
+        inodes = {link[8:-1] for link in links if link.startswith("socket:[")}
+        kinds: Counter[str] = Counter()
+        for table in ("tcp", "tcp6"):
+            for line in (proc / "net" / table).read_text().splitlines()[1:]:
+                columns = line.split()
+                if columns[9] in inodes:
+                    local, remote = (int(end.rpartition(":")[2], 16) for end in columns[1:3])
+                    kinds[self._kind(columns[3], local, remote, upstream)] += 1
+        return kinds
+
+    def _kind(self, state: str, local: int, remote: int, upstream: int) -> str:
+        if local == self.port:
+            return "listening" if state == LISTEN else "clients"
+        return "upstream" if remote == upstream else "other"
+
+    def alarms(self) -> list[str]:
+        """The lines of all that it wrote that tell of a bug, each with what follows."""
+        found = []
+        for path in [*sorted(self.folder.glob("log*")), self.folder / "output"]:
+            lines = path.read_text(errors="replace").splitlines()
+            for number, line in enumerate(lines):
+                if any(word in line for word in ALARMS):
+                    found.append("\n      ".join(lines[number : number + 25]))
+        return found
+
+    def terminate(self, seconds: float) -> tuple[int | None, float]:
+        """SIGTERM; the exit code, None if it does not end, and how long that took."""
+        started = time.monotonic()
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            code: int | None = self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            code = None
+        return code, time.monotonic() - started
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+@define
+class Trend:
+    """How one of the samples' values went, from the end of the first quarter on."""
+
+    early: float
+    late: float
+    slope: float
+    """A minute."""
+    most: float
+    seconds: float
+
+    @classmethod
+    def of(cls, samples: list[tuple[float, int, int]], column: int) -> Trend:
+        times = [sample[0] / 60 for sample in samples]
+        values = [float(sample[column]) for sample in samples]
+        quarter = len(values) // 4
+        span = max(1, len(values) // 8)
+        slope, _ = statistics.linear_regression(times[quarter:], values[quarter:])
+        early = statistics.median(values[quarter : quarter + span])
+        late = statistics.median(values[-span:])
+        return cls(early, late, slope, max(values), samples[-1][0] - samples[0][0])
+
+    def __str__(self) -> str:
+        return (
+            f"after the first quarter {self.early:,.0f}, at the end {self.late:,.0f}, "
+            f"slope {self.slope:+,.1f} a minute, most {self.most:,.0f}"
+        )
+
+    @property
+    def grows(self) -> bool:
+        """Whether memory grew by more than chance."""
+        allowed = max(RSS_SLACK, RSS_SHARE * self.early)
+        return self.seconds >= WARM and self.late - self.early > allowed
