@@ -20,6 +20,8 @@ from codex_bridge.web.app import BridgeApp
 from codex_bridge.web.guard import is_loopback
 from codex_bridge.web.site import BridgeSite
 
+BACKLOG = 512
+"""Connections that may wait to be accepted: a burst of sub-agents is more than Twisted's 50."""
 LAST_WRITES = 1.0
 """Seconds that connections have to take what was written last."""
 
@@ -47,7 +49,9 @@ class BridgeService(MultiService):
         self._log = log
         self._reactor = reactor
         # TCPServer raises when the port is taken; an endpoint service would only log it.
-        self._server = TCPServer(settings.port, site, interface=settings.interface, reactor=reactor)
+        self._server = TCPServer(
+            settings.port, site, BACKLOG, interface=settings.interface, reactor=reactor
+        )
         self._server.setServiceParent(self)
 
     def setServiceParent(self, parent: Any) -> None:

@@ -103,6 +103,16 @@ def make_endpoint(reactor: Any, url: str) -> IStreamClientEndpoint:
     return wrapClientTLS(optionsForClientTLS(host), endpoint) if secure else endpoint
 
 
+def without_ipv6(url: str) -> str:
+    """A base URL as treq takes it, whose URLs know no IPv6 addresses.
+
+    Where a connection goes is the endpoint's business; the name only becomes the Host header.
+    """
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    return url.replace(f"[{host}]", "localhost", 1) if ":" in host else url
+
+
 def _tcp_endpoint(reactor: Any, host: str, port: int) -> IStreamClientEndpoint:
     if host == "localhost":
         return _Localhost(

@@ -19,7 +19,14 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IBodyProducer, IResponse
 
 from codex_bridge.upstream import chat, native
-from codex_bridge.upstream.agent import RawAgent, Server, make_agent, make_endpoint, make_pool
+from codex_bridge.upstream.agent import (
+    RawAgent,
+    Server,
+    make_agent,
+    make_endpoint,
+    make_pool,
+    without_ipv6,
+)
 from codex_bridge.upstream.answer import ChatAnswer, Decoder, silent_for
 from codex_bridge.upstream.body import BytesBody, read_limited
 from codex_bridge.upstream.contexts import ContextPolicy, Contexts, Plan
@@ -53,6 +60,7 @@ class Upstream:
     ) -> None:
         """`patience` is for an exchange: seconds that the server may say nothing at all."""
         self.url = url
+        self._base = without_ipv6(url)
         self.models = ModelTable(self.ask, reactor)
         self.contexts = Contexts(policy, self.models, self._load, log, reactor)
         self._reactor = reactor
@@ -189,7 +197,7 @@ class Upstream:
         try:
             answer = self._http.request(
                 method,
-                self.url + path,
+                self._base + path,
                 headers=Headers(headers),
                 data=body,
                 allow_redirects=False,

@@ -6,13 +6,13 @@ from collections.abc import Awaitable, Callable
 from typing import Literal
 
 from attrs import evolve, frozen
-from twisted.internet.defer import DeferredLock
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from codex_bridge.upstream.guard import Bounds, Counts
 from codex_bridge.upstream.models import MAX_MODELS, ModelTable
 from codex_bridge.upstream.prompt_size import Prompt
+from codex_bridge.upstream.turns import Turns
 from codex_bridge.vocabulary import FailureKind, ModelInfo, UpstreamFailure, UsageDelta
 
 Api = Literal["chat", "ollama"]
@@ -131,7 +131,7 @@ class Contexts:
         """The same for the last such model: an estimate for others."""
         self._doubted: set[str] = set()
         self._probes: dict[str, _Probe] = {}
-        self._probing = DeferredLock()
+        self._probing: dict[str, Turns] = {}
         self._warned: set[str] = set()
 
     @property
@@ -185,8 +185,11 @@ class Contexts:
         """`info` when it is seen what the model gets: one load tells, which is needed anyway."""
         if self._why_probe(info, is_too_little) is None:
             return info
-        waits = bool(self._probing.locked)
-        await self._probing.acquire()
+        if len(self._probing) >= MAX_MODELS:
+            self._probing = {name: turns for name, turns in self._probing.items() if turns.locked}
+        probing = self._probing.setdefault(info.name, Turns())
+        waits = probing.locked
+        await probing.acquire()
         try:
             if waits:
                 # Another exchange may have found it out.
@@ -195,7 +198,7 @@ class Contexts:
             if reason is not None:
                 info = await self._probe(info, reason)
         finally:
-            self._probing.release()
+            probing.release()
         return info
 
     def _why_probe(self, info: ModelInfo, is_too_little: bool) -> str | None:

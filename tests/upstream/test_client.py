@@ -11,11 +11,15 @@ import pytest_twisted
 from attrs import evolve
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
+from twisted.web.http_headers import Headers
 
+from codex_bridge.fake_ollama import FakeOllama
 from codex_bridge.upstream.agent import Server, make_endpoint
 from codex_bridge.upstream.answer import ChatAnswer
+from codex_bridge.upstream.body import read_limited
 from codex_bridge.upstream.client import Upstream
 from codex_bridge.vocabulary import (
     ChatRequest,
@@ -384,3 +388,18 @@ async def test_a_machine_that_is_gone_without_a_word_is_missed() -> None:
         assert handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 60
     protocol.transport.abortConnection()
     await wires.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_server_may_have_an_ipv6_address() -> None:
+    fake = FakeOllama(reactor)
+    try:
+        fake.listen(interface="::1")
+    except CannotListenError:
+        pytest.skip("this machine has no IPv6")
+    upstream = Upstream(reactor, fake.url)
+    assert await upstream.version() == "0.33.0"
+    response = await upstream.forward(b"GET", b"/api/version", Headers(), None)
+    assert await read_limited(response, 1000) == b'{"version":"0.33.0"}'
+    await upstream.close()
+    await fake.stop()

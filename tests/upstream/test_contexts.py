@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 from attrs import evolve
-from twisted.internet.defer import succeed
+from twisted.internet.defer import Deferred, gatherResults, succeed
 from twisted.internet.task import Clock
 from twisted.logger import Logger
 
@@ -120,6 +120,24 @@ class Server:
 
 async def planned(contexts: Contexts, server: Server) -> Plan:
     return await contexts.plan_for(await server.models.renewed("qwen3:14b"))
+
+
+@pytest_twisted.ensureDeferred
+async def test_any_number_of_exchanges_may_wait_for_one_load() -> None:
+    server, loaded = Server(4096), Deferred[None]()
+    contexts = server.contexts()
+    load = server.load
+
+    async def slowly(model: str) -> bool:
+        await loaded
+        return await load(model)
+
+    contexts._load = slowly
+    waiting = [Deferred.fromCoroutine(planned(contexts, server)) for _ in range(1000)]
+    loaded.callback(None)
+    made = await gatherResults(waiting, consumeErrors=True)
+    assert {each.api for each in made} == {"ollama"}
+    assert len(server.loads) == 1
 
 
 @pytest.mark.parametrize(("default", "api"), [(4096, "ollama"), (32768, "chat"), (None, "ollama")])
