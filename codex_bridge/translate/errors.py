@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import re
+
 from attrs import frozen
 
 from codex_bridge.vocabulary import FailureKind, Json, UpstreamFailure
+
+QUOTED_CALL = re.compile(r"raw='(.*)', err=", re.DOTALL)
+"""`error parsing tool call: raw='{…', err=…`: Ollama quotes what the model wrote."""
+
+
+def unquoted(complaint: str) -> str:
+    """A complaint of Ollama without the model's words, which are for no log and no sentence."""
+    return QUOTED_CALL.sub("", complaint)
 
 
 class ApiError(Exception):
@@ -195,7 +205,7 @@ def from_upstream(
     no point in the client's doing so. `remedy` is what changes a model's context.
     """
     row = TABLE.get(failure.kind)
-    why = failure.message.strip().rstrip(".")
+    why = unquoted(failure.message).strip().rstrip(".")
     if row is None:
         # What is no error as a status (a redirect, say) must not look like one to the client.
         status = failure.status if failure.status and 400 <= failure.status < 600 else 502

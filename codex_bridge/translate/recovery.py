@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import re
-
 import orjson
 
 from codex_bridge.translate import arguments, lenient_json
 from codex_bridge.translate.calls import Judge
+from codex_bridge.translate.errors import QUOTED_CALL
 from codex_bridge.translate.toolbox import Toolbox
 from codex_bridge.translate.tools import INPUT, Kind, Tool
 from codex_bridge.vocabulary import Json, ToolCallDelta
 
-RAW = re.compile(r"raw='(.*)', err=", re.DOTALL)
-"""`error parsing tool call: raw='{…', err=…` is all that Ollama tells of such a call."""
 ARGUMENT_KEYS = ("arguments", "parameters")
 
 
 def recovered(complaint: str, toolbox: Toolbox) -> ToolCallDelta | None:
     """The call that `complaint` quotes; None where it is not whole or could be of two functions."""
-    quoted = RAW.search(complaint)
+    quoted = QUOTED_CALL.search(complaint)
     if not quoted:
         return None
     try:

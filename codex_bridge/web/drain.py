@@ -12,6 +12,8 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from codex_bridge.translate.errors import stopping
 
 T = TypeVar("T")
+PATIENCE = 3.0
+"""Seconds that an answer has to end when it is told to."""
 
 
 @define
@@ -22,6 +24,7 @@ class Drain:
     _open: dict[int, Callable[[], None]] = field(factory=dict)
     """Those being served -> how each is ended before its time."""
     _emptied: list[Deferred[None]] = field(factory=list)
+    _clock: IReactorTime | None = None
 
     def __len__(self) -> int:
         return len(self._open)
@@ -47,6 +50,7 @@ class Drain:
     def drain(self, clock: IReactorTime, seconds: float) -> Deferred[None]:
         """Admit nobody more; fires when all are through, `seconds` being the most that takes."""
         self.is_draining = True
+        self._clock = clock
         emptied: Deferred[None] = Deferred()
         if not self._open:
             emptied.callback(None)
@@ -61,9 +65,11 @@ class Drain:
         return emptied.addCallback(stop_clock)
 
     def cut_short(self) -> None:
-        """End all that are left."""
+        """End all that are left. One that does not let itself be ended is not waited for."""
         for abandon in list(self._open.values()):
             abandon()
+        if self._open and self._clock:
+            self._clock.callLater(PATIENCE, self._tell)
 
     def _tell(self) -> None:
         emptied, self._emptied = self._emptied, []

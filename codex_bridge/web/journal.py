@@ -12,6 +12,7 @@ from attrs import define
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from codex_bridge.translate.errors import unquoted
 from codex_bridge.translate.stream import ResponseStream
 from codex_bridge.vocabulary import UpstreamFailure
 from codex_bridge.web.answers import printable
@@ -67,7 +68,7 @@ class Journal:
             model=printable(self.model),
             wait=wait,
             kind=failure.kind.value,
-            why=printable(failure.message, 500),
+            why=printable(unquoted(failure.message), 500),
         )
 
     def line(self, stream: ResponseStream, mode: str) -> None:

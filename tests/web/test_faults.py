@@ -11,6 +11,7 @@ import pytest_twisted
 from attrs import frozen
 from twisted.internet import reactor
 
+from tests.conftest import LogBook
 from tests.harness import CODEX, Answer, Setup, serve
 from tests.plays import Play, Stage
 from tests.translate.grammar import text_of
@@ -267,6 +268,18 @@ async def test_reasoning_of_an_attempt_that_broke_off_stays_and_the_answer_follo
         ("reasoning", "Hm."),
         ("message", "Good."),
     ]
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_a_model_wrote_and_ollama_quotes_is_told_to_nobody(
+    perform: Perform, logged: LogBook
+) -> None:
+    raw = """error parsing tool call: raw='{"cmd": "cat secret', err=unexpected end"""
+    setup, _ = await perform((status(500, raw),))
+    reply = await setup.ask(headers=CODEX)
+    assert sentence(reply).startswith("qwen3:14b wrote a tool call that Ollama cannot read")
+    assert "unexpected end" in sentence(reply)
+    assert "secret" not in str([reply.body, logged.events])
 
 
 @pytest_twisted.ensureDeferred

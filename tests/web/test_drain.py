@@ -1,0 +1,56 @@
+"""How running answers end with a bridge."""
+
+from __future__ import annotations
+
+import pytest
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+
+from codex_bridge.translate.errors import ApiError
+from codex_bridge.web.drain import PATIENCE, Drain
+
+
+def draining(drain: Drain, clock: Clock, seconds: float = 30) -> list[str]:
+    ended: list[str] = []
+    drain.drain(clock, seconds).addCallback(lambda _: ended.append("ended"))
+    return ended
+
+
+def test_who_is_served_is_waited_for_and_nobody_else_admitted() -> None:
+    drain, clock = Drain(), Clock()
+    drain.admit()
+    answers: list[Deferred[None]] = [Deferred(), Deferred()]
+    for answer in answers:
+        drain.serve(answer, answer.cancel)
+    ended = draining(drain, clock)
+    with pytest.raises(ApiError, match="being stopped"):
+        drain.admit()
+    answers[0].callback(None)
+    assert (ended, len(drain)) == ([], 1)
+    answers[1].callback(None)
+    assert (ended, len(drain), clock.getDelayedCalls()) == (["ended"], 0, [])
+
+
+def test_nobody_to_wait_for_is_an_end_at_once() -> None:
+    assert draining(Drain(), Clock()) == ["ended"]
+
+
+def test_who_takes_too_long_is_ended() -> None:
+    drain, clock = Drain(), Clock()
+    answer: Deferred[None] = Deferred()
+    drain.serve(answer, lambda: answer.callback(None))
+    ended = draining(drain, clock)
+    clock.advance(29)
+    assert ended == []
+    clock.advance(1)
+    assert ended == ["ended"]
+
+
+def test_who_does_not_let_himself_be_ended_is_not_waited_for() -> None:
+    drain, clock = Drain(), Clock()
+    drain.serve(Deferred(), lambda: None)
+    ended = draining(drain, clock)
+    drain.cut_short()
+    assert ended == []
+    clock.advance(PATIENCE)
+    assert ended == ["ended"]
