@@ -9,12 +9,13 @@ from typing import Any
 
 import orjson
 
-from codex_bridge.translate.errors import ApiError
-from codex_bridge.translate.events import ResponseTemplate, frame
-from codex_bridge.translate.request import parse, translate
-from codex_bridge.translate.stream import ResponseStream
-from codex_bridge.translate.toolbox import Toolbox
-from codex_bridge.upstream import chat, native
+from codex_bridge.engines import ollama_chat as native
+from codex_bridge.engines import openai_chat as chat
+from codex_bridge.errors import ApiError
+from codex_bridge.responses.events import ResponseTemplate, frame
+from codex_bridge.responses.request import parse, translate
+from codex_bridge.responses.stream import ResponseStream
+from codex_bridge.tools.toolbox import Toolbox
 from codex_bridge.vocabulary import (
     Delta,
     FinishDelta,
@@ -23,7 +24,7 @@ from codex_bridge.vocabulary import (
     ToolCallDelta,
     UpstreamFailure,
 )
-from tests.translate.declared import CODE, CODEX, custom
+from tests.tools.declared import CODE, CODEX, custom
 
 Case = Callable[[int], float]
 """Takes a size, returns seconds."""

@@ -18,8 +18,8 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from codex_bridge.translate.tool_profiles import ToolProfile
-from codex_bridge.translate.toolbox import Toolbox
+from codex_bridge.tools.shown import ToolProfile
+from codex_bridge.tools.toolbox import Toolbox
 from tests import fuzzing
 
 EXAMPLES = 2000

@@ -21,9 +21,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import react
 from twisted.web.client import Agent
 
-from codex_bridge.fake_ollama import Answer, Call, FakeOllama, ModelFacts, Playlist, Say, Think
 from codex_bridge.service import make_service
 from codex_bridge.settings import UPSTREAM_APIS, Settings
+from tests.fake_ollama import Answer, Call, FakeOllama, ModelFacts, Playlist, Say, Think
 
 TURNS = 30
 WORDS = "You are a coding agent and you follow the instructions. "

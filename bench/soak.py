@@ -34,7 +34,7 @@ from soak_wire import GONE, Finding, encoded, wire
 from twisted.internet import asyncioreactor
 from twisted.logger import LogLevel, globalLogBeginner
 
-from codex_bridge.upstream.agent import KEEP_ALIVE
+from codex_bridge.engines.connections import KEEP_ALIVE
 from codex_bridge.web.channel import KEPT_IDLE, STALL, STALL_CHECK
 
 HEARTBEAT, CLIENT_TIMEOUT, DRAIN, UPSTREAM_TIMEOUT, MAX_BODY = 1, 3, 2, 6, 1_000_000

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from codex_bridge.fake_ollama import (
+from tests.fake_ollama import (
     Answer,
     Call,
     Calls,

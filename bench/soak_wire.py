@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 from attrs import define, field
 
-from tests.translate import grammar
+from tests.responses import grammar
 
 Json = dict[str, Any]
 PIECE = 16 * 1024

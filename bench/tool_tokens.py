@@ -22,8 +22,8 @@ from typing import Any
 import orjson
 import tiktoken
 
-from codex_bridge.translate.tool_profiles import ToolProfile
-from codex_bridge.translate.toolbox import Toolbox
+from codex_bridge.tools.shown import ToolProfile
+from codex_bridge.tools.toolbox import Toolbox
 from tests.codex import walk
 from tests.codex.cli import VERSIONS, Codex, install
 

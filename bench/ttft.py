@@ -86,8 +86,8 @@ def main() -> None:
     bridge, port = start(twistd, "-n", "--pidfile=", "codex-bridge", *options)
     try:
         body = json.dumps(request()).encode()
-        from codex_bridge.translate.request import translate
-        from codex_bridge.upstream.chat import encode
+        from codex_bridge.engines.openai_chat import encode
+        from codex_bridge.responses.request import translate
 
         chat = encode(translate(request()).chat, stream=True)
         direct, bridged = [], []

@@ -10,14 +10,14 @@ from twisted.internet.defer import Deferred
 from twisted.logger import ILogObserver, Logger
 
 from codex_bridge import __version__
+from codex_bridge.engines.contexts import ContextPolicy
+from codex_bridge.engines.upstream import Upstream
 from codex_bridge.ids import random_id
-from codex_bridge.logs import make_logger
+from codex_bridge.log import make_logger
 from codex_bridge.settings import Settings
 from codex_bridge.signals import second_signal
-from codex_bridge.upstream.client import Upstream
-from codex_bridge.upstream.contexts import ContextPolicy
+from codex_bridge.web.access import is_loopback
 from codex_bridge.web.app import BridgeApp
-from codex_bridge.web.guard import is_loopback
 from codex_bridge.web.site import BridgeSite
 
 BACKLOG = 512

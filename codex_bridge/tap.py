@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.application.service import IService
 
-from codex_bridge.logs import choose_observer
+from codex_bridge.log import choose_observer
 from codex_bridge.options import Options
 from codex_bridge.preflight import preflight
 from codex_bridge.service import make_service

@@ -13,9 +13,9 @@ from twisted.internet import reactor
 from twisted.logger import ILogObserver, LogEvent, LogLevel, globalLogPublisher
 from zope.interface import implementer
 
-from codex_bridge.fake_ollama import FakeOllama
-from codex_bridge.upstream import retries
+from codex_bridge.engines import retries
 from tests import harness
+from tests.fake_ollama import FakeOllama
 
 # How long an example takes says more about the machine than about the code. Few examples, so
 # that the suite is run often; bench/fuzz.py tries as many as one has time for.
@@ -61,7 +61,7 @@ def logged(request: pytest.FixtureRequest) -> Iterator[LogBook]:
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is asked again is asked at once; tests/upstream/test_retries.py has the times."""
+    """What is asked again is asked at once; tests/engines/test_retries.py has the times."""
     at_once = {kind: (0.0,) * len(waits) for kind, waits in retries.WAITS.items()}
     monkeypatch.setattr(retries, "WAITS", at_once)
 

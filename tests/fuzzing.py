@@ -14,18 +14,19 @@ from typing import Any
 import orjson
 from hypothesis import strategies as st
 
-from codex_bridge.translate.calls import Judge
-from codex_bridge.translate.errors import ApiError, from_upstream
-from codex_bridge.translate.events import ResponseTemplate, frame
-from codex_bridge.translate.leaks import LeakScanner
-from codex_bridge.translate.request import Translation, parse, translate
-from codex_bridge.translate.stream import ResponseStream
-from codex_bridge.translate.tool_profiles import ToolProfile
-from codex_bridge.translate.toolbox import Toolbox
-from codex_bridge.upstream import chat, native
-from codex_bridge.upstream.answer import Decoder
-from codex_bridge.upstream.guard import bounds
-from codex_bridge.upstream.prompt_size import measured
+from codex_bridge.engines import ollama_chat as native
+from codex_bridge.engines import openai_chat as chat
+from codex_bridge.engines.answer import Decoder
+from codex_bridge.engines.prompt_guard import bounds
+from codex_bridge.engines.prompt_size import measured
+from codex_bridge.errors import ApiError, from_upstream
+from codex_bridge.leaks.scanner import LeakScanner
+from codex_bridge.repair.calls import Judge
+from codex_bridge.responses.events import ResponseTemplate, frame
+from codex_bridge.responses.request import Translation, parse, translate
+from codex_bridge.responses.stream import ResponseStream
+from codex_bridge.tools.shown import ToolProfile
+from codex_bridge.tools.toolbox import Toolbox
 from codex_bridge.vocabulary import (
     Delta,
     FinishDelta,
@@ -36,8 +37,8 @@ from codex_bridge.vocabulary import (
     UpstreamFailure,
     UsageDelta,
 )
-from tests.translate import grammar
-from tests.translate.declared import CODE, CODEX, VALID_PATCH
+from tests.responses import grammar
+from tests.tools.declared import CODE, CODEX, VALID_PATCH
 
 Json = dict[str, Any]
 PNG = "data:image/png;base64,iVBORw0KGgo="

@@ -14,10 +14,10 @@ from twisted.python.failure import Failure
 from twisted.web.client import Agent
 from twisted.web.http_headers import Headers
 
-from codex_bridge.fake_ollama import FakeOllama
 from codex_bridge.service import BridgeService, make_service
 from codex_bridge.settings import Settings
-from tests.translate import grammar
+from tests.fake_ollama import FakeOllama
+from tests.responses import grammar
 
 Json = dict[str, Any]
 CODEX = {"originator": "codex_exec", "user-agent": "codex_exec/0.169.0 (Linux)"}

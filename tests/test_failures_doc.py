@@ -10,8 +10,8 @@ import pytest
 
 import codex_bridge
 from codex_bridge.clients.profiles import CODEX
-from codex_bridge.translate.errors import TABLE, from_upstream
-from codex_bridge.upstream import retries
+from codex_bridge.engines import retries
+from codex_bridge.errors import TABLE, from_upstream
 from codex_bridge.vocabulary import FailureKind, UpstreamFailure
 
 SOURCE = Path(codex_bridge.__file__).parent

@@ -14,7 +14,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
-from codex_bridge.fake_ollama import FakeOllama, Hold, Playlist, Say
+from tests.fake_ollama import FakeOllama, Hold, Playlist, Say
 from tests.harness import RawClient, connect
 from tests.processes import TIMEOUT, eventually, port_in, spawn
 

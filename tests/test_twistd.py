@@ -16,8 +16,8 @@ from twisted.internet import reactor
 from twisted.internet.threads import deferToThread
 
 from codex_bridge import __version__
-from codex_bridge.fake_ollama import FakeOllama
 from tests import processes
+from tests.fake_ollama import FakeOllama
 from tests.processes import ROOT, eventually, health, port_in, run, running
 
 FOREGROUND = ["--nodaemon", "--pidfile="]

@@ -14,10 +14,10 @@ from twisted.internet.task import react
 from twisted.web.client import Agent
 
 from codex_bridge import __version__
-from codex_bridge.fake_ollama import FakeOllama, demo_model
 from codex_bridge.service import BridgeService, make_service
 from codex_bridge.settings import Settings
 from codex_bridge.vocabulary import Json
+from tests.fake_ollama import FakeOllama, demo_model
 
 MODEL = "qwen3:14b"
 PROMPT = "list files in /tmp"

@@ -11,10 +11,10 @@ from attrs import frozen
 
 from codex_bridge.cli import blocking
 from codex_bridge.cli.blocking import Reply
+from codex_bridge.engines.contexts import DEFAULT_NUM_CTX, ENOUGH
+from codex_bridge.engines.models import shown_info
 from codex_bridge.options import environment_name
 from codex_bridge.settings import DEFAULT_OLLAMA_URL
-from codex_bridge.upstream.contexts import DEFAULT_NUM_CTX, ENOUGH
-from codex_bridge.upstream.models import shown_info
 from codex_bridge.vocabulary import Json, ModelInfo
 
 CREATION = 600.0

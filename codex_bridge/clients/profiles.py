@@ -5,7 +5,7 @@ from __future__ import annotations
 from attrs import frozen
 from twisted.web.http_headers import Headers
 
-from codex_bridge.translate.errors import ApiError
+from codex_bridge.errors import ApiError
 
 
 @frozen

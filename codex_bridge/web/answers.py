@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 from twisted.web.server import Request
 
-from codex_bridge.translate.errors import ApiError
+from codex_bridge.errors import ApiError
 
 
 def send_json(request: Request, status: int, body: Any) -> bytes:

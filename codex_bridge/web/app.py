@@ -13,19 +13,19 @@ from twisted.python.failure import Failure
 from twisted.web.resource import IResource, Resource
 from werkzeug.routing import BaseConverter
 
+from codex_bridge.engines.upstream import Upstream
+from codex_bridge.errors import ApiError, internal, invalid, stopping
 from codex_bridge.ids import IdSource
 from codex_bridge.settings import Settings
-from codex_bridge.translate.errors import ApiError, internal, invalid, stopping
-from codex_bridge.upstream.client import Upstream
+from codex_bridge.web.access import KEY_HEADERS, Guard
 from codex_bridge.web.answers import printable, send_error, send_json
 from codex_bridge.web.context import Context
 from codex_bridge.web.drain import Drain
-from codex_bridge.web.guard import KEY_HEADERS, Guard
+from codex_bridge.web.exchange import Exchange
 from codex_bridge.web.health import Health
-from codex_bridge.web.models import ModelList, asks_for_catalog
+from codex_bridge.web.model_list import ModelList, asks_for_catalog
 from codex_bridge.web.origins import answer_preflight, is_preflight, share
 from codex_bridge.web.passthrough import PassThrough
-from codex_bridge.web.responses import Exchange
 from codex_bridge.web.site import EXCHANGE_PATHS, BridgeRequest
 
 Answer = TypeVar("Answer")

@@ -24,7 +24,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
-from codex_bridge.translate.errors import ApiError, invalid
+from codex_bridge.errors import ApiError, invalid
 from codex_bridge.web.framing import StrictChannel
 
 BYTES_A_SECOND = 64 * 1024

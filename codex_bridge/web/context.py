@@ -8,9 +8,9 @@ from typing import Any
 from attrs import Factory, define, frozen
 from twisted.logger import Logger
 
+from codex_bridge.engines.upstream import Upstream
 from codex_bridge.ids import IdSource
 from codex_bridge.settings import Settings
-from codex_bridge.upstream.client import Upstream
 from codex_bridge.web.drain import Drain
 from codex_bridge.web.prefixes import Prefixes
 

@@ -9,7 +9,7 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from codex_bridge.translate.errors import stopping
+from codex_bridge.errors import stopping
 
 T = TypeVar("T")
 PATIENCE = 3.0

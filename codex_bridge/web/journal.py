@@ -12,8 +12,8 @@ from attrs import define
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from codex_bridge.translate.errors import unquoted
-from codex_bridge.translate.stream import ResponseStream
+from codex_bridge.errors import unquoted
+from codex_bridge.responses.stream import ResponseStream
 from codex_bridge.vocabulary import UpstreamFailure
 from codex_bridge.web.answers import printable
 

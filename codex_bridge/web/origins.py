@@ -11,7 +11,7 @@ import re
 from attrs import frozen
 from twisted.web.http_headers import Headers
 
-from codex_bridge.translate.errors import ApiError
+from codex_bridge.errors import ApiError
 from codex_bridge.web.answers import printable
 from codex_bridge.web.site import BridgeRequest
 

@@ -15,8 +15,8 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import UNKNOWN_LENGTH, IBodyProducer, IResponse
 from zope.interface import implementer
 
-from codex_bridge.translate.errors import ApiError, from_upstream, invalid
-from codex_bridge.upstream.client import Upstream
+from codex_bridge.engines.upstream import Upstream
+from codex_bridge.errors import ApiError, from_upstream, invalid
 from codex_bridge.vocabulary import UpstreamFailure
 from codex_bridge.web.answers import printable, send_error
 from codex_bridge.web.site import BridgeRequest, Upload

@@ -16,7 +16,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
-from codex_bridge.translate.errors import ApiError
+from codex_bridge.errors import ApiError
 from codex_bridge.web.channel import BridgeChannel, Phase
 
 EXCHANGE_PATHS = frozenset({b"/v1/responses", b"/responses"})

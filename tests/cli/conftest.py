@@ -14,9 +14,9 @@ from attrs import frozen
 from twisted.internet.threads import deferToThread
 
 from codex_bridge.cli import main
-from codex_bridge.fake_ollama import Model
 from tests.cli.patients import patient
 from tests.conftest import Start
+from tests.fake_ollama import Model
 from tests.harness import Setup
 
 Json = dict[str, Any]

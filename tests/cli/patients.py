@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from codex_bridge.fake_ollama import Answer, Call, Model, Say, Think
+from tests.fake_ollama import Answer, Call, Model, Say, Think
 
 Json = dict[str, Any]
 TICKET = "mcp__tracker__create_ticket"

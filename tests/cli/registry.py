@@ -8,7 +8,7 @@ import orjson
 import pytest
 from attrs import define, field
 
-from codex_bridge.fake_ollama import Rejected, sides
+from tests.fake_ollama import Rejected, sides
 
 Json = dict[str, Any]
 CREATE, ENTRY = sides.ROUTES["/api/create"]["POST"], sides._entry

@@ -22,10 +22,10 @@ from twisted.internet.threads import deferToThread
 from codex_bridge.cli import codex, main
 from codex_bridge.cli.configure import add_arguments
 from codex_bridge.clients.catalog import catalog
-from codex_bridge.fake_ollama import FakeOllama, ModelFacts
 from codex_bridge.vocabulary import ModelInfo
 from tests.cli.command import call, state
 from tests.conftest import Start
+from tests.fake_ollama import FakeOllama, ModelFacts
 from tests.processes import ROOT
 
 FETCH = "codex_bridge.cli.configure.fetch_catalog"

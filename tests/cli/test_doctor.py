@@ -9,10 +9,10 @@ import pytest
 import pytest_twisted
 
 from codex_bridge.cli import main
-from codex_bridge.fake_ollama import FakeOllama, ModelFacts, sides
 from tests.cli.conftest import Doctor, Well, provider
 from tests.cli.patients import leaked, patient
 from tests.conftest import Start
+from tests.fake_ollama import FakeOllama, ModelFacts, sides
 
 NO_TOOLS = ModelFacts("gemma3:4b", ("completion", "vision"))
 CLOSED = "http://127.0.0.1:9"

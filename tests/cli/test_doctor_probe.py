@@ -12,10 +12,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
 from codex_bridge.cli.doctor.report import COLUMNS
-from codex_bridge.fake_ollama import Call, Die, Hold, Refuse, Say
 from tests import processes
 from tests.cli.conftest import Doctor, Json, Well
 from tests.cli.patients import GOOD_TICKET, TICKET, leaked, patient
+from tests.fake_ollama import Call, Die, Hold, Refuse, Say
 
 
 @pytest_twisted.ensureDeferred

@@ -12,9 +12,9 @@ from twisted.internet.threads import deferToThread
 
 from codex_bridge.cli import main
 from codex_bridge.cli.prepare import derived_name, named_context, same_model
-from codex_bridge.fake_ollama import FakeOllama, ModelFacts, sides
 from tests import processes
 from tests.cli.registry import Registry
+from tests.fake_ollama import FakeOllama, ModelFacts, sides
 
 MODELS = (ModelFacts(num_ctx=None), ModelFacts("qwen3:latest", num_ctx=None))
 Prepare = Callable[..., Awaitable["Outcome"]]

@@ -6,7 +6,7 @@ import pytest
 from twisted.web.http_headers import Headers
 
 from codex_bridge.clients.profiles import CODEX, SDK, ClientProfile, profile_for
-from codex_bridge.translate.errors import ApiError
+from codex_bridge.errors import ApiError
 
 
 @pytest.mark.parametrize(

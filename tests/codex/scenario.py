@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 from attrs import field, frozen
 
-from codex_bridge.fake_ollama import Answer, Call, Recorded, Say
+from tests.fake_ollama import Answer, Call, Recorded, Say
 
 Json = dict[str, Any]
 Style = Callable[[str, Json], Answer]

@@ -6,8 +6,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from codex_bridge.fake_ollama import Answer, Fragments, Say
 from tests.codex.scenario import Json, Style
+from tests.fake_ollama import Answer, Fragments, Say
 
 Writer = Callable[[str, Json], str]
 BAR = "\uff5c"

@@ -11,10 +11,10 @@ import pytest_twisted
 from twisted.internet.threads import deferToThread
 from twisted.logger import formatEvent
 
-from codex_bridge.fake_ollama import Call, Calls, Die, FakeOllama, Playlist, Say, Think
 from tests.codex.cli import NEEDS_CLI, Codex
 from tests.codex.conftest import run
 from tests.conftest import LogBook, Start
+from tests.fake_ollama import Call, Calls, Die, FakeOllama, Playlist, Say, Think
 from tests.harness import Json
 
 pytestmark = NEEDS_CLI
@@ -194,7 +194,7 @@ async def test_a_provider_in_the_config_works(start: Start, codex: Codex) -> Non
 @pytest_twisted.ensureDeferred
 async def test_a_refusal_is_one_clear_sentence(start: Start, codex: Codex) -> None:
     """A model without tools: Ollama's sentence, shown once, and one request."""
-    from codex_bridge.fake_ollama import Refuse
+    from tests.fake_ollama import Refuse
 
     setup = await start(Playlist([Refuse(400, "gemma3:4b does not support tools")]))
     done = await run(codex, setup, "hi")

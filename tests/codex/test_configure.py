@@ -13,10 +13,10 @@ from twisted.internet.threads import deferToThread
 
 from codex_bridge.cli.codex import own_instructions
 from codex_bridge.clients.instructions import INSTRUCTIONS
-from codex_bridge.fake_ollama import Call, FakeOllama, ModelFacts, Playlist, Say
 from tests.cli.command import Done, call
 from tests.codex.cli import NEEDS_CLI, Codex, Run
 from tests.conftest import Start
+from tests.fake_ollama import Call, FakeOllama, ModelFacts, Playlist, Say
 
 pytestmark = NEEDS_CLI
 MINE = b"# mine\nmodel_verbosity = 'low'  # keep\n"

@@ -7,13 +7,13 @@ from typing import Any
 import pytest_twisted
 from twisted.internet.threads import deferToThread
 
-from codex_bridge.fake_ollama import Answer, Call, Calls, FakeOllama, Finish, ModelFacts, Say
 from tests.codex import walk
 from tests.codex.app_server import converse
 from tests.codex.cli import NEEDS_CLI, Codex
 from tests.codex.conftest import run
 from tests.codex.scenario import Json
 from tests.conftest import Start
+from tests.fake_ollama import Answer, Call, Calls, FakeOllama, Finish, ModelFacts, Say
 
 pytestmark = NEEDS_CLI
 LONG = [f"seq {n}000000 {n}001000" for n in range(1, 8)]

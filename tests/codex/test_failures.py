@@ -9,9 +9,9 @@ import pytest_twisted
 from attrs import frozen
 from twisted.internet.threads import deferToThread
 
-from codex_bridge.fake_ollama import Answer, Die, Finish, Pause, Refuse, Say
 from tests.codex.cli import NEEDS_CLI, VERSIONS, Codex, Run
 from tests.conftest import Start
+from tests.fake_ollama import Answer, Die, Finish, Pause, Refuse, Say
 from tests.harness import Setup
 
 # The oldest and the newest: what differs in failures differs between those.

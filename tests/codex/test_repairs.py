@@ -8,13 +8,13 @@ import shlex
 import pytest_twisted
 from attrs import evolve
 
-from codex_bridge.fake_ollama import Call
 from tests.codex import walk
 from tests.codex.cli import NEEDS_CLI, Codex
 from tests.codex.conftest import run
 from tests.codex.scenario import Json, Scenario, Step, Style
 from tests.codex.styles import argued, named, renamed_key, with_input, with_keys
 from tests.conftest import Start
+from tests.fake_ollama import Call
 
 pytestmark = NEEDS_CLI
 

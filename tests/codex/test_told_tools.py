@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest_twisted
 
-from codex_bridge.fake_ollama import Answer, FakeOllama, ModelFacts, Say
 from tests.codex.cli import NEEDS_CLI, Codex
 from tests.codex.conftest import run
 from tests.conftest import LogBook, Start
+from tests.fake_ollama import Answer, FakeOllama, ModelFacts, Say
 
 pytestmark = NEEDS_CLI
 FACTS = ModelFacts(name="gemma3:4b", capabilities=("completion",), num_ctx=32768)

@@ -12,7 +12,7 @@ from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.protocol import Factory
 from twisted.web.client import Agent
 
-from codex_bridge.fake_ollama import FakeOllama
+from tests.fake_ollama import FakeOllama
 from tests.harness import Answer, RawClient
 
 Make = Callable[..., FakeOllama]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest_twisted
 from twisted.internet import reactor
 
-from codex_bridge.fake_ollama import FakeOllama, Playlist
+from tests.fake_ollama import FakeOllama, Playlist
 from tests.fake_ollama.client import Make
 
 

@@ -9,7 +9,7 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
 
-from codex_bridge.fake_ollama import FakeOllama, Hold, ModelFacts, Say
+from tests.fake_ollama import FakeOllama, Hold, ModelFacts, Say
 from tests.fake_ollama.client import CHAT, Make, ask, chat, native_chat
 
 NAME = "qwen3:14b"

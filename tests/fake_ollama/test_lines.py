@@ -8,7 +8,7 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
 
-from codex_bridge.fake_ollama import (
+from tests.fake_ollama import (
     Call,
     Calls,
     Die,

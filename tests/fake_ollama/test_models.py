@@ -12,9 +12,9 @@ import pytest
 import pytest_twisted
 from attrs import evolve
 
-from codex_bridge.fake_ollama import FakeOllama, ModelFacts, Say
-from codex_bridge.fake_ollama.golang import sharp_v
+from tests.fake_ollama import FakeOllama, ModelFacts, Say
 from tests.fake_ollama.client import Make, ask, lines, native_chat
+from tests.fake_ollama.golang import sharp_v
 
 NAME = "qwen3:14b"
 
@@ -174,7 +174,7 @@ async def test_a_creation_that_makes_no_sense_is_refused(
     ],
 )
 def test_alone_it_allocates_what_its_flags_say(flags: list[str], context: int) -> None:
-    command = [sys.executable, "-m", "codex_bridge.fake_ollama", "--port", "0", *flags]
+    command = [sys.executable, "-m", "tests.fake_ollama", "--port", "0", *flags]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
         try:
             assert running.stdout is not None

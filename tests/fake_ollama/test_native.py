@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codex_bridge.fake_ollama.facts import ModelFacts, Rejected
-from codex_bridge.fake_ollama.native import loading, read
-from codex_bridge.fake_ollama.rules import check_chat
+from tests.fake_ollama.facts import ModelFacts, Rejected
+from tests.fake_ollama.native import loading, read
+from tests.fake_ollama.rules import check_chat
 
 MODELS = {
     facts.name: facts

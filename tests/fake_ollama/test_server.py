@@ -7,7 +7,8 @@ import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
-from codex_bridge.fake_ollama import (
+from tests.conftest import LogBook
+from tests.fake_ollama import (
     Call,
     Calls,
     Die,
@@ -20,7 +21,6 @@ from codex_bridge.fake_ollama import (
     Say,
     Think,
 )
-from tests.conftest import LogBook
 from tests.fake_ollama.client import CHAT, Make, ask, chat, chunks, connect
 
 

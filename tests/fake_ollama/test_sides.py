@@ -13,7 +13,7 @@ import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.error import CannotListenError
 
-from codex_bridge.fake_ollama import Call, FakeOllama, Refuse, Say, Think
+from tests.fake_ollama import Call, FakeOllama, Refuse, Say, Think
 from tests.fake_ollama.client import CHAT, Make, ask, connect
 
 
@@ -159,7 +159,7 @@ def test_alone_it_says_in_one_line_that_its_port_is_taken() -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
-        command = [sys.executable, "-m", "codex_bridge.fake_ollama", "--port", port]
+        command = [sys.executable, "-m", "tests.fake_ollama", "--port", port]
         ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode == 1
     assert ended.stdout == ""

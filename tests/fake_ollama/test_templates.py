@@ -8,10 +8,10 @@ import orjson
 import pytest
 import pytest_twisted
 
-from codex_bridge.fake_ollama import ModelFacts, Say
-from codex_bridge.fake_ollama.facts import Rejected
-from codex_bridge.fake_ollama.prompt import fit
+from tests.fake_ollama import ModelFacts, Say
 from tests.fake_ollama.client import Make, chat, native_chat
+from tests.fake_ollama.facts import Rejected
+from tests.fake_ollama.prompt import fit
 
 SEEING = ("completion", "tools", "thinking", "vision")
 BLIND = ("completion", "tools", "thinking")

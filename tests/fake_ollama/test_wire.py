@@ -7,8 +7,8 @@ from typing import Any
 import orjson
 import pytest
 
-from codex_bridge.fake_ollama import Call, Calls, Finish, Fragments, Say, Think, demo_model, wire
-from codex_bridge.fake_ollama.script import Answer
+from tests.fake_ollama import Call, Calls, Finish, Fragments, Say, Think, demo_model, wire
+from tests.fake_ollama.script import Answer
 
 NEW, OLD = "0.33.0", "0.32.5"
 LS = '{"command":"ls"}'

@@ -8,10 +8,10 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
 
-from codex_bridge.fake_ollama import Answer, FakeOllama, Hold, ModelFacts, Say
-from codex_bridge.translate.stream import ResponseStream
+from codex_bridge.responses.stream import ResponseStream
 from tests.conftest import LogBook, Start
-from tests.translate.grammar import text_of
+from tests.fake_ollama import Answer, FakeOllama, Hold, ModelFacts, Say
+from tests.responses.grammar import text_of
 
 MANY = 200
 

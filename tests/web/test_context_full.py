@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import pytest_twisted
 
-from codex_bridge.fake_ollama import Finish, Playlist, Say
 from tests.conftest import Start
+from tests.fake_ollama import Finish, Playlist, Say
 from tests.harness import CODEX
-from tests.translate.grammar import text_of
+from tests.responses.grammar import text_of
 
 CONTEXT = 32768
 """Tokens that the fake's model has."""

@@ -10,10 +10,10 @@ import pytest_twisted
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
-from codex_bridge.fake_ollama import FakeOllama, ModelFacts, Playlist, Refuse, Say
-from codex_bridge.upstream.retries import WAITS
+from codex_bridge.engines.retries import WAITS
 from codex_bridge.vocabulary import FailureKind
 from tests.conftest import Start
+from tests.fake_ollama import FakeOllama, ModelFacts, Playlist, Refuse, Say
 from tests.harness import CODEX, REQUEST
 
 LONG = 20_000 * "word "
@@ -119,7 +119,7 @@ async def test_asking_ollama_in_doubt_neither_loads_nor_changes_the_prompt(
 async def test_a_dense_conversation_locks_no_other_out(
     start: Start, reactor_under_test: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from codex_bridge.fake_ollama import prompt
+    from tests.fake_ollama import prompt
 
     real = prompt._length
     digits = str.maketrans(dict.fromkeys("0123456789", "1234"))
@@ -136,7 +136,7 @@ async def test_a_dense_conversation_locks_no_other_out(
 async def test_an_ollama_that_was_given_more_is_believed_at_once(
     start: Start, reactor_under_test: Any, monkeypatch: pytest.MonkeyPatch, api: str
 ) -> None:
-    monkeypatch.setattr("codex_bridge.upstream.contexts.REFUSAL_PAUSE", 0.0)
+    monkeypatch.setattr("codex_bridge.engines.contexts.REFUSAL_PAUSE", 0.0)
     server = fake(reactor_under_test, default_context=16384, facts={"trained_ctx": 131072})
     setup = await start(fake=server, upstream_api=api)
     refused = (await setup.ask({"input": LONG}, headers=CODEX)).events[-1]
@@ -222,7 +222,7 @@ async def test_an_ollama_too_busy_to_tell_of_itself_is_no_other_server(
     settings: Any,
     num_ctx: int,
 ) -> None:
-    monkeypatch.setattr("codex_bridge.upstream.client.PATIENCE", 0.1)
+    monkeypatch.setattr("codex_bridge.engines.upstream.PATIENCE", 0.1)
     monkeypatch.setitem(WAITS, FailureKind.UNREACHABLE, (0.0,))
     server = fake(reactor_under_test)
     slow_once(server, path)
@@ -238,15 +238,15 @@ async def test_an_ollama_too_busy_to_tell_of_itself_is_no_other_server(
 async def test_a_server_that_refuses_with_a_200_is_not_ollama(
     start: Start, reactor_under_test: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from codex_bridge.fake_ollama import sides
-    from codex_bridge.fake_ollama.answers import write_json
+    from tests.fake_ollama import sides
+    from tests.fake_ollama.answers import write_json
 
     def unexpected(request: Any, body: Any, server: Any) -> None:
         write_json(request, {"error": "Unexpected endpoint or method."})
 
     for path in ("/api/version", "/api/show", "/api/ps", "/api/chat", "/api/generate"):
         monkeypatch.setitem(sides.ROUTES, path, {"GET": unexpected, "POST": unexpected})
-    monkeypatch.setattr("codex_bridge.fake_ollama.server.NATIVE", {})
+    monkeypatch.setattr("tests.fake_ollama.server.NATIVE", {})
     setup = await start(fake=fake(reactor_under_test, num_ctx=32768))
     assert (await setup.ask()).response["status"] == "completed"
     assert len(setup.fake.chats) == 1
@@ -270,7 +270,7 @@ async def test_a_model_in_the_cloud_is_neither_loaded_nor_given_a_context(
 async def test_a_model_of_which_nothing_is_told_is_not_made_to_think(
     start: Start, reactor_under_test: Any, monkeypatch: pytest.MonkeyPatch, effort: str | None
 ) -> None:
-    from codex_bridge.fake_ollama import Rejected, sides
+    from tests.fake_ollama import Rejected, sides
 
     def busy(request: Any, body: Any, server: Any) -> None:
         raise Rejected(500, "busy")
@@ -336,7 +336,7 @@ async def test_a_model_that_is_removed_and_made_anew_is_known_anew(
 async def test_a_server_that_is_not_ollama_is_asked_through_chat_completions(
     start: Start, reactor_under_test: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from codex_bridge.fake_ollama import sides
+    from tests.fake_ollama import sides
 
     for path in ("/api/version", "/api/show", "/api/ps", "/api/chat"):
         monkeypatch.delitem(sides.ROUTES, path)

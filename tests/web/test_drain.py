@@ -6,7 +6,7 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from codex_bridge.translate.errors import ApiError
+from codex_bridge.errors import ApiError
 from codex_bridge.web.drain import PATIENCE, Drain
 
 

@@ -11,7 +11,8 @@ import pytest_twisted
 from twisted.internet.defer import Deferred
 from twisted.logger import LogLevel
 
-from codex_bridge.fake_ollama import (
+from tests.conftest import LogBook, Start
+from tests.fake_ollama import (
     Call,
     Calls,
     Die,
@@ -24,9 +25,8 @@ from codex_bridge.fake_ollama import (
     Say,
     Think,
 )
-from tests.conftest import LogBook, Start
 from tests.harness import CODEX, Json, RawClient
-from tests.translate import grammar
+from tests.responses import grammar
 
 LS = {"cmd": "ls"}
 
@@ -395,7 +395,7 @@ async def test_a_bug_fails_one_exchange_with_an_id_that_is_in_the_log(
     start: Start, logged: LogBook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     setup = await start(Playlist([Say("Hello")], [Say("ok")]))
-    from codex_bridge.translate.stream import ResponseStream
+    from codex_bridge.responses.stream import ResponseStream
 
     with monkeypatch.context() as patch:
         patch.setattr(ResponseStream, "feed", lambda *_: 1 / 0)

@@ -14,7 +14,7 @@ from twisted.internet import reactor
 from tests.conftest import LogBook
 from tests.harness import CODEX, Answer, Setup, serve
 from tests.plays import Play, Stage
-from tests.translate.grammar import text_of
+from tests.responses.grammar import text_of
 
 Json = dict[str, Any]
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"

@@ -10,13 +10,13 @@ from twisted.internet.task import Clock
 from twisted.logger import Logger
 
 from codex_bridge import __version__
-from codex_bridge.fake_ollama import Playlist, Say
+from codex_bridge.engines.upstream import Upstream
 from codex_bridge.ids import random_id
 from codex_bridge.settings import Settings
-from codex_bridge.upstream.client import Upstream
 from codex_bridge.web.context import Context
 from codex_bridge.web.health import Health
 from tests.conftest import Start
+from tests.fake_ollama import Playlist, Say
 
 
 @pytest_twisted.ensureDeferred

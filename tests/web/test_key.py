@@ -10,10 +10,10 @@ import pytest
 import pytest_twisted
 from twisted.logger import LogLevel, formatEvent
 
-from codex_bridge.fake_ollama import Playlist, Say
 from codex_bridge.settings import Settings
-from codex_bridge.web.guard import Guard
+from codex_bridge.web.access import Guard
 from tests.conftest import LogBook, Start
+from tests.fake_ollama import Playlist, Say
 from tests.harness import CODEX, REQUEST
 from tests.web.scene import Scene
 

@@ -9,11 +9,11 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
 
-from codex_bridge.fake_ollama import Call, Die, FakeOllama, Hold, Playlist, Refuse, Say, Think
-from codex_bridge.upstream import retries
-from codex_bridge.upstream.models import ModelTable
+from codex_bridge.engines import retries
+from codex_bridge.engines.models import ModelTable
 from tests import harness
 from tests.clocked import ClockedReactor
+from tests.fake_ollama import Call, Die, FakeOllama, Hold, Playlist, Refuse, Say, Think
 from tests.harness import CODEX, RawClient, Setup
 
 WAITS = dict(retries.WAITS)

@@ -8,9 +8,9 @@ import pytest
 import pytest_twisted
 from twisted.web.http_headers import Headers
 
-from codex_bridge.fake_ollama import Playlist, Say
 from codex_bridge.web.origins import Origins
 from tests.conftest import Start
+from tests.fake_ollama import Playlist, Say
 from tests.harness import CODEX, REQUEST, Answer
 from tests.web.scene import Scene
 

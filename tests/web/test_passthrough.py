@@ -13,9 +13,9 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.web.http_headers import Headers
 
-from codex_bridge.fake_ollama import Hold, Playlist, Say
 from codex_bridge.web.passthrough import end_to_end
 from tests.conftest import Start
+from tests.fake_ollama import Hold, Playlist, Say
 from tests.web.scene import Scene
 
 
@@ -46,7 +46,7 @@ async def test_method_path_and_query_arrive_as_they_are(scene: Scene, line: byte
 
 @pytest_twisted.ensureDeferred
 async def test_a_path_in_the_ollama_url_stands_before_every_other(scene: Scene) -> None:
-    from codex_bridge.upstream.client import Upstream
+    from codex_bridge.engines.upstream import Upstream
 
     behind_a_proxy = Upstream(reactor, scene.upstream_url + "/ollama")
     answer = Deferred.fromCoroutine(behind_a_proxy.forward(b"GET", b"/api/tags", Headers(), None))

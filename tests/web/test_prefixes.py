@@ -8,7 +8,6 @@ import pytest
 import pytest_twisted
 from twisted.web.http_headers import Headers
 
-from codex_bridge.fake_ollama import Playlist, Say
 from codex_bridge.vocabulary import ChatRequest
 from codex_bridge.web.prefixes import (
     MAX_CONVERSATIONS,
@@ -17,6 +16,7 @@ from codex_bridge.web.prefixes import (
     first_difference,
 )
 from tests.conftest import Start
+from tests.fake_ollama import Playlist, Say
 
 A, B, C = ({"role": "user", "content": text} for text in "abc")
 

@@ -8,8 +8,8 @@ import orjson
 import pytest
 import pytest_twisted
 
-from codex_bridge.fake_ollama import Playlist, Say
 from tests.conftest import Start
+from tests.fake_ollama import Playlist, Say
 from tests.harness import RawClient
 from tests.web.scene import Scene
 from tests.wires import Wire
@@ -87,7 +87,7 @@ async def test_a_usage_of_zeros_is_estimated(scene: Scene) -> None:
 async def test_an_upstream_that_does_not_end_its_answer_is_hung_up_on(
     scene: Scene, last: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("codex_bridge.upstream.answer.LINGER", 0.01)
+    monkeypatch.setattr("codex_bridge.engines.answer.LINGER", 0.01)
     client, wire = await asked(scene)
     wire.say(HEAD + chunk(EVENT % b"Hello" + STOP + last))
     await client.until(b"response.completed" if last is DONE else b"response.failed")
@@ -134,7 +134,7 @@ async def test_health_is_503_when_ollama_dies_inside_its_answer(scene: Scene) ->
 async def test_a_bug_before_the_first_event_leaves_no_generation_behind(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("codex_bridge.web.responses.Exchange._open_events", lambda _: 1 / 0)
+    monkeypatch.setattr("codex_bridge.web.exchange.Exchange._open_events", lambda _: 1 / 0)
     client, wire = await asked(scene)
     wire.say(HEAD + chunk(EVENT % b"Hello"))
     assert (await client.until(b"internal_error")).startswith(b"HTTP/1.1 500 ")

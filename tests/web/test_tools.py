@@ -10,10 +10,10 @@ import orjson
 import pytest
 import pytest_twisted
 
-from codex_bridge.fake_ollama import Answer, Call, Fragments, Playlist, Say, Think
 from tests.conftest import LogBook, Start
+from tests.fake_ollama import Answer, Call, Fragments, Playlist, Say, Think
 from tests.harness import Json, Setup
-from tests.translate.declared import AGENTS, CODE, CODEX, EXEC, MCP, PATCH, SEARCH, VALID_PATCH
+from tests.tools.declared import AGENTS, CODE, CODEX, EXEC, MCP, PATCH, SEARCH, VALID_PATCH
 
 USER = {"type": "message", "role": "user", "content": "go"}
 LEAK = '<tool_call>\n{"name": "exec_command", "arguments": {"cmd": "ls"}}\n</tool_call>'

@@ -9,8 +9,8 @@ import pytest_twisted
 from twisted.internet import reactor
 from twisted.logger import formatEvent
 
-from codex_bridge.fake_ollama import Call, Playlist, Refuse, Say
 from tests.conftest import LogBook, Start
+from tests.fake_ollama import Call, Playlist, Refuse, Say
 from tests.harness import CODEX
 from tests.web.scene import Scene
 from tests.wires import WireServer

@@ -7,8 +7,8 @@ from typing import Any
 
 from codex_bridge.cli.doctor.facts import Check, Facts, ModelFacts, ServerFacts, failed, ok, warning
 from codex_bridge.cli.prepare import derived_name
-from codex_bridge.upstream.contexts import ENOUGH, guess
-from codex_bridge.upstream.models import version_number
+from codex_bridge.engines.contexts import ENOUGH, guess
+from codex_bridge.engines.models import version_number
 from codex_bridge.vocabulary import ModelInfo
 
 OLDEST = (0, 13, 4)

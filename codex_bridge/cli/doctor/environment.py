@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from attrs import frozen
 
 from codex_bridge.cli.doctor.facts import Check, CodexFacts, failed, ok, warning
-from codex_bridge.upstream.models import version_number
+from codex_bridge.engines.models import version_number
 from codex_bridge.vocabulary import Json
 
 OLDEST = (0, 130)

@@ -13,7 +13,7 @@ from codex_bridge.cli import blocking
 from codex_bridge.cli.doctor.checks import lookalike
 from codex_bridge.cli.doctor.environment import catalog_paths
 from codex_bridge.cli.doctor.facts import CodexFacts, ModelFacts, ServerFacts
-from codex_bridge.upstream.models import running_facts, shown_info, version_number
+from codex_bridge.engines.models import running_facts, shown_info, version_number
 from codex_bridge.vocabulary import Json, ModelInfo
 
 CONFIG_FILES = ("config.toml", "bridge.config.toml")

@@ -1,0 +1,1 @@
+"""The servers that run models: HTTP out."""

@@ -1,0 +1,93 @@
+"""Which offered function a model means by the name it wrote."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from codex_bridge.tools.declarations import Tool
+
+DECORATION = re.compile(
+    r"^(?:functions|function|tools|tool|default_api|api|namespace)\s*[./:]+\s*|"
+    r"\s*\(\s*\)$|:\d+$|<\|.*$|^[`'\"\s]+|[`'\"\s]+$"
+)
+SHELL_WORDS = (
+    "shell", "bash", "sh", "zsh", "terminal", "run", "exec", "execute", "command", "cmd",
+    "run_command", "run_shell", "run_shell_command", "run_terminal_cmd", "run_in_terminal",
+    "run_bash", "bash_command", "shell_command", "shell_exec", "exec_shell", "execute_command",
+    "execute_shell", "execute_bash", "execute_shell_command", "container.exec", "local_shell",
+    "exec_command", "command_line", "terminal_exec",
+)  # fmt: skip
+STAND_INS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
+    (SHELL_WORDS, ("exec_command", "shell_command", "shell", "local_shell")),
+    (("read_image", "open_image", "show_image", "image_view", "see_image"), ("view_image",)),
+    (("send_stdin", "write_to_stdin", "send_keys", "stdin"), ("write_stdin",)),
+    (("plan", "set_plan", "todo_write", "write_todos"), ("update_plan",)),
+    (("search_tools", "find_tools", "tool_search_tool"), ("tool_search",)),
+    (("create_agent", "start_agent", "spawn_subagent", "new_agent"), ("spawn_agent",)),
+    (("wait", "wait_for_agent", "wait_agents"), ("wait_agent",)),
+    (("patch", "applypatch", "apply_diff", "edit_file_patch"), ("apply_patch",)),
+)
+"""Names that models take from elsewhere -> tools that do the same, the first offered one."""
+LONGEST = 500
+"""Characters; what is longer is no name, and taking it apart would take long."""
+
+
+def meant(written: str, offered: dict[str, Tool]) -> str | None:
+    """The function that `written` is just another spelling of; None if none or several."""
+    if written in offered:
+        return written
+    if len(written) > LONGEST:
+        return None
+    bare = undecorated(written)
+    if bare in offered:
+        return bare
+    letters = _letters(bare)
+    if not letters:
+        return None
+    full = [f for f, tool in offered.items() if letters in _full_spellings(f, tool)]
+    if full:
+        return _only(full)
+    # Without its namespace, or with one that is not its own (`ns.x` for a plain x).
+    short = [f for f, tool in offered.items() if letters == _letters(tool.name)]
+    if short or bare.lower().startswith("mcp"):
+        # What a name says of its server counts: the same tool of another one is another tool.
+        return _only(short)
+    last = _letters(re.split(r"[./:]|__", bare)[-1])
+    plain = {f: tool for f, tool in offered.items() if not tool.namespace}
+    return _only([f for f, tool in plain.items() if last and last == _letters(tool.name)])
+
+
+def stand_ins(written: str, offered: dict[str, Tool]) -> list[str]:
+    """The offered functions that may do what a tool of this name does elsewhere, best first."""
+    letters = _letters(undecorated(written)) if len(written) <= LONGEST else ""
+    wanted = [
+        name
+        for words, names in STAND_INS
+        if any(_letters(word) == letters for word in words)
+        for name in names
+    ]
+    own = {f: tool for f, tool in offered.items() if not tool.is_mcp}
+    return [f for name in wanted for f, tool in own.items() if tool.name == name]
+
+
+def undecorated(written: str) -> str:
+    """A name without what models put around it: `functions.x`, `x()`, `x:0`, quotes, tokens."""
+    previous = ""
+    while previous != written:
+        previous, written = written, DECORATION.sub("", written)
+    return written
+
+
+def _full_spellings(function: str, tool: Tool) -> set[str]:
+    return {_letters(function), _letters(f"{tool.namespace or ''}{tool.name}")}
+
+
+def _letters(name: str) -> str:
+    """A name without case and separators."""
+    return re.sub(r"[\W_]", "", name.lower())
+
+
+def _only(found: Iterable[str]) -> str | None:
+    found = list(found)
+    return found[0] if len(found) == 1 else None

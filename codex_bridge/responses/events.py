@@ -1,0 +1,259 @@
+"""The Responses API's objects and events, one constructor each, and their bytes on the wire."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from attrs import frozen
+
+from codex_bridge.repair.calls import Settled
+from codex_bridge.tools.declarations import Kind
+from codex_bridge.vocabulary import Json, UsageDelta
+
+STREAM_TYPE = b"text/event-stream; charset=utf-8"
+
+
+def frame(event: Json) -> bytes:
+    """One server-sent event; its `event:` line equals the event's type."""
+    return b"event: %b\ndata: %b\n\n" % (event["type"].encode(), orjson.dumps(event))
+
+
+@frozen
+class ResponseTemplate:
+    """What stays the same in a response object over its life."""
+
+    id: str
+    created_at: int
+    """Unix time, seconds."""
+    request: Json
+    """The client's request, whose settings a response repeats."""
+    repeat_prompt: bool = True
+    """Repeat instructions and tools too, each time; they are most of a request's bytes."""
+
+    def response(self, status: str, output: list[Json], **changes: Any) -> Json:
+        """A response object; `changes` are usage, error and the like, None where absent."""
+        request = self.request
+        get = request.get
+        return {
+            "id": self.id,
+            "object": "response",
+            "created_at": self.created_at,
+            "completed_at": None,
+            "status": status,
+            "error": None,
+            "incomplete_details": None,
+            "instructions": get("instructions") if self.repeat_prompt else None,
+            "max_output_tokens": get("max_output_tokens"),
+            "max_tool_calls": get("max_tool_calls"),
+            "model": get("model") or "",
+            "output": output,
+            "parallel_tool_calls": get("parallel_tool_calls") is not False,
+            "previous_response_id": None,
+            "reasoning": get("reasoning") or {"effort": None, "summary": None},
+            "store": False,
+            "background": False,
+            "service_tier": "default",
+            "temperature": _either(get("temperature"), 1.0),
+            "text": get("text") or {"format": {"type": "text"}},
+            "tool_choice": get("tool_choice") or "auto",
+            "tools": (get("tools") or []) if self.repeat_prompt else [],
+            "top_logprobs": 0,
+            "top_p": _either(get("top_p"), 1.0),
+            "presence_penalty": _either(get("presence_penalty"), 0.0),
+            "frequency_penalty": _either(get("frequency_penalty"), 0.0),
+            "truncation": "disabled",
+            "usage": None,
+            "metadata": get("metadata") or {},
+            "safety_identifier": None,
+            "prompt_cache_key": get("prompt_cache_key"),
+            **changes,
+        }
+
+
+def _either(value: Any, default: float) -> Any:
+    return default if value is None else value
+
+
+def usage(counts: UsageDelta) -> Json:
+    """Token counts; clients demand every key and whole numbers."""
+    return {
+        "input_tokens": counts.input_tokens,
+        "input_tokens_details": {"cached_tokens": counts.cached_tokens},
+        "output_tokens": counts.output_tokens,
+        "output_tokens_details": {"reasoning_tokens": counts.reasoning_tokens},
+        "total_tokens": counts.input_tokens + counts.output_tokens,
+    }
+
+
+def text_part(text: str) -> Json:
+    """The one content part of a message."""
+    return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+
+
+def summary_part(text: str) -> Json:
+    """The one summary part of a reasoning item."""
+    return {"type": "summary_text", "text": text}
+
+
+def message_item(item_id: str, status: str, content: list[Json]) -> Json:
+    """The model's text."""
+    return {
+        "type": "message",
+        "id": item_id,
+        "status": status,
+        "role": "assistant",
+        "content": content,
+    }
+
+
+def reasoning_item(item_id: str, summary: list[Json]) -> Json:
+    """The model's reasoning, shown as summary: the one form that Codex shows in every mode."""
+    return {"type": "reasoning", "id": item_id, "summary": summary}
+
+
+def call_item(call: Settled, item_id: str, call_id: str, status: str) -> Json:
+    """The item that makes Codex run a call; of the kind that its tool was declared as."""
+    item: Json = {"id": item_id, "status": status, "call_id": call_id}
+    if call.kind is Kind.SEARCH:
+        return {
+            "type": "tool_search_call",
+            **item,
+            "execution": "client",
+            "arguments": call.object,
+        }
+    if call.kind is Kind.LOCAL_SHELL:
+        return {
+            "type": "local_shell_call",
+            **item,
+            "action": {"type": "exec", "env": {}, **call.object},
+        }
+    item["name"] = call.name
+    if call.namespace:
+        # Codex looks a tool up by both; an empty namespace is not the same as none.
+        item["namespace"] = call.namespace
+    if call.kind is Kind.CUSTOM:
+        return {"type": "custom_tool_call", **item, "input": call.payload}
+    if call.is_encrypted:
+        # Says that nothing is; Codex would take the plain text for a cipher.
+        item["encrypted_function_args"] = []
+    return {"type": "function_call", **item, "arguments": call.payload}
+
+
+def response_event(kind: str, response: Json) -> Json:
+    """`response.created`, `.in_progress`, `.completed`, `.incomplete` or `.failed`."""
+    return {"type": f"response.{kind}", "response": response}
+
+
+def item_event(kind: str, output_index: int, item: Json) -> Json:
+    """`response.output_item.added` or `.done`."""
+    return {"type": f"response.output_item.{kind}", "output_index": output_index, "item": item}
+
+
+def content_part(kind: str, item_id: str, output_index: int, text: str) -> Json:
+    """`response.content_part.added` or `.done`."""
+    return {
+        "type": f"response.content_part.{kind}",
+        "item_id": item_id,
+        "output_index": output_index,
+        "content_index": 0,
+        "part": text_part(text),
+    }
+
+
+def text_delta(item_id: str, output_index: int, delta: str) -> Json:
+    """A piece of a message's text."""
+    return {
+        "type": "response.output_text.delta",
+        "item_id": item_id,
+        "output_index": output_index,
+        "content_index": 0,
+        "delta": delta,
+        "logprobs": [],
+    }
+
+
+def text_done(item_id: str, output_index: int, text: str) -> Json:
+    """A message's whole text."""
+    return {
+        "type": "response.output_text.done",
+        "item_id": item_id,
+        "output_index": output_index,
+        "content_index": 0,
+        "text": text,
+        "logprobs": [],
+    }
+
+
+def reasoning_part(kind: str, item_id: str, output_index: int, text: str) -> Json:
+    """`response.reasoning_summary_part.added` or `.done`."""
+    return {
+        "type": f"response.reasoning_summary_part.{kind}",
+        "item_id": item_id,
+        "output_index": output_index,
+        "summary_index": 0,
+        "part": summary_part(text),
+    }
+
+
+def reasoning_delta(item_id: str, output_index: int, delta: str) -> Json:
+    """A piece of the reasoning."""
+    return {
+        "type": "response.reasoning_summary_text.delta",
+        "item_id": item_id,
+        "output_index": output_index,
+        "summary_index": 0,
+        "delta": delta,
+    }
+
+
+def reasoning_done(item_id: str, output_index: int, text: str) -> Json:
+    """The whole reasoning."""
+    return {
+        "type": "response.reasoning_summary_text.done",
+        "item_id": item_id,
+        "output_index": output_index,
+        "summary_index": 0,
+        "text": text,
+    }
+
+
+def arguments_delta(item_id: str, output_index: int, delta: str) -> Json:
+    """A piece of a call's arguments."""
+    return {
+        "type": "response.function_call_arguments.delta",
+        "item_id": item_id,
+        "output_index": output_index,
+        "delta": delta,
+    }
+
+
+def arguments_done(item_id: str, output_index: int, name: str, arguments: str) -> Json:
+    """A call's whole arguments."""
+    return {
+        "type": "response.function_call_arguments.done",
+        "item_id": item_id,
+        "output_index": output_index,
+        "name": name,
+        "arguments": arguments,
+    }
+
+
+def input_delta(item_id: str, output_index: int, delta: str) -> Json:
+    """A piece of a freeform tool's input."""
+    return {
+        "type": "response.custom_tool_call_input.delta",
+        "item_id": item_id,
+        "output_index": output_index,
+        "delta": delta,
+    }
+
+
+def input_done(item_id: str, output_index: int, text: str) -> Json:
+    """A freeform tool's whole input."""
+    return {
+        "type": "response.custom_tool_call_input.done",
+        "item_id": item_id,
+        "output_index": output_index,
+        "input": text,
+    }

@@ -1,0 +1,310 @@
+"""Responses input items -> chat messages.
+
+Local templates keep only what has the one shape they were written for: a single leading
+system message, one assistant message per turn with all its calls, each call's result right
+behind it. The same items always give the same messages, and more items only append, so that
+the model's prompt cache holds.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import orjson
+from attrs import Factory, define
+
+from codex_bridge.repair.lenient_json import can_be_written
+from codex_bridge.responses.contents import (
+    agent_task,
+    agent_text,
+    item_text,
+    other_text,
+    output_content,
+    reasoning_text,
+    text_and_images,
+    user_content,
+)
+from codex_bridge.tools.declarations import INPUT, declared_by_item
+from codex_bridge.tools.shown import shorten
+from codex_bridge.tools.toolbox import Toolbox
+from codex_bridge.vocabulary import Json
+
+INSTRUCTION_ROLES = frozenset({"system", "developer"})
+NOTHING_FOUND = "No tools were found."
+SILENT = frozenset(
+    {
+        "additional_tools",
+        "compaction_trigger",
+        "configuration_update",
+        "ghost_snapshot",
+        "item_reference",
+    }
+)
+"""Kinds of items that say nothing to a model: settings, and what a client keeps for itself."""
+MARK_LIMIT = 40
+ABORTED = "aborted"
+"""Stands for a result that never came; Codex uses the same word."""
+
+
+def to_messages(
+    instructions: str | None,
+    items: list[Json],
+    toolbox: Toolbox,
+    closing: str | None = None,
+    *,
+    sees: bool = True,
+    thinks: bool = True,
+) -> list[Json]:
+    """The chat messages of a conversation, system message first.
+
+    `items` are the `input` items in their order; of unknown kinds a short text is left.
+    `closing` ends the system message. A model that does not see (or think) gets no images
+    (or reasoning). Raises ApiError (400) for an image that would have to be fetched.
+    """
+    leading, others = _leading_instructions(items)
+    system = [text for text in (instructions, *map(item_text, leading), closing) if text]
+    history = _History(toolbox, sees, thinks)
+    for item in others:
+        history.add(item)
+    head = [{"role": "system", "content": "\n\n".join(system)}] if system else []
+    return head + history.finish()
+
+
+def _leading_instructions(items: list[Json]) -> tuple[list[Json], list[Json]]:
+    """The developer and system messages before anything else is said, and what follows them."""
+    leading = []
+    for n, item in enumerate(items):
+        if item.get("type") == "message" and item.get("role") in INSTRUCTION_ROLES:
+            leading.append(item)
+        elif item.get("type") not in SILENT:
+            return leading, items[n:]
+    return leading, []
+
+
+@define
+class _Call:
+    """A call of an assistant turn, and the results that came for it."""
+
+    original_id: str | None
+    message: Json
+    results: list[str] = Factory(list)
+
+
+@define
+class _Turn:
+    """One assistant message in the making, with what has to follow it."""
+
+    texts: list[str] = Factory(list)
+    reasoning: list[str] = Factory(list)
+    calls: list[_Call] = Factory(list)
+    afterwards: list[Json] = Factory(list)
+    """Messages that stood between a call and its result; they move behind the results."""
+    answered: bool = False
+    """Whether a result came for any of the calls."""
+    _same_id: dict[str, list[_Call]] = Factory(dict)
+    _done: dict[str, int] = Factory(dict)
+    """Id -> how many of its calls, from the first one on, have a result; "" for all calls."""
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a call has no result yet."""
+        call = self._call_for("")
+        return call is not None and not call.results
+
+    def add(self, call: _Call) -> None:
+        self.calls.append(call)
+        self._same_id.setdefault(str(call.original_id), []).append(call)
+
+    def answer(self, call_id: Any, result: str) -> bool:
+        """Give a result to its call; False if there is none."""
+        # A result without an id can only belong to the call that waits longest.
+        call = self._call_for(str(call_id) if call_id else "")
+        if call is None:
+            return False
+        call.results.append(result)
+        self.answered = True
+        return True
+
+    def _call_for(self, call_id: str) -> _Call | None:
+        """Of the calls with this id the one that waits longest, else the last one."""
+        same = self._same_id.get(call_id, []) if call_id else self.calls
+        # Counted on from where it ended last time: a turn may have very many calls.
+        n = self._done.get(call_id, 0)
+        while n < len(same) and same[n].results:
+            n += 1
+        self._done[call_id] = n
+        return next(iter(same[n : n + 1] or same[-1:]), None)
+
+    def messages(self) -> Iterable[Json]:
+        # A turn that only calls still needs a string: null is refused without calls.
+        message: Json = {"role": "assistant", "content": "\n\n".join(self.texts)}
+        if self.reasoning:
+            message["reasoning"] = "\n\n".join(self.reasoning)
+        if self.calls:
+            message["tool_calls"] = [call.message for call in self.calls]
+        yield message
+        for call in self.calls:
+            yield {
+                "role": "tool",
+                "tool_call_id": call.message["id"],
+                "name": call.message["function"]["name"],
+                "content": "\n".join(call.results) if call.results else ABORTED,
+            }
+        yield from self.afterwards
+
+
+class _History:
+    """Collects items into turns and turns into messages."""
+
+    def __init__(self, toolbox: Toolbox, sees: bool, thinks: bool) -> None:
+        self._toolbox = toolbox
+        self._sees = sees
+        self._thinks = thinks
+        self._messages: list[Json] = []
+        self._turn: _Turn | None = None
+        self._ids: set[str] = set()
+        self._copies: dict[str, int] = {}
+
+    def add(self, item: Json) -> None:
+        kind = item.get("type")
+        if kind == "message":
+            self._message(item)
+        elif kind == "reasoning":
+            text = reasoning_text(item)
+            if text and self._thinks:
+                self._assistant().reasoning.append(text)
+        elif kind in CALL_KINDS:
+            self._call(item, *CALL_KINDS[kind](item))
+        elif kind in RESULT_KINDS:
+            self._result(item, *output_content(item.get("output"), sees=self._sees))
+        elif kind == "tool_search_output":
+            self._result(item, self._tools_found(item), [])
+        elif kind == "agent_message":
+            self._marked("agent_message", agent_text(item))
+        elif kind not in SILENT and (text := other_text(item)):
+            self._marked(re.sub(r"\W", "_", str(kind))[:MARK_LIMIT], text)
+
+    def finish(self) -> list[Json]:
+        self._close()
+        return self._messages
+
+    def _message(self, item: Json) -> None:
+        role = item.get("role")
+        if role == "assistant":
+            text = item_text(item)
+            if task := agent_task(text):
+                self._marked("agent_message", agent_text(task))
+            elif text:
+                self._assistant().texts.append(text)
+        elif role in INSTRUCTION_ROLES:
+            # Templates drop or misplace a later system message; none drops a user's.
+            content = item.get("content")
+            parts = [content] if isinstance(content, str) else content
+            text, images = text_and_images(parts, sees=self._sees)
+            if text or not images:
+                self._marked("developer", text)
+            if images:
+                self._other({"role": "user", "content": images})
+        else:
+            content = user_content(item.get("content"), sees=self._sees)
+            self._other({"role": "user", "content": content})
+
+    def _marked(self, mark: str, text: str) -> None:
+        """A text of neither user nor model, which the mark tells from theirs."""
+        self._other({"role": "user", "content": f"<{mark}>\n{text}\n</{mark}>"})
+
+    def _call(self, item: Json, name: str, arguments: Any) -> None:
+        function = self._toolbox.function_name(name, item.get("namespace") or None)
+        call_id = item.get("call_id")
+        message = {
+            "id": self._unique_id(call_id),
+            "type": "function",
+            "function": {"name": function, "arguments": _arguments(arguments)},
+        }
+        self._assistant().add(_Call(call_id, message))
+
+    def _result(self, item: Json, text: str, images: list[Json]) -> None:
+        if self._turn is None or not self._turn.answer(item.get("call_id"), text):
+            self._marked("tool_result", text)
+        if images:
+            # Tool messages carry text only.
+            self._other({"role": "user", "content": images})
+
+    def _tools_found(self, item: Json) -> str:
+        """What a search found: the functions by the names under which they can be called."""
+        lines = [
+            f"- {self._toolbox.function_name(tool.name, tool.namespace)}: "
+            f"{shorten(tool.description, 200)}"
+            for tool in declared_by_item(item)
+        ]
+        return "\n".join(["These functions can be called now:", *lines]) if lines else NOTHING_FOUND
+
+    def _other(self, message: Json) -> None:
+        if self._turn and self._turn.calls and (self._turn.waiting or self._is_image(message)):
+            self._turn.afterwards.append(message)
+        else:
+            self._close()
+            self._messages.append(message)
+
+    @staticmethod
+    def _is_image(message: Json) -> bool:
+        return isinstance(message["content"], list)
+
+    def _assistant(self) -> _Turn:
+        """The assistant turn that the next item belongs to."""
+        if self._turn is None or self._turn.answered or self._turn.afterwards:
+            self._close()
+            self._turn = _Turn()
+        return self._turn
+
+    def _close(self) -> None:
+        if self._turn is not None:
+            self._messages.extend(self._turn.messages())
+            self._turn = None
+
+    def _unique_id(self, call_id: Any) -> str:
+        """`call_id`, or one made from it: a result is matched to its call by this alone."""
+        wanted = call_id if isinstance(call_id, str) and call_id else "call"
+        unique, n = wanted, self._copies.get(wanted, 1)
+        while unique in self._ids:
+            n += 1
+            unique = f"{wanted}_{n}"
+        self._copies[wanted] = n
+        self._ids.add(unique)
+        return unique
+
+
+def _arguments(arguments: Any) -> str:
+    """A JSON object in a string, whatever was in the history: Ollama refuses all else."""
+    if isinstance(arguments, dict):
+        return orjson.dumps(arguments).decode()
+    if not isinstance(arguments, str) or not arguments.strip():
+        return "{}"
+    try:
+        parsed = orjson.loads(arguments)
+    except orjson.JSONDecodeError:
+        parsed = arguments
+    if isinstance(parsed, dict) and can_be_written(parsed):
+        return arguments
+    return "{}" if parsed is None else orjson.dumps({"input": arguments}).decode()
+
+
+def _local_shell_arguments(item: Json) -> Json:
+    action = item.get("action")
+    keys = ("command", "working_directory", "timeout_ms")
+    given = action if isinstance(action, dict) else {}
+    return {key: given[key] for key in keys if given.get(key) is not None}
+
+
+CALL_KINDS: dict[str, Callable[[Json], tuple[str, Any]]] = {
+    "function_call": lambda item: (str(item.get("name")), item.get("arguments")),
+    "custom_tool_call": lambda item: (str(item.get("name")), {INPUT: str(item.get("input") or "")}),
+    "tool_search_call": lambda item: ("tool_search", item.get("arguments")),
+    "local_shell_call": lambda item: ("local_shell", _local_shell_arguments(item)),
+}
+"""Kinds of items that are calls -> the name of the tool, and its arguments."""
+RESULT_KINDS = frozenset(
+    {"function_call_output", "custom_tool_call_output", "local_shell_call_output"}
+)

@@ -1,0 +1,1 @@
+"""What the model is shown of the tools that a client declares. No I/O."""

@@ -1,0 +1,51 @@
+"""Freeform tools, which take raw text: how the model is shown one, as a function of one string."""
+
+from __future__ import annotations
+
+import re
+
+from codex_bridge.tools.declarations import INPUT, Tool
+from codex_bridge.vocabulary import Json
+
+PATCH_EXAMPLE = """*** Begin Patch
+*** Update File: src/app.py
+@@ def greet():
+ def greet():
+-    print("Hi")
++    print("Hello")
+*** Add File: notes.txt
++first line
+*** End Patch"""
+SHOWN_SCHEMA: Json = {
+    "type": "object",
+    "properties": {INPUT: {"type": "string", "description": "The raw text, line by line."}},
+    "required": [INPUT],
+}
+PATCH_TOOL = "apply_patch"
+PATCH_HELP = f"""Edit files with a patch. input is one patch:
+{PATCH_EXAMPLE}
+Every line of an update begins with a space (context, copied exactly), - or +. Every line of a
+new file begins with +. Also: *** Delete File: path, and *** Move to: path after *** Update File.
+Paths are relative."""
+NO_FENCE = "input is the raw text itself: no JSON inside, no code fence."
+GRAMMAR_LIMIT = 1500
+"""Longest grammar that is shown, in characters."""
+SENTENCE = re.compile(r"[^.\n]++\.?\s*+")
+ABOUT_FREEFORM = re.compile(r"FREEFORM|freeform|wrap the patch|not JSON")
+
+
+def explain(tool: Tool) -> str:
+    """What the model is told of a freeform tool: its format in words, or its grammar."""
+    if tool.name == PATCH_TOOL:
+        return PATCH_HELP
+    about = SENTENCE.sub(
+        lambda said: "" if ABOUT_FREEFORM.search(said[0]) else said[0], tool.description
+    ).strip()
+    form = tool.format or {}
+    definition = form.get("definition")
+    parts = [about, NO_FENCE]
+    if isinstance(definition, str) and len(definition) <= GRAMMAR_LIMIT:
+        parts.append(
+            f"It must match this {form.get('syntax') or 'lark'} grammar:\n{definition.strip()}"
+        )
+    return "\n".join(part for part in parts if part)

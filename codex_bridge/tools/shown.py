@@ -1,0 +1,139 @@
+"""How much of a tool's declaration the model is shown.
+
+Codex declares its tools for a model that reads 4,000 tokens of them at ease. A local one pays
+for each in prefill and gets long schemas wrong; Codex has a default for almost everything.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from enum import Enum
+from functools import lru_cache
+from typing import Any
+
+from codex_bridge.tools import freeform
+from codex_bridge.tools.declarations import Kind, Tool
+from codex_bridge.tools.schemas import portable
+from codex_bridge.vocabulary import Json
+
+LIMITS = {"essential": (140, 80), "compact": (200, 120), "mcp": (800, 300)}
+"""Longest description of a tool and of a parameter, in characters. MCP tools get more room in
+the essential profile: nobody but their author knows them."""
+
+SENTENCE_END = re.compile(r"(?<=[.!?;])(?<!e\.g\.)(?<!i\.e\.)(?= )")
+CONDITION = re.compile(r"[^.]{0,80}\bonly available\b[^.]{0,80}\.")
+"""What Codex says of when a tool may be called; that depends on its version and settings."""
+OWN: dict[str, tuple[str, dict[str, str]]] = {
+    "exec_command": (
+        "Run a shell command. Returns its output, or a session_id if it still runs.",
+        {"cmd": "", "workdir": ""},
+    ),
+    "shell_command": ("Run a shell command.", {"command": "", "workdir": ""}),
+    "shell": ("Run a program with arguments.", {"command": "", "workdir": ""}),
+    "write_stdin": (
+        "Type into a command that still runs, or poll it with empty chars.",
+        {"session_id": "", "chars": ""},
+    ),
+    "view_image": ("Look at a local image file.", {"path": ""}),
+    "update_plan": (
+        "Keep a plan of steps; at most one is in_progress.",
+        {"plan": "status: pending, in_progress or completed"},
+    ),
+    "request_user_input": ("Ask the user.", {"questions": "1 to 3"}),
+    "spawn_agent": (
+        "Start a sub-agent, only if the user wants agents. Returns its id.",
+        {"agent_type": "default, explorer or worker", "message": "its task", "items": ""},
+    ),
+    "send_input": (
+        "Send a message to an agent.",
+        {"target": "agent id", "message": "", "items": ""},
+    ),
+    "resume_agent": ("Reopen a closed agent.", {"id": ""}),
+    "wait_agent": ("Wait until one of the agents is done.", {"targets": "agent ids"}),
+    "close_agent": ("Close an agent that is no longer needed.", {"target": "agent id"}),
+}
+"""Codex's own tools in the essential profile: what they do, and the parameters that are shown
+beside the required ones, with what is worth saying of each."""
+
+
+class ToolProfile(Enum):
+    """What `--tool-profile` chooses from."""
+
+    ESSENTIAL = "essential"
+    """Of Codex's own tools the parameters that matter; short descriptions."""
+    COMPACT = "compact"
+    """All parameters, short descriptions."""
+    FULL = "full"
+    """As declared, in the words that Ollama keeps."""
+
+
+@lru_cache(maxsize=500)
+def declaration(function: str, tool: Tool, profile: ToolProfile) -> Json:
+    """The `function` object of a chat request that shows `tool` to the model.
+
+    Not to be changed: the next request gets the same object, since Codex sends the same
+    tools with every request.
+    """
+    description = tool.description
+    if tool.kind is Kind.CUSTOM:
+        description, schema = freeform.explain(tool), freeform.SHOWN_SCHEMA
+    elif profile is ToolProfile.ESSENTIAL and tool.name in OWN and not tool.is_mcp:
+        description, shown = OWN[tool.name]
+        if condition := CONDITION.search(tool.description):
+            description = f"{description} {condition[0].strip()}"
+        schema = _essential(tool.parameters, shown)
+    else:
+        schema = portable(tool.parameters)
+        if profile is not ToolProfile.FULL:
+            roomy = profile is ToolProfile.ESSENTIAL and tool.is_mcp
+            tool_limit, limit = LIMITS["mcp" if roomy else profile.value]
+            description = shorten(description, tool_limit)
+            schema = _described(schema, lambda text: shorten(text, limit))
+    return {"name": function, "description": description, "parameters": schema}
+
+
+def shorten(text: str, limit: int) -> str:
+    """The sentences of `text` that fit `limit` characters; the first one cut if need be."""
+    text = " ".join(text.split())
+    if len(text) <= limit:
+        return text
+    ends = [end.start() for end in SENTENCE_END.finditer(text, 0, limit + 1)]
+    return text[: ends[-1]] if ends else text[: limit - 1].rsplit(" ", 1)[0] + "…"
+
+
+def _essential(schema: Json, shown: dict[str, str]) -> Json:
+    """Of a schema's parameters those in `shown` and the required ones."""
+    given, required = schema.get("properties"), schema.get("required")
+    names = required if isinstance(required, list) else []
+    wanted = {*shown, *(name for name in names if isinstance(name, str))}
+    if isinstance(given, dict):
+        given = {name: node for name, node in given.items() if name in wanted}
+    made = portable({**schema, "properties": given})
+    for name, node in made["properties"].items():
+        # One's own description is replaced, or goes with those of the parts inside.
+        plain = _described(node, lambda text: "")
+        about = {"description": shown[name]} if shown.get(name) else {}
+        kind = {"type": plain["type"]} if "type" in plain else {}
+        made["properties"][name] = kind | about | plain
+    return made
+
+
+def _described(node: Any, change: Callable[[str], str]) -> Any:
+    """A schema with every description changed; an empty one goes."""
+    if not isinstance(node, dict):
+        return node
+    made: Json = {}
+    for key, value in node.items():
+        if key == "description":
+            if text := change(value):
+                made[key] = text
+        elif key == "properties":
+            made[key] = {name: _described(child, change) for name, child in value.items()}
+        elif key == "items":
+            made[key] = _described(value, change)
+        elif key == "anyOf":
+            made[key] = [_described(child, change) for child in value]
+        else:
+            made[key] = value
+    return made

@@ -1,0 +1,102 @@
+"""One Toolbox per request: every tool that Codex declared <-> the function the model is shown.
+
+A tool is known to Codex by name and namespace, to the model by one flat function name. The
+Toolbox decides the names and keeps the table; nothing ever splits a name to guess.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
+
+from codex_bridge.tools.declarations import Tool, declared, declared_by_items
+from codex_bridge.tools.shown import ToolProfile, declaration
+from codex_bridge.vocabulary import Json
+
+MAX_NAME = 64
+"""Longest function name that the chat API allows."""
+DEFAULT_NAMESPACE = "functions"
+"""Codex's name for its plain tools where it puts those, too, into a namespace."""
+
+
+class Toolbox:
+    """The bijection between the tools of one request and the functions the model sees."""
+
+    def __init__(
+        self, tools: Iterable[Tool] = (), profile: ToolProfile = ToolProfile.ESSENTIAL
+    ) -> None:
+        self._profile = profile
+        self._by_function: dict[str, Tool] = {}
+        self._functions: dict[tuple[str | None, str], str] = {}
+        for tool in tools:
+            self._add(tool)
+        self._offered = dict(self._by_function)
+
+    @classmethod
+    def from_request(
+        cls,
+        tools: Any,
+        items: Sequence[Json] = (),
+        profile: ToolProfile = ToolProfile.ESSENTIAL,
+    ) -> Toolbox:
+        """Take the `tools` of a Responses request, then those that its `input` items bring.
+
+        Later tools come last, so that what was shown before keeps its name and place.
+        Raises ApiError for a declaration in `tools` that makes no sense.
+        """
+        return cls([*declared(tools), *declared_by_items(items)], profile)
+
+    def offer_only(self, functions: Collection[str]) -> None:
+        """Show the model these functions alone; names in the history stay as they are."""
+        wanted = set(functions)
+        self._offered = {name: tool for name, tool in self._by_function.items() if name in wanted}
+
+    @property
+    def offered(self) -> dict[str, Tool]:
+        """What the model is shown: function name -> tool, in the order of declaration."""
+        return self._offered
+
+    def functions(self) -> list[Json]:
+        """The declarations for the chat request, in the order of the tools."""
+        return [
+            {"type": "function", "function": declaration(function, tool, self._profile)}
+            for function, tool in self._offered.items()
+        ]
+
+    def function_name(self, name: str, namespace: str | None) -> str:
+        """The function name of a tool; for one that is not declared, the name it would get."""
+        return self._functions.get((namespace, name)) or flat_name(name, namespace)
+
+    def tool(self, function: str) -> Tool | None:
+        """The tool behind a function name, or None if there is none."""
+        return self._by_function.get(function)
+
+    def __len__(self) -> int:
+        return len(self._by_function)
+
+    def _add(self, tool: Tool) -> None:
+        key = (tool.namespace, tool.name)
+        if key in self._functions:
+            return
+        function = flat_name(tool.name, tool.namespace)
+        if function in self._by_function:
+            function = _with_digest(function, tool.name, tool.namespace)
+        self._by_function[function] = tool
+        self._functions[key] = function
+
+
+def flat_name(name: str, namespace: str | None) -> str:
+    """`namespace` and `name` as one name of `[A-Za-z0-9_-]{1,64}`, the same on every call."""
+    plain = not namespace or namespace == DEFAULT_NAMESPACE
+    full = name if plain else f"{str(namespace).rstrip('_')}__{name}"
+    flat = re.sub(r"[^A-Za-z0-9_-]", "_", full)
+    if flat == full and 0 < len(flat) <= MAX_NAME:
+        return flat
+    return _with_digest(flat, name, namespace)
+
+
+def _with_digest(flat: str, name: str, namespace: str | None) -> str:
+    digest = hashlib.sha256(f"{namespace}\0{name}".encode()).hexdigest()[:8]
+    return f"{flat[: MAX_NAME - 9]}_{digest}"

@@ -1,1 +1,0 @@
-"""Pure translation between the Responses API and chat: no I/O, no clock, no globals."""

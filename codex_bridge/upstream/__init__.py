@@ -1,1 +1,0 @@
-"""HTTP out: speaks to Ollama through treq. Knows nothing of the Responses API."""

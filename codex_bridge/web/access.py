@@ -1,0 +1,139 @@
+"""Who may use the bridge: by the Host that is asked for, by the page that asks, by key.
+
+All of it is decided from a request's head, before any of its body is kept.
+"""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import socket
+
+from attrs import field, frozen
+from twisted.web.http_headers import Headers
+
+from codex_bridge.errors import ApiError, invalid
+from codex_bridge.settings import Settings
+from codex_bridge.web.answers import printable
+from codex_bridge.web.origins import Origins, is_preflight
+from codex_bridge.web.site import exchange_path, origin_form
+
+LOCAL_SUFFIXES = (".localhost", ".local", ".internal")
+ANY = "*"
+KEY_HEADERS = frozenset({b"authorization", b"x-api-key"})
+"""Where a client may put the key."""
+OPEN_PATH = b"/__health"
+"""Tells its state to whoever watches over it."""
+
+
+@frozen
+class Guard:
+    """What one bridge demands of a request."""
+
+    checks_hosts: bool
+    hosts: frozenset[str]
+    """Names that are accepted besides those of this machine."""
+    origins: Origins
+    key: bytes | None = field(repr=False)
+
+    @classmethod
+    def of(cls, settings: Settings) -> Guard:
+        """The guard that `settings` ask for."""
+        return cls(
+            # Ollama's rule, too: whoever opens a port to others knows best by what names.
+            is_loopback(settings.interface) or bool(settings.allow_host),
+            frozenset(settings.allow_host),
+            Origins(settings.allow_origin),
+            None if settings.api_key is None else settings.api_key.encode(),
+        )
+
+    def refusal(self, method: bytes, target: bytes, headers: Headers) -> ApiError | None:
+        """Why a request with this head is not served; None if it is.
+
+        Where a request goes through to Ollama, the Origin is for Ollama to judge.
+        """
+        is_exchange = exchange_path(target) is not None
+        if method == b"CONNECT":
+            return invalid("codex-bridge is no proxy: CONNECT leads nowhere.", code="no_proxy")
+        if trouble := self._host_trouble(headers):
+            return trouble
+        if is_exchange and (trouble := self.origins.trouble(headers)):
+            return trouble
+        if is_exchange and is_preflight(method, headers):
+            # Browsers send it without any key, and it does nothing.
+            return None
+        if method == b"GET" and origin_form(target).partition(b"?")[0] == OPEN_PATH:
+            return None
+        return self._key_trouble(headers)
+
+    def _host_trouble(self, headers: Headers) -> ApiError | None:
+        host = (headers.getRawHeaders(b"host") or [b""])[-1].decode("latin-1")
+        if not self.checks_hosts or ANY in self.hosts:
+            return None
+        if host_allowed(host) or host_name(host) in self.hosts:
+            return None
+        return ApiError(
+            403,
+            f"{printable(host)} is not this machine's name; use localhost, or start codex-bridge "
+            f"with --allow-host.",
+            code="foreign_host",
+        )
+
+    def _key_trouble(self, headers: Headers) -> ApiError | None:
+        if self.key is None:
+            return None
+        given = [*headers.getRawHeaders(b"x-api-key", [])]
+        for value in headers.getRawHeaders(b"authorization", []):
+            scheme, _, credentials = value.partition(b" ")
+            if scheme.lower() == b"bearer":
+                given.append(credentials.strip())
+        # In constant time: how long it takes must not tell how much of a guess is right.
+        comparisons = [hmac.compare_digest(key, self.key) for key in given]
+        if any(comparisons):
+            return None
+        return ApiError(
+            401,
+            f"This codex-bridge asks for an API key, and the request has "
+            f"{'another one' if given else 'none'}. Send it as Authorization: Bearer KEY; in "
+            f"Codex's config.toml, env_key of the provider names the variable that holds it.",
+            code="invalid_api_key",
+        )
+
+
+def is_loopback(interface: str) -> bool:
+    """Whether only this machine can reach `interface`."""
+    try:
+        address = ipaddress.ip_address(interface)
+    except ValueError:
+        try:
+            address = ipaddress.ip_address(socket.gethostbyname(interface))
+        except OSError:
+            return False
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
+
+
+def host_name(host: str) -> str:
+    """The name in a Host header: in lower case, without port and final dot."""
+    if host.startswith("["):
+        name, _, rest = host[1:].partition("]")
+        if rest and not rest.startswith(":"):
+            return host
+    else:
+        # More than one colon is an IPv6 address without a port.
+        name = host.partition(":")[0] if host.count(":") == 1 else host
+    return name.removesuffix(".").lower()
+
+
+def host_allowed(host: str) -> bool:
+    """Whether a Host header names this machine, by the rule that Ollama has.
+
+    A web page whose name was pointed at 127.0.0.1 sends its own name; the bridge must refuse
+    that itself, because it talks to Ollama under Ollama's address.
+    """
+    name = host_name(host)
+    try:
+        address = ipaddress.ip_address(name)
+    except ValueError:
+        local = {"", "localhost", socket.gethostname().lower()}
+        return name in local or name.endswith(LOCAL_SUFFIXES)
+    return address.is_loopback or address.is_private or address.is_unspecified

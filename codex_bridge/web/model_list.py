@@ -1,0 +1,86 @@
+"""GET /v1/models?client_version=…: Ollama's list, and what Codex has to know of each model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred, DeferredSemaphore, gatherResults
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from codex_bridge.clients.catalog import catalog
+from codex_bridge.engines.upstream import Upstream
+from codex_bridge.errors import ApiError, from_upstream
+from codex_bridge.vocabulary import Json, ModelInfo, UpstreamFailure
+from codex_bridge.web.answers import printable, send_error, send_json
+from codex_bridge.web.site import BridgeRequest
+
+AT_ONCE = 4
+"""Models that are asked about at the same time; each takes three small requests."""
+
+
+def asks_for_catalog(request: BridgeRequest) -> bool:
+    """Whether this is Codex, which names its version and wants more than a list."""
+    asks = request.method == b"GET" and b"client_version" in (request.args or {})
+    return asks and request.upload is None
+
+
+class ModelList:
+    """The models of an upstream as Codex wants them told."""
+
+    def __init__(self, upstream: Upstream, clock: IReactorTime, log: Logger) -> None:
+        self._upstream = upstream
+        self._clock = clock
+        self._log = log
+
+    async def handle(self, request: BridgeRequest) -> bytes:
+        """Ollama's own answer, and `models` beside it."""
+        started = self._clock.seconds()
+        outcome = "client gone"
+        try:
+            body = await self._body()
+            outcome = f"200, {len(body['models'])} models for Codex"
+            return send_json(request, 200, body)
+        except ApiError as error:
+            outcome = f"{error.status}, {error.message}"
+            return send_error(request, error)
+        finally:
+            self._log.info(
+                "GET {path} {outcome}, {duration:.3f} s",
+                path=printable(request.path),
+                outcome=outcome,
+                duration=self._clock.seconds() - started,
+            )
+
+    async def _body(self) -> Json:
+        try:
+            listed = await self._upstream.ask("GET", "/v1/models")
+        except UpstreamFailure as failure:
+            raise from_upstream(failure, "", self._upstream.url) from failure
+        if listed is None:
+            url = self._upstream.url
+            raise ApiError(502, f"What answers at {url} has no list of models.", code="no_models")
+        return listed | {"models": await self._entries(_names(listed))}
+
+    async def _entries(self, names: list[str]) -> list[Json]:
+        gently = DeferredSemaphore(AT_ONCE)
+        asked = [gently.run(self._ask, name) for name in names]
+        infos: list[ModelInfo] = await gatherResults(asked, consumeErrors=True)
+        contexts = self._upstream.contexts
+        return catalog((info, contexts.expected(info).context) for info in infos)
+
+    def _ask(self, name: str) -> Deferred[ModelInfo]:
+        return Deferred.fromCoroutine(self._info(name))
+
+    async def _info(self, name: str) -> ModelInfo:
+        try:
+            return await self._upstream.models.info(name)
+        except UpstreamFailure:
+            # One model that cannot be told of must not hide the others.
+            return ModelInfo(name)
+
+
+def _names(listed: Json) -> list[str]:
+    data: Any = listed.get("data")
+    models = [model for model in data if isinstance(model, dict)] if isinstance(data, list) else []
+    return [model["id"] for model in models if isinstance(model.get("id"), str)]

@@ -1,0 +1,278 @@
+"""What Ollama tells of its models, and how often it is asked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.internet.defer import CancelledError, Deferred, fail, succeed
+from twisted.internet.task import Clock
+
+from codex_bridge.engines.models import (
+    FRESH,
+    MAX_MODELS,
+    STALE,
+    ModelTable,
+    running_facts,
+    shown_info,
+    version_number,
+)
+from codex_bridge.vocabulary import FailureKind, Json, ModelInfo, UpstreamFailure
+
+SHOWN: Json = {
+    "parameters": "temperature                    0.7\ntop_p                          0.8\n"
+    'stop                           "<|im_end|>"\nnum_ctx                        16384\n',
+    "details": {"family": "qwen3"},
+    "model_info": {"general.architecture": "qwen3", "qwen3.context_length": 40960},
+    "capabilities": ["completion", "tools"],
+}
+
+
+def test_what_show_says() -> None:
+    assert shown_info("qwen3:14b", SHOWN) == ModelInfo(
+        "qwen3:14b",
+        capabilities=frozenset({"completion", "tools"}),
+        family="qwen3",
+        trained_context=40960,
+        own_context=16384,
+        temperature=0.7,
+        top_p=0.8,
+    )
+
+
+@pytest.mark.parametrize(
+    "shown", [{}, {"parameters": 5, "details": [], "model_info": None, "capabilities": "x"}]
+)
+def test_what_show_does_not_say_is_unknown(shown: Json) -> None:
+    assert shown_info("m", shown) == ModelInfo("m")
+
+
+@pytest.mark.parametrize(
+    ("name", "running", "allocated"),
+    [
+        ("qwen3", [{"name": "qwen3:latest", "context_length": 4096}], 4096),
+        ("Qwen3:14b", [{"name": "qwen3:14b", "context_length": 8192}], 8192),
+        ("qwen3:14b", [{"name": "qwen3:8b", "context_length": 8192}], None),
+        ("qwen3:14b", [{"name": "qwen3:14b"}], None),
+        ("qwen3:14b", [5], None),
+    ],
+)
+def test_what_it_is_loaded_with(name: str, running: Any, allocated: int | None) -> None:
+    assert running_facts(name, {"models": running}).get("allocated_context") == allocated
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("0.33.0-rc2", (0, 33, 0)), ("v0.9.6", (0, 9, 6)), ("banana", None), (None, None)],
+)
+def test_versions(text: Any, number: Any) -> None:
+    assert version_number(text) == number
+
+
+class Ollama:
+    """Answers at once, or when it is told to."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.missing = False
+        self.trouble: dict[str, UpstreamFailure] = {}
+        self.version: Json | None = {"version": "0.33.0"}
+        self.hold: Deferred[Any] | None = None
+        self.clock = Clock()
+        self.table = ModelTable(self.ask, self.clock)
+
+    def ask(self, method: str, path: str, body: Json | None) -> Deferred[Json | None]:
+        self.asked.append(path)
+        if path in self.trouble:
+            return fail(self.trouble[path])
+        if path == "/api/version":
+            return self.hold or succeed(self.version)
+        if path == "/api/show":
+            return succeed(None if self.missing else SHOWN)
+        return succeed({"models": []})
+
+    def info(self, name: str = "m") -> Deferred[ModelInfo]:
+        return Deferred.fromCoroutine(self.table.info(name))
+
+
+ROUND = ["/api/version", "/api/show", "/api/ps"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_warm_model_is_never_waited_for() -> None:
+    ollama = Ollama()
+    assert (await ollama.info()).temperature == 0.7
+    assert ollama.asked == ROUND
+    ollama.clock.advance(FRESH - 1)
+    await ollama.info()
+    assert ollama.asked == ROUND
+    ollama.clock.advance(1)
+    ollama.hold = Deferred()
+    # Old, so it is asked for again, behind the answer.
+    assert (await ollama.info()).temperature == 0.7
+    assert (await ollama.info()).temperature == 0.7
+    assert ollama.asked == [*ROUND, "/api/version"]
+    ollama.hold.callback({"version": "0.34.0"})
+    assert (await ollama.info()).server_version == (0, 34, 0)
+
+
+@pytest_twisted.ensureDeferred
+async def test_questions_at_the_same_time_share_one_answer_and_one_may_leave() -> None:
+    ollama = Ollama()
+    ollama.hold = Deferred()
+    first, second = ollama.info(), ollama.info()
+    first.addErrback(lambda failure: failure.trap(CancelledError))
+    first.cancel()
+    ollama.hold.callback({"version": "0.33.0"})
+    assert (await second).temperature == 0.7
+    assert ollama.asked == ROUND
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_missing_model_is_asked_for_again_each_time() -> None:
+    ollama = Ollama()
+    ollama.missing = True
+    assert await ollama.info() == ModelInfo("m", server_version=(0, 33, 0))
+    ollama.missing = False
+    assert (await ollama.info()).temperature == 0.7
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_model_that_is_forgotten_is_asked_for_before_it_is_used() -> None:
+    ollama = Ollama()
+    await ollama.info()
+    ollama.table.forget("m")
+    await ollama.info()
+    assert ollama.asked == ROUND + ROUND
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_very_old_is_asked_for_before_it_is_used() -> None:
+    ollama = Ollama()
+    await ollama.info()
+    ollama.version = {"version": "0.34.0"}
+    ollama.clock.advance(STALE)
+    assert (await ollama.info()).server_version == (0, 34, 0)
+
+
+@pytest.mark.parametrize("name", ["m", None])
+@pytest_twisted.ensureDeferred
+async def test_what_is_doubted_is_asked_for_before_it_is_used(name: str | None) -> None:
+    ollama = Ollama()
+    await ollama.info()
+    ollama.table.doubt("another")
+    await ollama.info()
+    assert ollama.asked == ROUND
+    ollama.table.doubt(name)
+    await ollama.info()
+    await ollama.info()
+    assert ollama.asked == ROUND + ROUND
+
+
+@pytest_twisted.ensureDeferred
+async def test_renewing_does_not_share_an_answer_that_began_before() -> None:
+    ollama = Ollama()
+    ollama.hold = Deferred()
+    early = ollama.info()
+    late = Deferred.fromCoroutine(ollama.table.renewed("m"))
+    hold, ollama.hold = ollama.hold, None
+    hold.callback({"version": "0.33.0"})
+    await early
+    assert (await late).temperature == 0.7
+    assert ollama.asked == ROUND + ROUND
+
+
+DOWN = UpstreamFailure(FailureKind.UNREACHABLE, "no answer within 20 s")
+ILL = UpstreamFailure(FailureKind.REFUSED, "HTTP status 500", 500)
+
+
+@pytest_twisted.ensureDeferred
+async def test_no_answer_where_nothing_is_known_is_no_fact() -> None:
+    ollama = Ollama()
+    ollama.trouble = {"/api/version": DOWN}
+    for _ in range(2):
+        with pytest.raises(UpstreamFailure) as caught:
+            await ollama.info()
+        assert caught.value is DOWN
+    ollama.trouble.clear()
+    assert (await ollama.info()).temperature == 0.7
+
+
+@pytest.mark.parametrize("path", ["/api/version", "/api/show"])
+@pytest.mark.parametrize("failure", [DOWN, ILL])
+@pytest_twisted.ensureDeferred
+async def test_no_answer_changes_nothing_of_what_is_known(
+    path: str, failure: UpstreamFailure
+) -> None:
+    ollama = Ollama()
+    known = await ollama.info()
+    ollama.trouble = {path: failure}
+    for wait in (FRESH, 1.0, STALE, 1.0):
+        ollama.clock.advance(wait)
+        assert await ollama.info() == known
+    # Not every exchange waits for such a server.
+    asked = len(ollama.asked)
+    await ollama.info()
+    assert len(ollama.asked) == asked
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_doubted_server_has_to_answer() -> None:
+    ollama = Ollama()
+    await ollama.info()
+    ollama.table.doubt()
+    for failure in (DOWN, ILL):
+        ollama.trouble = {"/api/version": failure}
+        with pytest.raises(UpstreamFailure):
+            await ollama.info()
+
+
+@pytest.mark.parametrize("failure", [DOWN, ILL])
+@pytest_twisted.ensureDeferred
+async def test_an_ollama_that_does_not_tell_of_its_models_is_ollama(
+    failure: UpstreamFailure,
+) -> None:
+    ollama = Ollama()
+    ollama.trouble = {"/api/show": failure}
+    assert await ollama.info() == ModelInfo("m", server_version=(0, 33, 0))
+    ollama.trouble = {"/api/ps": failure}
+    info = await ollama.info()
+    assert (info.temperature, info.allocated_context) == (0.7, None)
+
+
+@pytest.mark.parametrize("version", [None, {}, {"version": None}, {"status": "ok"}])
+@pytest_twisted.ensureDeferred
+async def test_only_what_has_a_version_is_ollama(version: Json | None) -> None:
+    ollama = Ollama()
+    ollama.version = version
+    assert await ollama.info() == ModelInfo("m")
+    ollama.trouble = {"/api/version": ILL}
+    ollama.table.doubt()
+    assert await ollama.info() == ModelInfo("m")
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("glm-4.6:cloud", {}),
+        ("qwen3-coder:480b-cloud", {}),
+        ("mine", {"remote_model": "glm-4.6"}),
+        ("mine", {"remote_host": "https://ollama.com:443"}),
+    ],
+)
+def test_models_in_the_cloud_are_told_by_name_or_by_ollama(name: str, shown: Json) -> None:
+    assert shown_info(name, SHOWN | shown).is_remote
+    assert not shown_info("cloudy:14b", SHOWN).is_remote
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_table_is_bounded() -> None:
+    ollama = Ollama()
+    for n in range(MAX_MODELS + 1):
+        await ollama.info(f"m{n}")
+    ollama.asked.clear()
+    await ollama.info(f"m{MAX_MODELS}")
+    assert ollama.asked == []
+    await ollama.info("m0")
+    assert ollama.asked == ROUND

@@ -1,0 +1,125 @@
+"""The lines of JSON in which /api/chat and /api/generate answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import orjson
+
+from tests.fake_ollama import wire
+from tests.fake_ollama.facts import Rejected, number
+from tests.fake_ollama.script import Answer, Call, Say, Step, Think
+
+Json = dict[str, Any]
+Route = Literal["chat", "generate"]
+DURATIONS = {
+    "total_duration": 90_827_234,
+    "load_duration": 6_271_754,
+    "prompt_eval_duration": 5_500_000,
+    "eval_duration": 42_000_000,
+}
+"""Nanoseconds, always the same: a script takes no time worth telling."""
+
+
+class NativeDialect:
+    """Steps -> lines of /api/chat or /api/generate.
+
+    `late_calls`: calls go with the last line, as those that llama-server reads itself.
+    """
+
+    content_type = b"application/x-ndjson"
+
+    def __init__(
+        self, effective: Json, route: Route, version: str, *, late_calls: bool = False
+    ) -> None:
+        self._effective = effective
+        self._chat = route == "chat"
+        self._has_ids = number(version) >= (0, 12, 10)
+        self._late_calls = late_calls
+        self._calls = 0
+
+    def step(self, step: Step) -> Iterator[bytes]:
+        """A line for each piece, and for each group of calls. Raises Rejected for bad ones."""
+        if isinstance(step, Say | Think):
+            for piece in step.pieces:
+                yield self._line(self._said(step, piece) | {"done": False})
+        elif self._chat and not self._late_calls and (calls := wire.calls_of(step)):
+            said = {"role": "assistant", "content": "", "tool_calls": self._made(calls)}
+            yield self._line({"message": said, "done": False})
+
+    def end(self, steps: Answer) -> bytes:
+        """The line with the reason, never "tool_calls", and the counts that are not zero."""
+        return self._line(self._last(steps, self._all_calls(steps) if self._late_calls else []))
+
+    def broken(self, message: str) -> bytes:
+        """A last line that, unlike the OpenAI route, tells what happened."""
+        return wire.go_json({"error": message}) + b"\n"
+
+    def whole(self, steps: Answer) -> bytes:
+        """The last line with everything that was said in it."""
+        last = self._last(steps, self._all_calls(steps))
+        thinking = wire.texts(steps, Think)
+        more = {"thinking": thinking} if thinking else {}
+        if self._chat:
+            calls = last["message"]
+            last["message"] = calls | {"content": wire.texts(steps, Say)} | more
+        else:
+            last |= {"response": wire.texts(steps, Say)} | more
+        return self._line(last).removesuffix(b"\n")
+
+    def _last(self, steps: Answer, calls: list[Json]) -> Json:
+        finish = wire.ending(steps)
+        said: Json = {"response": ""}
+        if self._chat:
+            made = {"tool_calls": calls} if calls else {}
+            said = {"message": {"role": "assistant", "content": ""} | made}
+        reason = "stop" if finish.reason == "tool_calls" else finish.reason
+        last = said | {"done": True, "done_reason": reason}
+        if finish.reason in {"load", "unload"}:
+            return last
+        usage = wire.token_counts(steps, self._effective["prompt_tokens"])
+        counts = {
+            "prompt_eval_count": usage.get("prompt_tokens"),
+            "eval_count": usage.get("completion_tokens"),
+        }
+        return last | DURATIONS | {key: count for key, count in counts.items() if count}
+
+    def _said(self, step: Say | Think, piece: str) -> Json:
+        thought = isinstance(step, Think)
+        if self._chat:
+            said = {"content": "", "thinking": piece} if thought else {"content": piece}
+            return {"message": {"role": "assistant"} | said}
+        return {"response": "", "thinking": piece} if thought else {"response": piece}
+
+    def _all_calls(self, steps: Answer) -> list[Json]:
+        if not self._chat:
+            return []
+        return self._made(tuple(call for step in steps for call in wire.calls_of(step)))
+
+    def _made(self, calls: tuple[Call, ...]) -> list[Json]:
+        made = []
+        for call in calls:
+            function = {"index": self._calls, "name": call.name, "arguments": _arguments(call)}
+            named = {"id": call.id or wire.new_call_id()} if self._has_ids else {}
+            made.append(named | {"function": function})
+            self._calls += 1
+        return made
+
+    def _line(self, record: Json) -> bytes:
+        now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+        head = {"model": self._effective["model"], "created_at": now}
+        return wire.go_json(head | record) + b"\n"
+
+
+def _arguments(call: Call) -> Json:
+    """The object that the arguments are. Raises Rejected as a parser of Ollama for others."""
+    raw = call.arguments_text
+    try:
+        made = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise Rejected(500, f"error parsing tool call: raw='{raw}', err={error}") from None
+    if not isinstance(made, dict):
+        raise Rejected(500, f"error parsing tool call: raw='{raw}', err=not an object")
+    return made

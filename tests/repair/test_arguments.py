@@ -1,0 +1,246 @@
+"""Arguments that fit the tool's own schema."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from codex_bridge.repair.arguments import mend
+from tests.tools.declared import EXEC, GOAL, IMAGE, MCP, PLAN, STDIN, function
+
+Json = dict[str, Any]
+WAIT = function("wait_agent", ["targets"], targets={"type": "array", "items": {"type": "string"}})
+SHELL = function("shell", ["command"], command={"type": "array", "items": {"type": "string"}})
+OPEN = {"type": "function", "name": "open", "parameters": {"properties": {"a": {"type": "string"}}}}
+NULLABLE = function("n", ["a"], a={"type": ["string", "null"]}, b={"type": ["integer", "null"]})
+CHOICE = function(
+    "c",
+    value={
+        "anyOf": [{"type": "integer"}, {"type": "object", "properties": {"n": {"type": "integer"}}}]
+    },
+)
+TREE = {
+    "type": "function",
+    "name": "tree",
+    "parameters": {
+        "$defs": {"leaf": {"type": "object", "properties": {"size": {"type": "integer"}}}},
+        "type": "object",
+        "properties": {"leaf": {"$ref": "#/$defs/leaf"}},
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("tool", "written", "expected"),
+    [
+        (EXEC, "", {}),
+        (EXEC, "{'cmd': 'ls'}", {"cmd": "ls"}),
+        (EXEC, {"cmd": "ls", "yield_time_ms": "1000"}, {"cmd": "ls", "yield_time_ms": 1000}),
+        (EXEC, {"cmd": "ls", "yield_time_ms": 1000.0}, {"cmd": "ls", "yield_time_ms": 1000}),
+        (EXEC, {"cmd": "ls", "tty": "True"}, {"cmd": "ls", "tty": True}),
+        (EXEC, {"cmd": "ls", "tty": "false"}, {"cmd": "ls", "tty": False}),
+        (EXEC, {"cmd": "ls", "workdir": None}, {"cmd": "ls"}),
+        (EXEC, {"command": "ls"}, {"cmd": "ls"}),
+        (EXEC, {"Cmd": "ls", "workDir": "/"}, {"cmd": "ls", "workdir": "/"}),
+        (EXEC, {"cmd": "ls", "cwd": "/"}, {"cmd": "ls", "workdir": "/"}),
+        (EXEC, {"cmd": ["ls", "-l", "a b"]}, {"cmd": "ls -l 'a b'"}),
+        (EXEC, {"command": ["bash", "-lc", "ls | wc"]}, {"cmd": "ls | wc"}),
+        (EXEC, {"cmd": ["make test"]}, {"cmd": "make test"}),
+        (EXEC, {"cmd": "ls", "prefix_rule": "git"}, {"cmd": "ls", "prefix_rule": ["git"]}),
+        (EXEC, {"cmd": "ls", "timeout": 10}, {"cmd": "ls"}),
+        (EXEC, {"cmd": 5}, {"cmd": "5"}),
+        (EXEC, {"arguments": {"cmd": "ls"}}, {"cmd": "ls"}),
+        (EXEC, {"name": "exec_command", "parameters": {"command": "ls"}}, {"cmd": "ls"}),
+        (MCP["tools"][0], "null", {}),
+        (MCP["tools"][0], "[]", {}),
+        (IMAGE, '"a.png"', {"path": "a.png"}),
+        (STDIN, {"session_id": "12", "input": "y\n"}, {"session_id": 12, "chars": "y\n"}),
+        (STDIN, {"sessionId": 12.0}, {"session_id": 12}),
+        (
+            PLAN,
+            {"plan": {"step": "a", "status": "pending"}},
+            {"plan": [{"step": "a", "status": "pending"}]},
+        ),
+        (
+            PLAN,
+            {"plan": '[{"step": "a", "status": "pending"}]'},
+            {"plan": [{"step": "a", "status": "pending"}]},
+        ),
+        (
+            PLAN,
+            {"steps": [{"step": "a", "status": "done", "id": 1}]},
+            {"plan": [{"step": "a", "status": "done"}]},
+        ),
+        (IMAGE, {"file_path": "a.png"}, {"path": "a.png"}),
+        (IMAGE, {"filename": "a.png"}, {"path": "a.png"}),
+        (GOAL, {"status": "Complete"}, {"status": "complete"}),
+        (WAIT, {"targets": "a1"}, {"targets": ["a1"]}),
+        (WAIT, {"agent_id": "a1"}, {"targets": ["a1"]}),
+        (WAIT, {"targets": '["a1", "a2"]'}, {"targets": ["a1", "a2"]}),
+        (SHELL, {"command": "ls | wc"}, {"command": ["bash", "-lc", "ls | wc"]}),
+        (NULLABLE, {"a": None, "b": None}, None),
+        (CHOICE, {"value": "5"}, {"value": 5}),
+        (CHOICE, {"value": {"n": "5"}}, {"value": {"n": 5}}),
+        (TREE, {"leaf": {"size": "3"}}, {"leaf": {"size": 3}}),
+    ],
+)
+def test_the_form_is_fitted(tool: Json, written: Any, expected: Json | None) -> None:
+    text = written if isinstance(written, str) else orjson.dumps(written).decode()
+    made = mend(text, tool["parameters"])
+    assert orjson.loads(made.text) == (orjson.loads(text) if expected is None else expected)
+    assert bool(made.steps) == (expected is not None and text != "")
+
+
+@pytest.mark.parametrize(
+    ("tool", "written"),
+    [
+        (EXEC, {}),
+        (EXEC, {"workdir": "/"}),
+        (EXEC, {"cmd": {"a": 1}}),
+        (EXEC, {"cmd": ["cd /tmp", "ls"]}),
+        (EXEC, {"cmd": "ls", "yield_time_ms": "soon"}),
+        (EXEC, {"cmd": "ls", "yield_time_ms": "1e999"}),
+        (STDIN, {"session_id": "007"}),
+        (STDIN, {"session_id": True}),
+        (IMAGE, {"path": None}),
+        (GOAL, {"status": "finished"}),
+        (EXEC, {"cmd": ["make", "test", "&&", "make", "install"]}),
+        (EXEC, {"cmd": ["cat", "*.txt"]}),
+        (EXEC, {"cmd": 3.1}),
+        (function("t", op={"enum": ["=", "in"]}), {"op": "!="}),
+        (MCP["tools"][0], {"text": "x", "times": 1.5}),
+    ],
+)
+def test_what_cannot_be_mended_goes_out_as_it_came(tool: Json, written: Json) -> None:
+    """Codex tells the model what is wrong; a value of ours it would just run."""
+    text = orjson.dumps(written).decode()
+    made = mend(text, tool["parameters"])
+    assert (made.text, made.steps, made.fits) == (text, [], False)
+
+
+@pytest.mark.parametrize(
+    "text", ["ls -la", '{"cmd": "rm -rf /home/me/ol', '{"cmd": }', "[1, 2]", "5"]
+)
+def test_what_is_no_object_goes_out_as_it_came(text: str) -> None:
+    made = mend(text, EXEC["parameters"])
+    assert (made.text, made.fits) == (text, False)
+
+
+def test_a_wrong_key_that_may_mean_two_things_stays() -> None:
+    tool = function("t", cwd="string", workdir="string")
+    text = '{"directory":"/"}'
+    assert "undeclared key" in mend(text, tool["parameters"]).steps
+    loose = {"properties": {"cwd": {"type": "string"}, "workdir": {"type": "string"}}}
+    assert mend(text, loose).text == text
+
+
+def test_of_several_variants_none_is_taken_that_leaves_something_out() -> None:
+    closed = {"type": "object", "additionalProperties": False}
+    variants = [
+        closed | {"properties": {"kind": {"const": kind}, key: {"type": "string"}}}
+        for kind, key in (("x", "n"), ("y", "m"))
+    ]
+    text = '{"value":{"m":"keep","z":1}}'
+    assert mend(text, {"properties": {"value": {"anyOf": variants}}}).text == text
+
+
+def test_a_key_that_the_schema_allows_is_not_renamed() -> None:
+    schema = {"properties": {"id": {"type": "string"}}}
+    assert mend('{"target":"x"}', schema).text == '{"target":"x"}'
+    assert mend('{"target":"x"}', schema | {"required": ["id"]}).text == '{"id":"x"}'
+
+
+def test_variants_that_multiply_are_given_up_on() -> None:
+    node: Json = {
+        "properties": {
+            "children": {"type": "array", "items": {"$ref": "#/$defs/any"}},
+            "n": {"type": "integer"},
+        }
+    }
+    root = {"$defs": {"any": {"oneOf": [node] * 4}}, "properties": {"a": {"$ref": "#/$defs/any"}}}
+    value: Json = {"n": "x"}
+    for _ in range(15):
+        value = {"children": [value]}
+    text = orjson.dumps({"a": value}).decode()
+    assert mend(text, root).text == text
+
+
+def test_undeclared_keys_stay_where_the_schema_allows_them() -> None:
+    text = '{"a":"x","more":1}'
+    assert mend(text, OPEN["parameters"]).text == text
+
+
+def test_every_step_is_counted() -> None:
+    made = mend("{'command': ['ls'], 'tty': 'true', 'x': 1, 'y': 2}", EXEC["parameters"])
+    assert sorted(made.steps) == [
+        "boolean in a string",
+        "key",
+        "single quotes",
+        "undeclared key",
+        "undeclared key",
+        "word list",
+    ]
+
+
+def test_arguments_too_deep_to_be_written_go_out_as_they_came() -> None:
+    text = '{"cmd": "ls", "tty": "true", "prefix_rule": ' + "[" * 400 + "]" * 400 + "}"
+    assert mend(text, EXEC["parameters"]).text == text
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [{}, {"properties": None}, {"properties": {"a": None}}, {"properties": {"a": {"type": 7}}},
+     {"required": "a"}, {"anyOf": [None, 3]}, {"$ref": "#"}, {"properties": {"a": {"$ref": "#"}}}],
+)  # fmt: skip
+def test_a_schema_that_makes_no_sense_changes_nothing(schema: Json) -> None:
+    assert mend('{"a":{"a":1}}', schema).text == '{"a":{"a":1}}'
+
+
+fitting = st.fixed_dictionaries(
+    {"cmd": st.text(max_size=20)},
+    optional={
+        "workdir": st.text(max_size=5),
+        "tty": st.booleans(),
+        "yield_time_ms": st.integers(0, 10**6),
+        "prefix_rule": st.lists(st.text(max_size=3), max_size=3),
+    },
+)
+
+
+@given(fitting, st.booleans())
+def test_what_fits_comes_back_byte_for_byte(value: Json, spaced: bool) -> None:
+    option = orjson.OPT_INDENT_2 if spaced else 0
+    text = orjson.dumps(value, option=option).decode()
+    made = mend(text, EXEC["parameters"])
+    assert (made.text, made.steps, made.fits) == (text, [], True)
+
+
+anything = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=6),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+keys = st.sampled_from(["cmd", "command", "workdir", "cwd", "tty", "yield_time_ms", "plan", "x"])
+
+
+@given(st.dictionaries(keys, anything), st.sampled_from([EXEC, PLAN, STDIN, WAIT]))
+def test_any_arguments_end_as_json_and_mending_again_changes_nothing(
+    value: Json, tool: Json
+) -> None:
+    made = mend(json.dumps(value), tool["parameters"])
+    orjson.loads(made.text)
+    again = mend(made.text, tool["parameters"])
+    assert again.fits == made.fits
+    if made.fits:
+        assert (again.text, again.steps) == (made.text, [])

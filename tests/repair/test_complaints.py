@@ -1,0 +1,88 @@
+"""Calls that Ollama could not read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from codex_bridge.repair.complaints import recovered
+from codex_bridge.tools.toolbox import Toolbox
+
+
+def tool(name: str, *required: str) -> dict[str, Any]:
+    properties = {key: {"type": "string"} for key in required}
+    parameters = {
+        "type": "object",
+        "properties": properties,
+        "required": list(required),
+        "additionalProperties": False,
+    }
+    return {"type": "function", "name": name, "parameters": parameters}
+
+
+TOOLS = [
+    tool("exec_command", "cmd"),
+    tool("send", "target", "message"),
+    tool("ask", "question"),
+    tool("tell", "question"),
+    {"type": "custom", "name": "apply_patch", "format": {"type": "grammar"}},
+]
+BOX = Toolbox.from_request(TOOLS, [])
+
+
+def complaint(raw: str) -> str:
+    return f"error parsing tool call: raw='{raw}', err=invalid character '}}' after object key"
+
+
+RECOVERED = {
+    "arguments of one function alone": ('{"cmd": "ls"}', "exec_command", {"cmd": "ls"}),
+    "with a comma too many": ('{"cmd": "ls",}', "exec_command", {"cmd": "ls"}),
+    "with quotes inside": ("""{"cmd": "echo 'a'"}""", "exec_command", {"cmd": "echo 'a'"}),
+    "over several lines": ('{\n"cmd": "ls"\n}', "exec_command", {"cmd": "ls"}),
+    "with the name": (
+        '{"name": "tell", "arguments": {"question": "why"}}',
+        "tell",
+        {"question": "why"},
+    ),
+    "of a freeform tool": ('{"input": "x"}', "apply_patch", {"input": "x"}),
+}
+
+
+@pytest.mark.parametrize(("raw", "name", "arguments"), RECOVERED.values(), ids=RECOVERED.keys())
+def test_a_call_that_is_whole_is_made(raw: str, name: str, arguments: Any) -> None:
+    call = recovered(complaint(raw), BOX)
+    assert call is not None
+    assert (call.name, orjson.loads(call.arguments)) == (name, arguments)
+
+
+LOST = {
+    "cut off": '{"cmd": "rm -rf /home/me/ol',
+    "cut off behind a value": '{"target": "a"',
+    "of two functions at once": '{"question": "why"}',
+    "of no function": '{"path": "x"}',
+    "with a parameter missing": '{"target": "a"}',
+    "with one too many": '{"cmd": "ls", "path": "x"}',
+    "empty": "{}",
+    "no object": '["cmd"]',
+    "a name alone": '{"name": "tell"}',
+    "text": "I will call tell.",
+}
+
+
+@pytest.mark.parametrize("raw", LOST.values(), ids=LOST.keys())
+def test_what_leaves_open_what_is_meant_is_not_made(raw: str) -> None:
+    assert recovered(complaint(raw), BOX) is None
+
+
+def test_a_complaint_that_quotes_nothing_holds_no_call() -> None:
+    assert recovered("XML syntax error on line 5", BOX) is None
+
+
+@given(st.text(), st.integers(0, 40))
+def test_no_complaint_is_too_strange(text: str, cut: int) -> None:
+    recovered(complaint(text), BOX)
+    recovered(complaint('{"cmd": "ls"}')[cut:], BOX)

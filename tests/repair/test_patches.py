@@ -1,0 +1,109 @@
+"""The patch format: valid or not, and the slips that leave no doubt."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from codex_bridge.repair import patches
+from codex_bridge.repair.patches import is_valid, mend
+from codex_bridge.tools.freeform import PATCH_EXAMPLE
+
+UPDATE = "*** Begin Patch\n*** Update File: a.py\n@@\n x = 1\n-y = 2\n+y = 3\n*** End Patch\n"
+ADD = "*** Begin Patch\n*** Add File: a.txt\n+one\n+\n+two\n*** End Patch\n"
+DELETE = "*** Begin Patch\n*** Delete File: a.txt\n*** End Patch\n"
+MOVE = (
+    "*** Begin Patch\n*** Update File: a\n*** Move to: b\n@@ def f():\n-x\n+y\n*** End of File\n"
+    "*** End Patch\n"
+)
+
+
+@pytest.mark.parametrize("patch", [UPDATE, ADD, DELETE, MOVE, PATCH_EXAMPLE])
+def test_what_the_grammar_allows_is_valid_and_stays_as_it_is(patch: str) -> None:
+    assert is_valid(patch)
+    assert mend(patch) == patch.removesuffix("\n") + "\n"
+
+
+@pytest.mark.parametrize(
+    "patch",
+    [
+        "",
+        "hello",
+        "*** Begin Patch\n*** End Patch\n",
+        "*** Begin Patch\n+x\n*** End Patch",
+        "*** Begin Patch\n*** Add File: a\n*** End Patch",
+        "*** Begin Patch\n*** Add File: a\nx\n*** End Patch",
+        "*** Begin Patch\n*** Delete File: a\n+x\n*** End Patch",
+        "*** Begin Patch\n*** Update File: a\nx\n*** End Patch",
+        "*** Begin Patch\n*** Update File: a\n+x\n*** Move to: b\n*** End Patch",
+        "*** Update File: a\n+x\n",
+    ],
+)
+def test_what_the_grammar_forbids_is_not_valid(patch: str) -> None:
+    assert not is_valid(patch)
+
+
+@pytest.mark.parametrize(
+    ("broken", "whole"),
+    [
+        (UPDATE.replace("\n", "\r\n"), UPDATE),
+        (UPDATE.removeprefix("*** Begin Patch\n"), UPDATE),
+        (UPDATE.removesuffix("*** End Patch\n"), UPDATE),
+        (f"```diff\n{UPDATE}```", UPDATE),
+        (f"apply_patch <<'EOF'\n{UPDATE}EOF", UPDATE),
+        (f"apply_patch <<EOF\n{UPDATE}EOF\n", UPDATE),
+        (UPDATE.replace("\n x = 1", "\nx = 1"), UPDATE),
+        (UPDATE.replace("@@\n", "@@ -1,2 +1,2 @@\n"), UPDATE),
+        (MOVE.replace("@@ def f():", "@@ -10 +10,2 @@ def f():"), MOVE),
+        (ADD.replace("+one\n+\n+two", "one\n\ntwo"), ADD),
+        (ADD.replace("+\n", "\n"), ADD),
+        (f"\n\n{ADD}\n", ADD),
+        (f"Here is the patch:\n\n{ADD}\nIt adds a file.\n", ADD),
+        (ADD.replace("*** Begin Patch", "*** Begin Patch  "), ADD),
+        (f"cd sub && apply_patch <<'EOF'\n{UPDATE}EOF", None),
+        # All context lines lack their space, also those that begin with others.
+        (
+            "*** Begin Patch\n*** Update File: a\n@@\nclass A:\n    def f():\n-x\n*** End Patch",
+            "*** Begin Patch\n*** Update File: a\n@@\n class A:\n     def f():\n-x\n"
+            "*** End Patch\n",
+        ),
+        # Some lack it: which ones cannot be told.
+        ("*** Begin Patch\n*** Update File: a\n@@\nclass A:\n     def f():\n-x\n", None),
+        ("*** Begin Patch ***\n" + UPDATE.partition("\n")[2], None),
+    ],
+)
+def test_slips_are_mended(broken: str, whole: str | None) -> None:
+    assert mend(broken) == whole
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "print('x')", "--- a/x\n+++ b/x\n@@ -1 +1 @@\n-a\n+b\n", "*** Begin Patch\n*** End Patch"],
+)
+def test_what_is_no_patch_is_not_made_one(text: str) -> None:
+    assert mend(text) is None
+
+
+def test_a_patch_becomes_a_command_that_no_line_of_it_ends() -> None:
+    patch = UPDATE.replace("+y = 3", "+y\nEOF").replace("\nEOF", "\n EOF")
+    assert patches.as_command(patch).startswith("apply_patch <<'EOF'\n")
+    tricky = "*** Begin Patch\n*** Add File: a\n+x\nEOF\n*** End Patch"
+    assert patches.as_command(tricky).endswith("\nEOF_")
+
+
+lines = st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs"]), max_size=12)
+
+
+@given(st.lists(lines, min_size=1, max_size=6))
+def test_a_new_file_keeps_every_line(content: list[str]) -> None:
+    body = "".join(f"+{line}\n" for line in content)
+    patch = f"*** Begin Patch\n*** Add File: a\n{body}*** End Patch\n"
+    assert is_valid(patch)
+    assert mend(patch) == patch
+
+
+@given(st.text(max_size=200))
+def test_what_is_mended_is_valid(text: str) -> None:
+    mended = mend(text)
+    assert mended is None or is_valid(mended)

@@ -1,0 +1,109 @@
+"""What tool_choice does, though Ollama ignores it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from codex_bridge.errors import ApiError
+from codex_bridge.responses.request import translate
+from codex_bridge.vocabulary import ChatRequest
+from tests.tools.declared import CODEX, EXEC, MCP, PATCH, SEARCH
+
+ALL = ["exec_command", "mcp__demo__echo_text", "apply_patch"]
+
+
+def chat(choice: Any, **more: Any) -> ChatRequest:
+    request = {"model": "m", "input": "hi", "tools": [EXEC, MCP, PATCH, {"type": "web_search"}]}
+    return translate(request | {"tool_choice": choice} | more).chat
+
+
+def offered(request: ChatRequest) -> list[str]:
+    return [entry["function"]["name"] for entry in request.functions]
+
+
+@pytest.mark.parametrize("choice", ["auto", None, {"type": "web_search"}, "of tomorrow", 5])
+def test_auto_offers_all(choice: Any) -> None:
+    assert offered(chat(choice)) == ALL
+    assert chat(choice).tool_choice is None
+    assert chat(choice).messages[-1] == {"role": "user", "content": "hi"}
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [{"type": "tool_search"}, {"type": "allowed_tools", "tools": [{"type": "tool_search"}]}],
+)
+def test_a_tool_may_be_named_by_its_type(choice: Any) -> None:
+    assert offered(chat(choice, tools=[EXEC, SEARCH])) == ["tool_search"]
+
+
+def test_none_offers_nothing_and_says_nothing_of_calls() -> None:
+    request = chat("none")
+    assert (request.functions, request.tool_choice) == ([], None)
+    assert [message["role"] for message in request.messages] == ["user"]
+
+
+def test_required_is_told_to_server_and_model() -> None:
+    request = chat("required")
+    assert offered(request) == ALL
+    assert request.tool_choice == "required"
+    assert "function call" in request.messages[-1]["content"]
+
+
+@pytest.mark.parametrize(
+    ("choice", "function"),
+    [
+        ({"type": "function", "name": "exec_command"}, "exec_command"),
+        (
+            {"type": "function", "name": "echo_text", "namespace": "mcp__demo"},
+            "mcp__demo__echo_text",
+        ),
+        ({"type": "custom", "name": "apply_patch"}, "apply_patch"),
+    ],
+)
+def test_a_named_tool_is_the_only_one(choice: Any, function: str) -> None:
+    request = chat(choice)
+    assert offered(request) == [function]
+    assert request.tool_choice == {"type": "function", "function": {"name": function}}
+    assert function in request.messages[-1]["content"]
+
+
+def test_allowed_tools_are_the_only_ones() -> None:
+    tools = [{"type": "function", "name": "exec_command"}, {"type": "web_search"}]
+    request = chat({"type": "allowed_tools", "mode": "auto", "tools": tools})
+    assert (offered(request), request.tool_choice) == (["exec_command"], None)
+    request = chat({"type": "allowed_tools", "mode": "required", "tools": tools})
+    assert request.tool_choice == "required"
+    assert offered(chat({"type": "allowed_tools", "mode": "required", "tools": []})) == []
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        {"type": "function", "name": "nope"},
+        {"type": "function"},
+        {"type": "function", "name": "x", "namespace": 5},
+        {"type": "allowed_tools", "tools": "all"},
+        {"type": "allowed_tools", "tools": [{"type": "function", "name": "nope"}]},
+    ],
+)
+def test_a_choice_that_makes_no_sense_is_refused(choice: Any) -> None:
+    with pytest.raises(ApiError) as caught:
+        chat(choice)
+    assert caught.value.status == 400
+    assert str(caught.value.param).startswith("tool_choice")
+
+
+def test_a_narrowed_choice_leaves_the_names_in_the_history_alone() -> None:
+    call = {
+        "type": "function_call",
+        "call_id": "c",
+        "name": "spawn_agent",
+        "namespace": "multi_agent_v1",
+        "arguments": "{}",
+    }
+    items = [{"role": "user", "content": "hi"}, call]
+    request = translate({"model": "m", "input": items, "tools": CODEX, "tool_choice": "none"}).chat
+    called = request.messages[-2]["tool_calls"][0]["function"]["name"]
+    assert called == "multi_agent_v1__spawn_agent"
