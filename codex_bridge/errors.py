@@ -137,7 +137,7 @@ TABLE: dict[FailureKind, _Row] = {
         "Ollama said {why}. Is it stuck? Restart it; or raise --upstream-timeout where a model "
         "needs longer.",
     ),
-    FailureKind.SLIP: _Row(
+    FailureKind.MALFORMED_CALL: _Row(
         502,
         "malformed_call",
         "{model} wrote a tool call that Ollama cannot read: {why}. Ask again; where it happens "
@@ -204,7 +204,8 @@ def from_upstream(
     `tried` tells that the bridge itself has asked again as often as it may help: then there is
     no point in the client's doing so. `remedy` is what changes a model's context.
     """
-    row = TABLE.get(failure.kind)
+    kind = FailureKind.UNREACHABLE if failure.kind is FailureKind.STALE else failure.kind
+    row = TABLE.get(kind)
     why = unquoted(failure.message).strip().rstrip(".")
     if row is None:
         # What is no error as a status (a redirect, say) must not look like one to the client.

@@ -16,7 +16,7 @@ TOLD = {
     FailureKind.BUSY: (503, "upstream_busy", True, "try again in 10s"),
     FailureKind.BROKEN: (502, "upstream_broken", True, "broke off"),
     FailureKind.SILENT: (504, "upstream_silent", False, "--upstream-timeout"),
-    FailureKind.SLIP: (502, "malformed_call", True, "tool call"),
+    FailureKind.MALFORMED_CALL: (502, "malformed_call", True, "tool call"),
     FailureKind.EMPTY: (502, "empty_answer", False, "twice"),
     FailureKind.GARBLED: (502, "upstream_garbled", False, URL),
     FailureKind.TOO_LONG: (400, "context_length_exceeded", False, "--num-ctx"),

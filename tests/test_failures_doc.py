@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import codex_bridge
-from codex_bridge.clients.profiles import CODEX
+from codex_bridge.clients.traits import CODEX
 from codex_bridge.engines import retries
 from codex_bridge.errors import TABLE, from_upstream
 from codex_bridge.vocabulary import FailureKind, UpstreamFailure

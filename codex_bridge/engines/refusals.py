@@ -29,7 +29,7 @@ MEANINGS: tuple[tuple[FailureKind, tuple[str, ...]], ...] = (
         ),
     ),
     (
-        FailureKind.SLIP,
+        FailureKind.MALFORMED_CALL,
         ("XML syntax error", "error parsing tool call", "failed to parse JSON"),
     ),
     (FailureKind.BUSY, ("server busy", "maximum pending requests")),
@@ -101,7 +101,7 @@ def error_text(answer: Any) -> str:
 
 def _meaning(message: str) -> FailureKind | None:
     if message.strip() in SLIPS:
-        return FailureKind.SLIP
+        return FailureKind.MALFORMED_CALL
     for kind, phrases in MEANINGS:
         if any(phrase in message for phrase in phrases):
             return kind

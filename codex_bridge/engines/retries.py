@@ -15,7 +15,7 @@ WAITS: dict[FailureKind, tuple[float, ...]] = {
     FailureKind.BUSY: (1.0, 2.0, 4.0, 8.0),
     # Each of these has cost a generation.
     FailureKind.BROKEN: (0.5, 2.0),
-    FailureKind.SLIP: (0.0, 0.0),
+    FailureKind.MALFORMED_CALL: (0.0, 0.0),
     FailureKind.EMPTY: (0.0,),
 }
 """Seconds before each time that an exchange is asked for again; other kinds will not pass."""
@@ -23,7 +23,7 @@ GENERATIONS = 3
 """The most that one exchange lets a model begin, of whatever they die."""
 TRYING = 20.0
 """Seconds after which a server that does not answer is given up: each try may take long."""
-COSTLY = frozenset({FailureKind.BROKEN, FailureKind.SLIP, FailureKind.EMPTY})
+COSTLY = frozenset({FailureKind.BROKEN, FailureKind.MALFORMED_CALL, FailureKind.EMPTY})
 
 
 class Retries:

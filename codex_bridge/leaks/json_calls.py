@@ -20,7 +20,7 @@ SCALAR = re.compile(rb"[\w.+-]*")
 
 
 @frozen
-class Leak:
+class WrittenCall:
     """One call as it was written."""
 
     name: str
@@ -31,7 +31,7 @@ Known = Callable[[str], bool]
 """Whether a name may mean an offered function."""
 
 
-def json_call(cursor: Cursor, known: Known, keys: frozenset[str]) -> Reading[Leak]:
+def json_call(cursor: Cursor, known: Known, keys: frozenset[str]) -> Reading[WrittenCall]:
     """`{"name": …, "arguments": {…}}`, its keys in any order, perhaps without its last brace."""
     tagged = "args" in keys
     yield from cursor.literal(b"{")
@@ -51,7 +51,7 @@ def json_call(cursor: Cursor, known: Known, keys: frozenset[str]) -> Reading[Lea
             raise NoCall
     if not found["name"] or not (found["arguments"] or tagged):
         raise NoCall
-    return Leak(found["name"], found["arguments"] or "{}")
+    return WrittenCall(found["name"], found["arguments"] or "{}")
 
 
 def _member(cursor: Cursor, known: Known, keys: frozenset[str]) -> Reading[dict[str, str]]:
@@ -103,11 +103,11 @@ def _arguments(cursor: Cursor, char: bytes) -> Reading[str]:
     raise NoCall
 
 
-def json_calls(cursor: Cursor, known: Known, keys: frozenset[str]) -> Reading[list[Leak]]:
+def json_calls(cursor: Cursor, known: Known, keys: frozenset[str]) -> Reading[list[WrittenCall]]:
     """One call as JSON, or a list of them."""
     if not (yield from cursor.take(b"[")):
         return [(yield from json_call(cursor, known, keys))]
-    calls: list[Leak] = []
+    calls: list[WrittenCall] = []
     while True:
         yield from cursor.space()
         calls.append((yield from json_call(cursor, known, keys)))
@@ -119,7 +119,7 @@ def json_calls(cursor: Cursor, known: Known, keys: frozenset[str]) -> Reading[li
     return calls
 
 
-def bare(cursor: Cursor, known: Known) -> Reading[list[Leak]]:
+def bare(cursor: Cursor, known: Known) -> Reading[list[WrittenCall]]:
     """JSON with nothing around it, or several divided by semicolons."""
     calls = yield from json_calls(cursor, known, PLAIN_KEYS)
     while True:

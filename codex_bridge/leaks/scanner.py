@@ -17,9 +17,9 @@ from itertools import groupby
 
 from attrs import Factory, define, frozen
 
-from codex_bridge.leaks.context import Prose
 from codex_bridge.leaks.cursor import Cursor, NoCall, Reading
-from codex_bridge.leaks.json_calls import Known, Leak
+from codex_bridge.leaks.json_calls import Known, WrittenCall
+from codex_bridge.leaks.prose import Prose
 from codex_bridge.leaks.styles import STYLES, Style
 
 OPENERS = {opener.decode(): style for style in STYLES for opener in style.openers}
@@ -47,12 +47,12 @@ RESCAN_LIMIT = 2000
 class Found:
     """Calls that stood in the text, and the name of the form they were written in."""
 
-    calls: tuple[Leak, ...]
+    calls: tuple[WrittenCall, ...]
     style: str
 
 
 Piece = str | Found
-Accepts = Callable[[Leak, bool], bool]
+Accepts = Callable[[WrittenCall, bool], bool]
 """Whether a call names an offered tool and its arguments can be read; with True, whether they
 also fit that tool's schema."""
 
@@ -63,7 +63,7 @@ class _Candidate:
 
     style: Style
     cursor: Cursor
-    reading: Reading[list[Leak]]
+    reading: Reading[list[WrittenCall]]
 
 
 @define
@@ -202,7 +202,7 @@ class LeakScanner:
             self._gap = []
         return False
 
-    def _found(self, candidate: _Candidate, calls: tuple[Leak, ...]) -> None:
+    def _found(self, candidate: _Candidate, calls: tuple[WrittenCall, ...]) -> None:
         style, cursor, doubt = candidate.style, candidate.cursor, self._doubt
         strict = not style.tagged
         self._pending = cursor.text(cursor.at)

@@ -19,7 +19,7 @@ from codex_bridge.leaks.json_calls import (
     PLAIN_KEYS,
     TAGGED_KEYS,
     Known,
-    Leak,
+    WrittenCall,
     bare,
     json_calls,
     json_object,
@@ -34,20 +34,20 @@ class Style:
 
     name: str
     openers: tuple[bytes, ...]
-    read: Callable[[Cursor, Known], Reading[list[Leak]]]
+    read: Callable[[Cursor, Known], Reading[list[WrittenCall]]]
     tagged: bool = True
     """Whether it begins with a mark that stands in no ordinary text."""
     words: bool = False
     """Whether its opener is made of ordinary words, and counts only where a line begins."""
 
 
-def fenced(cursor: Cursor, known: Known) -> Reading[list[Leak]]:
+def fenced(cursor: Cursor, known: Known) -> Reading[list[WrittenCall]]:
     """A code fence that holds nothing but calls."""
     yield from cursor.run(re.compile(rb"`*"), 8)
     info = yield from cursor.run(re.compile(rb"[\w+-]*"), 20)
     if info.lower() not in {"", "json", "tool_call", "tool_calls", "tool_code", "tool", "function"}:
         raise NoCall
-    calls: list[Leak] = []
+    calls: list[WrittenCall] = []
     while True:
         yield from cursor.space()
         if calls and (yield from cursor.take(b"```")):
@@ -71,7 +71,7 @@ def fenced(cursor: Cursor, known: Known) -> Reading[list[Leak]]:
 TOOL_CALL_TAGS = (b"<tool_call>", b"<tools>", b"<function_call>", b"<|tool_call|>")
 
 
-def tool_call(cursor: Cursor, known: Known) -> Reading[list[Leak]]:
+def tool_call(cursor: Cursor, known: Known) -> Reading[list[WrittenCall]]:
     """`<tool_call>` or the like, and JSON, `<function=…>` or a name with `<arg_key>` pairs."""
     yield from cursor.literal(*TOOL_CALL_TAGS)
     yield from cursor.space()
@@ -84,7 +84,7 @@ def tool_call(cursor: Cursor, known: Known) -> Reading[list[Leak]]:
         if not calls[-1].arguments.endswith("}"):
             # Brackets that never closed swallowed the end tag, which tells where they should.
             arguments, tag, rest = calls[-1].arguments.partition("</tool_call>")
-            calls[-1] = Leak(calls[-1].name, arguments)
+            calls[-1] = WrittenCall(calls[-1].name, arguments)
             cursor.at -= len((tag + rest).encode())
         return calls
     name = (yield from cursor.run(NAME, MAX_NAME)).strip()
@@ -107,7 +107,7 @@ PARAMETER_END = re.compile(rb"</parameter>|\n[ \t]{0,40}<parameter=")
 UNCLOSED_END = re.compile(r"\n[ \t]*(?:</function>|</tool_call>)")
 
 
-def function_tag(cursor: Cursor, known: Known) -> Reading[list[Leak]]:
+def function_tag(cursor: Cursor, known: Known) -> Reading[list[WrittenCall]]:
     """`<function=name>` with `<parameter=key>` values, or with one JSON object."""
     yield from cursor.literal(b"<function=")
     name = (yield from cursor.run(re.compile(rb"[\w.:/\"'-]*"), MAX_NAME)).strip("\"'")
@@ -119,7 +119,7 @@ def function_tag(cursor: Cursor, known: Known) -> Reading[list[Leak]]:
         arguments = yield from cursor.json()
         yield from cursor.space()
         yield from cursor.take(b"</function>")
-        return [Leak(name, arguments)]
+        return [WrittenCall(name, arguments)]
     values: dict[str, str] = {}
     while True:
         yield from cursor.space()
@@ -148,9 +148,9 @@ def function_tag(cursor: Cursor, known: Known) -> Reading[list[Leak]]:
 INVOKE_WRAPPERS = (b"<function_calls>", b"<minimax:tool_call>")
 
 
-def invoke(cursor: Cursor, known: Known) -> Reading[list[Leak]]:
+def invoke(cursor: Cursor, known: Known) -> Reading[list[WrittenCall]]:
     """`<invoke name="…">` with `<parameter name="…">` values, one or several, maybe wrapped."""
-    calls: list[Leak] = []
+    calls: list[WrittenCall] = []
     if (yield from cursor.take(*INVOKE_WRAPPERS)):
         yield from cursor.space()
     while (yield from cursor.take(b"<invoke name=")):
@@ -177,7 +177,7 @@ def invoke(cursor: Cursor, known: Known) -> Reading[list[Leak]]:
     return calls
 
 
-def mistral(cursor: Cursor, known: Known) -> Reading[list[Leak]]:
+def mistral(cursor: Cursor, known: Known) -> Reading[list[WrittenCall]]:
     """`[TOOL_CALLS]` and a list of JSON calls, or a name, `[ARGS]` and an object."""
     yield from cursor.literal(b"[TOOL_CALLS]")
     yield from cursor.space()
@@ -190,13 +190,13 @@ def mistral(cursor: Cursor, known: Known) -> Reading[list[Leak]]:
         yield from cursor.run(NAME, MAX_NAME)
     yield from cursor.take(b"[ARGS]")
     yield from cursor.space()
-    return [Leak(name, (yield from json_object(cursor)))]
+    return [WrittenCall(name, (yield from json_object(cursor)))]
 
 
-def python_tag(cursor: Cursor, known: Known) -> Reading[list[Leak]]:
+def python_tag(cursor: Cursor, known: Known) -> Reading[list[WrittenCall]]:
     """`<|python_tag|>` and JSON calls, divided by semicolons."""
     yield from cursor.literal(b"<|python_tag|>")
-    calls: list[Leak] = []
+    calls: list[WrittenCall] = []
     while True:
         yield from cursor.space()
         calls += yield from json_calls(cursor, known, TAGGED_KEYS)
@@ -210,10 +210,10 @@ CALL_BEGIN, CALL_END = "<｜tool▁call▁begin｜>".encode(), "<｜tool▁call�
 SEPARATOR = "<｜tool▁sep｜>".encode()
 
 
-def deepseek(cursor: Cursor, known: Known) -> Reading[list[Leak]]:
+def deepseek(cursor: Cursor, known: Known) -> Reading[list[WrittenCall]]:
     """Between marks: `function`, separator, name and fenced JSON; later: name, separator, JSON."""
     yield from cursor.take(CALLS_BEGIN)
-    calls: list[Leak] = []
+    calls: list[WrittenCall] = []
     while True:
         yield from cursor.space()
         if not (yield from cursor.take(CALL_BEGIN)):
@@ -227,7 +227,7 @@ def deepseek(cursor: Cursor, known: Known) -> Reading[list[Leak]]:
         yield from cursor.space()
         yield from cursor.take(b"```json", b"```")
         yield from cursor.space()
-        calls.append(Leak(name, (yield from json_object(cursor))))
+        calls.append(WrittenCall(name, (yield from json_object(cursor))))
         yield from cursor.space()
         yield from cursor.take(b"```")
         yield from cursor.space()
@@ -241,9 +241,9 @@ def deepseek(cursor: Cursor, known: Known) -> Reading[list[Leak]]:
 KIMI = (b"<|tool_calls_section_begin|>", b"<|tool_call_begin|>")
 
 
-def kimi(cursor: Cursor, known: Known) -> Reading[list[Leak]]:
+def kimi(cursor: Cursor, known: Known) -> Reading[list[WrittenCall]]:
     """`functions.name:0` and an object, with or without the marks around it."""
-    calls: list[Leak] = []
+    calls: list[WrittenCall] = []
     yield from cursor.take(KIMI[0])
     while True:
         yield from cursor.space()
@@ -256,7 +256,7 @@ def kimi(cursor: Cursor, known: Known) -> Reading[list[Leak]]:
             raise NoCall
         yield from cursor.space()
         yield from cursor.take(b"<|tool_call_argument_begin|>")
-        calls.append(Leak(name, (yield from json_object(cursor))))
+        calls.append(WrittenCall(name, (yield from json_object(cursor))))
         yield from cursor.space()
         yield from cursor.take(b"<|tool_call_end|>")
     yield from cursor.take(b"<|tool_calls_section_end|>")
@@ -269,7 +269,7 @@ HARMONY_MARKS = (
 )
 
 
-def harmony(cursor: Cursor, known: Known) -> Reading[list[Leak]]:
+def harmony(cursor: Cursor, known: Known) -> Reading[list[WrittenCall]]:
     """`<|channel|>commentary to=functions.name … <|message|>` and an object."""
     yield from cursor.take(b"<|start|>")
     yield from cursor.take(b"assistant")
@@ -286,13 +286,13 @@ def harmony(cursor: Cursor, known: Known) -> Reading[list[Leak]]:
     arguments = yield from json_object(cursor)
     yield from cursor.space()
     yield from cursor.take(b"<|call|>", b"<|end|>")
-    return [Leak(name, arguments)]
+    return [WrittenCall(name, arguments)]
 
 
 QUOTE = re.compile(rb'<escape>|<\|"\|>')
 
 
-def gemma(cursor: Cursor, known: Known) -> Reading[list[Leak]]:
+def gemma(cursor: Cursor, known: Known) -> Reading[list[WrittenCall]]:
     """`<start_function_call>call:name{key:<escape>text<escape>,n:5}`."""
     yield from cursor.literal(b"<start_function_call>", b"<|tool_call>")
     yield from cursor.literal(b"call:")
@@ -312,7 +312,7 @@ def gemma(cursor: Cursor, known: Known) -> Reading[list[Leak]]:
             pieces.append(orjson.dumps(quoted).decode())
         else:
             break
-    return [Leak(name, "".join(pieces))]
+    return [WrittenCall(name, "".join(pieces))]
 
 
 def _value(text: str) -> str:
@@ -323,9 +323,9 @@ def _value(text: str) -> str:
     return text[1:].removesuffix("\n") if text.startswith("\n") else text
 
 
-def _typed(name: str, values: dict[str, Any]) -> Leak:
+def _typed(name: str, values: dict[str, Any]) -> WrittenCall:
     """Values without types; the tool's schema will tell which are no strings."""
-    return Leak(name, orjson.dumps(values).decode())
+    return WrittenCall(name, orjson.dumps(values).decode())
 
 
 STYLES = (

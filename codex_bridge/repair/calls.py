@@ -5,7 +5,7 @@ from __future__ import annotations
 import orjson
 from attrs import field, frozen
 
-from codex_bridge.leaks.json_calls import Leak
+from codex_bridge.leaks.json_calls import WrittenCall
 from codex_bridge.repair import arguments, lenient_json, names, patches
 from codex_bridge.repair.raw_input import raw_input
 from codex_bridge.tools.declarations import INPUT, Kind, Tool
@@ -17,7 +17,7 @@ NAME, STAND_IN, PATCH_AS_COMMAND = "name", "stand-in name", "patch as command"
 
 
 @frozen
-class Settled:
+class RepairedCall:
     """A call in Codex's terms."""
 
     kind: Kind
@@ -68,7 +68,7 @@ class Settled:
         return {next(iter(self._properties), INPUT): self.payload}
 
 
-def settle(written: str, text: str, toolbox: Toolbox, *, repair: bool) -> Settled:
+def repair_call(written: str, text: str, toolbox: Toolbox, *, repair: bool) -> RepairedCall:
     """Find the tool of a call, and put its arguments into the form the tool takes.
 
     `written` and `text` are name and arguments as the model wrote them. A name that means no
@@ -92,9 +92,9 @@ def settle(written: str, text: str, toolbox: Toolbox, *, repair: bool) -> Settle
 
 def _for_tool(
     tool: Tool | None, written: str, text: str, *, repair: bool, steps: list[str]
-) -> Settled:
+) -> RepairedCall:
     if tool is None:
-        return Settled(Kind.FUNCTION, written, None, text.strip() or "{}")
+        return RepairedCall(Kind.FUNCTION, written, None, text.strip() or "{}")
     if tool.kind is Kind.CUSTOM:
         payload, more = raw_input(text, tool, mend=repair)
         readable = bool(payload.strip())
@@ -105,12 +105,12 @@ def _for_tool(
         readable, fits = isinstance(mended.value, dict), mended.fits
     else:
         payload, more, readable, fits = text.strip() or "{}", [], True, True
-    return Settled(
+    return RepairedCall(
         tool.kind, tool.name, tool.namespace, payload, steps + more, tool, readable, fits
     )
 
 
-def _patch_as_command(written: str, text: str, toolbox: Toolbox) -> Settled | None:
+def _patch_as_command(written: str, text: str, toolbox: Toolbox) -> RepairedCall | None:
     """A call of apply_patch where Codex offers it only as a command of the shell.
 
     Its own instructions tell the model to use apply_patch even then.
@@ -156,9 +156,9 @@ class Judge:
             self._known[name] = bool(names.meant(name, offered) or names.stand_ins(name, offered))
         return self._known[name]
 
-    def accepts(self, call: Leak, strict: bool) -> bool:
+    def accepts(self, call: WrittenCall, strict: bool) -> bool:
         """Whether the call can be made; if `strict`, also without leaving anything out."""
-        settled = settle(call.name, call.arguments, self._toolbox, repair=True)
+        settled = repair_call(call.name, call.arguments, self._toolbox, repair=True)
         if settled.tool is None or not settled.readable:
             return False
         return not strict or (settled.fits and arguments.UNDECLARED not in settled.steps)

@@ -14,7 +14,7 @@ from codex_bridge.vocabulary import Json, ToolCallDelta
 ARGUMENT_KEYS = ("arguments", "parameters")
 
 
-def recovered(complaint: str, toolbox: Toolbox) -> ToolCallDelta | None:
+def call_from_complaint(complaint: str, toolbox: Toolbox) -> ToolCallDelta | None:
     """The call that `complaint` quotes; None where it is not whole or could be of two functions."""
     quoted = QUOTED_CALL.search(complaint)
     if not quoted:

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 from attrs import frozen
 
-from codex_bridge.repair.calls import Settled
+from codex_bridge.repair.calls import RepairedCall
 from codex_bridge.tools.declarations import Kind
 from codex_bridge.vocabulary import Json, UsageDelta
 
@@ -112,7 +112,7 @@ def reasoning_item(item_id: str, summary: list[Json]) -> Json:
     return {"type": "reasoning", "id": item_id, "summary": summary}
 
 
-def call_item(call: Settled, item_id: str, call_id: str, status: str) -> Json:
+def call_item(call: RepairedCall, item_id: str, call_id: str, status: str) -> Json:
     """The item that makes Codex run a call; of the kind that its tool was declared as."""
     item: Json = {"id": item_id, "status": status, "call_id": call_id}
     if call.kind is Kind.SEARCH:

@@ -25,7 +25,7 @@ from attrs import define, evolve
 from codex_bridge.errors import ApiError
 from codex_bridge.ids import IdSource
 from codex_bridge.leaks.scanner import Found, LeakScanner, Piece
-from codex_bridge.repair.calls import Judge, Settled, settle
+from codex_bridge.repair.calls import Judge, RepairedCall, repair_call
 from codex_bridge.responses import events
 from codex_bridge.responses.events import ResponseTemplate
 from codex_bridge.responses.think_tags import ThinkSplitter
@@ -323,7 +323,9 @@ class ResponseStream:
             arguments = "".join(call.arguments)
             if cut and not _is_object(arguments):
                 continue
-            settled.append((call, settle(call.name, arguments, self._toolbox, repair=self._repair)))
+            settled.append(
+                (call, repair_call(call.name, arguments, self._toolbox, repair=self._repair))
+            )
         made = {done.meaning for call, done in settled if call.index is not None}
         for call, done in settled:
             if call.index is None:
@@ -333,7 +335,7 @@ class ResponseStream:
                 made.add(done.meaning)
             self._emit_call(call, done, out)
 
-    def _emit_call(self, call: _Call, done: Settled, out: list[Json]) -> None:
+    def _emit_call(self, call: _Call, done: RepairedCall, out: list[Json]) -> None:
         item_id, index = self._new_id(ID_PREFIXES[done.kind]), len(self.output)
         call_id = call.id
         if not call_id or call_id in self._call_ids:

@@ -19,7 +19,6 @@ from codex_bridge.ids import IdSource
 from codex_bridge.settings import Settings
 from codex_bridge.web.access import KEY_HEADERS, Guard
 from codex_bridge.web.answers import printable, send_error, send_json
-from codex_bridge.web.context import Context
 from codex_bridge.web.drain import Drain
 from codex_bridge.web.exchange import Exchange
 from codex_bridge.web.health import Health
@@ -27,6 +26,7 @@ from codex_bridge.web.model_list import ModelList, asks_for_catalog
 from codex_bridge.web.origins import answer_preflight, is_preflight, share
 from codex_bridge.web.passthrough import PassThrough
 from codex_bridge.web.site import EXCHANGE_PATHS, BridgeRequest
+from codex_bridge.web.state import BridgeState
 
 Answer = TypeVar("Answer")
 
@@ -65,7 +65,7 @@ class BridgeApp:
         self.drain = Drain()
         self.log = log
         self._new_id = new_id
-        self._context = Context(settings, upstream, clock, log, new_id, self.drain)
+        self._context = BridgeState(settings, upstream, clock, log, new_id, self.drain)
         self._health = Health(self._context)
         self._models = ModelList(upstream, clock, log)
         with_key = settings.api_key is not None

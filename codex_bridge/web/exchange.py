@@ -9,11 +9,11 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
-from codex_bridge.clients.profiles import profile_for
+from codex_bridge.clients.traits import traits_of
 from codex_bridge.engines.answer import ChatAnswer
 from codex_bridge.engines.retries import Retries
 from codex_bridge.errors import ApiError, from_upstream, internal, stopping, too_large
-from codex_bridge.repair.complaints import recovered
+from codex_bridge.repair.complaints import call_from_complaint
 from codex_bridge.responses.events import ResponseTemplate
 from codex_bridge.responses.request import model_name, parse, translate
 from codex_bridge.responses.stream import ResponseStream
@@ -29,11 +29,11 @@ from codex_bridge.vocabulary import (
     UpstreamFailure,
 )
 from codex_bridge.web.answers import send_error, send_json
-from codex_bridge.web.context import Context
 from codex_bridge.web.journal import Journal
 from codex_bridge.web.prefixes import conversation_of
 from codex_bridge.web.reply import EventStream
 from codex_bridge.web.site import BridgeRequest
+from codex_bridge.web.state import BridgeState
 
 NEARLY = 0.98
 """The part of a context that an answer has used which was cut for the lack of any more."""
@@ -45,11 +45,11 @@ class Exchange:
     Receives the deltas of the answer, see `upstream.answer.Receiver`.
     """
 
-    def __init__(self, request: BridgeRequest, context: Context) -> None:
+    def __init__(self, request: BridgeRequest, context: BridgeState) -> None:
         self.id = context.new_id("resp")
         self.context = context
         self._request = request
-        self._profile = profile_for(request.requestHeaders)
+        self._profile = traits_of(request.requestHeaders)
         self._journal = Journal(
             self.id,
             context.log,
@@ -243,9 +243,9 @@ class Exchange:
 
     def _recover(self, failure: UpstreamFailure) -> bool:
         """Go on with the call that the upstream could not read, if it can be read all the same."""
-        if failure.kind is not FailureKind.SLIP or not self.context.settings.repair:
+        if failure.kind is not FailureKind.MALFORMED_CALL or not self.context.settings.repair:
             return False
-        call = recovered(failure.message, self._toolbox)
+        call = call_from_complaint(failure.message, self._toolbox)
         if call is None:
             return False
         self._stream.repairs["unread call"] += 1

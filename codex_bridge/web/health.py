@@ -7,7 +7,7 @@ from twisted.internet.defer import TimeoutError as DeferredTimeout
 
 from codex_bridge import __version__
 from codex_bridge.vocabulary import Json, UpstreamFailure
-from codex_bridge.web.context import Context
+from codex_bridge.web.state import BridgeState
 
 PATIENCE = 1.5
 """Seconds that Ollama has to answer; whoever asks for health must be told within 2."""
@@ -16,7 +16,7 @@ PATIENCE = 1.5
 class Health:
     """What a bridge knows of its own state."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: BridgeState) -> None:
         self._upstream = context.upstream
         self._tally = context.tally
         self._drain = context.drain

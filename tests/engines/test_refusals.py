@@ -45,10 +45,14 @@ CASES = {
         '{"error":{"code":500,"message":"System message must be at the beginning"}}',
         FailureKind.REFUSED,
     ),
-    "XML": (500, "XML syntax error on line 5: element <parameter> closed", FailureKind.SLIP),
-    "raw": (500, "error parsing tool call: raw='{', err=EOF", FailureKind.SLIP),
-    "JSON": (500, "failed to parse JSON: unexpected end of JSON input", FailureKind.SLIP),
-    "an end": (500, "EOF", FailureKind.SLIP),
+    "XML": (
+        500,
+        "XML syntax error on line 5: element <parameter> closed",
+        FailureKind.MALFORMED_CALL,
+    ),
+    "raw": (500, "error parsing tool call: raw='{', err=EOF", FailureKind.MALFORMED_CALL),
+    "JSON": (500, "failed to parse JSON: unexpected end of JSON input", FailureKind.MALFORMED_CALL),
+    "an end": (500, "EOF", FailureKind.MALFORMED_CALL),
     "a runner that died": (
         500,
         "an error was encountered while running the model: unexpected EOF",
@@ -87,7 +91,7 @@ def test_a_sentence_inside_of_json_is_told_without_the_json() -> None:
 @pytest.mark.parametrize(
     ("message", "kind"),
     [
-        ("XML syntax error on line 5", FailureKind.SLIP),
+        ("XML syntax error on line 5", FailureKind.MALFORMED_CALL),
         (LLAMA_SERVER, FailureKind.TOO_LONG),
         ("something else", FailureKind.BROKEN),
     ],

@@ -32,7 +32,7 @@ def waits(kind: FailureKind) -> list[float]:
         (FailureKind.UNREACHABLE, [0.5, 1, 2, 4, 7.5]),
         (FailureKind.BUSY, [1, 2, 4, 8]),
         (FailureKind.BROKEN, [0.5, 2]),
-        (FailureKind.SLIP, [0, 0]),
+        (FailureKind.MALFORMED_CALL, [0, 0]),
         (FailureKind.EMPTY, [0]),
         (FailureKind.NO_MODEL, []),
         (FailureKind.TOO_LONG, []),

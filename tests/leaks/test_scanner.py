@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codex_bridge.leaks.scanner import LONGEST_BEGINNING, Found, LeakScanner, Piece
-from codex_bridge.repair.calls import Judge, settle
+from codex_bridge.repair.calls import Judge, repair_call
 from codex_bridge.tools.toolbox import Toolbox
 from tests.tools.declared import CODEX, VALID_PATCH
 
@@ -95,7 +95,7 @@ def scan(*pieces: str, **end: Any) -> list[Piece]:
 def calls(pieces: list[Piece]) -> list[tuple[str, Any]]:
     """The calls among the pieces, settled by the toolbox."""
     found = [leak for piece in pieces if isinstance(piece, Found) for leak in piece.calls]
-    settled = [settle(leak.name, leak.arguments, TOOLBOX, repair=True) for leak in found]
+    settled = [repair_call(leak.name, leak.arguments, TOOLBOX, repair=True) for leak in found]
     return [(call.full_name, call.object) for call in settled]
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codex_bridge.repair.complaints import recovered
+from codex_bridge.repair.complaints import call_from_complaint
 from codex_bridge.tools.toolbox import Toolbox
 
 
@@ -54,7 +54,7 @@ RECOVERED = {
 
 @pytest.mark.parametrize(("raw", "name", "arguments"), RECOVERED.values(), ids=RECOVERED.keys())
 def test_a_call_that_is_whole_is_made(raw: str, name: str, arguments: Any) -> None:
-    call = recovered(complaint(raw), BOX)
+    call = call_from_complaint(complaint(raw), BOX)
     assert call is not None
     assert (call.name, orjson.loads(call.arguments)) == (name, arguments)
 
@@ -75,14 +75,14 @@ LOST = {
 
 @pytest.mark.parametrize("raw", LOST.values(), ids=LOST.keys())
 def test_what_leaves_open_what_is_meant_is_not_made(raw: str) -> None:
-    assert recovered(complaint(raw), BOX) is None
+    assert call_from_complaint(complaint(raw), BOX) is None
 
 
 def test_a_complaint_that_quotes_nothing_holds_no_call() -> None:
-    assert recovered("XML syntax error on line 5", BOX) is None
+    assert call_from_complaint("XML syntax error on line 5", BOX) is None
 
 
 @given(st.text(), st.integers(0, 40))
 def test_no_complaint_is_too_strange(text: str, cut: int) -> None:
-    recovered(complaint(text), BOX)
-    recovered(complaint('{"cmd": "ls"}')[cut:], BOX)
+    call_from_complaint(complaint(text), BOX)
+    call_from_complaint(complaint('{"cmd": "ls"}')[cut:], BOX)

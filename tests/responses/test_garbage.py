@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codex_bridge.errors import ApiError
-from codex_bridge.repair.calls import settle
+from codex_bridge.repair.calls import repair_call
 from codex_bridge.responses import events
 from codex_bridge.responses.request import translate
 from codex_bridge.tools.shown import ToolProfile
@@ -60,7 +60,7 @@ def test_any_tool_can_be_shown(declared: list[Any], profile: ToolProfile) -> Non
 def test_any_call_of_any_tool_becomes_an_item(tool: Any, text: str, repair: bool) -> None:
     toolbox = Toolbox.from_request([tool])
     for name in [*toolbox.offered, "shell", "apply_patch"]:
-        settled = settle(name, text, toolbox, repair=repair)
+        settled = repair_call(name, text, toolbox, repair=repair)
         orjson.dumps(events.call_item(settled, "id", "call", "completed"))
 
 

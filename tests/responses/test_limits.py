@@ -13,7 +13,7 @@ import pytest
 
 from codex_bridge.engines import ollama_chat as native
 from codex_bridge.engines import openai_chat as chat
-from codex_bridge.repair.calls import settle
+from codex_bridge.repair.calls import repair_call
 from codex_bridge.repair.lenient_json import loads
 from codex_bridge.repair.names import LONGEST
 from codex_bridge.repair.patches import as_command, mend
@@ -157,7 +157,7 @@ def test_a_long_description_of_a_freeform_tool_loses_what_is_about_freeform() ->
 @pytest.mark.parametrize("unit", ["functions.", " (", "`'", "<|", "a"])
 def test_a_name_beyond_all_names_means_no_function(unit: str) -> None:
     name = "exec_command" + unit * LONG + "\nx"
-    done = settle(name, "{}", Toolbox.from_request(CODEX), repair=True)
+    done = repair_call(name, "{}", Toolbox.from_request(CODEX), repair=True)
     assert (done.tool, done.name) == (None, name)
     assert len("functions.exec_command") < LONGEST
 
@@ -173,21 +173,23 @@ BROKEN = {
 @pytest.mark.parametrize("text", BROKEN.values(), ids=BROKEN.keys())
 @pytest.mark.parametrize("tool", ["exec_command", "exec", "apply_patch"])
 def test_long_arguments_that_cannot_be_mended_go_on_as_they_are(tool: str, text: str) -> None:
-    done = settle(tool, text, Toolbox.from_request([*CODEX, CODE]), repair=True)
+    done = repair_call(tool, text, Toolbox.from_request([*CODEX, CODE]), repair=True)
     assert done.payload == text
 
 
 def test_quotes_without_a_second_one_are_no_quotes() -> None:
     toolbox = Toolbox.from_request([CODE])
     text = "don't\\n" + '\\"' * LONG
-    assert settle("exec", text, toolbox, repair=True).payload.startswith("don't\n")
+    assert repair_call("exec", text, toolbox, repair=True).payload.startswith("don't\n")
     quoted = "say('a\\nb');" * 3
-    assert settle("exec", quoted, toolbox, repair=True).payload == quoted
+    assert repair_call("exec", quoted, toolbox, repair=True).payload == quoted
 
 
 def test_very_many_undeclared_keys_are_left_to_the_client() -> None:
     text = orjson.dumps({f"k{n}": n for n in range(LONG // 10)}).decode()
-    assert settle("exec_command", text, Toolbox.from_request(CODEX), repair=True).payload == text
+    assert (
+        repair_call("exec_command", text, Toolbox.from_request(CODEX), repair=True).payload == text
+    )
 
 
 def test_a_fence_around_arguments_is_still_taken_off() -> None:

@@ -13,8 +13,8 @@ from codex_bridge import __version__
 from codex_bridge.engines.upstream import Upstream
 from codex_bridge.ids import random_id
 from codex_bridge.settings import Settings
-from codex_bridge.web.context import Context
 from codex_bridge.web.health import Health
+from codex_bridge.web.state import BridgeState
 from tests.conftest import Start
 from tests.fake_ollama import Playlist, Say
 
@@ -70,7 +70,7 @@ def test_health_does_not_wait_for_an_ollama_that_hangs() -> None:
     upstream: Any = Hanging()
     upstream.contexts = Upstream(clock, upstream.url).contexts
     told: list[Any] = []
-    context = Context(Settings(), upstream, clock, Logger(), random_id)
+    context = BridgeState(Settings(), upstream, clock, Logger(), random_id)
     asked = Deferred.fromCoroutine(Health(context).check())
     asked.addCallback(told.append)
     clock.advance(1.4)

@@ -26,7 +26,7 @@ class Tally:
 
 
 @frozen
-class Context:
+class BridgeState:
     """What every request of one bridge is given."""
 
     settings: Settings

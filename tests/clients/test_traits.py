@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from twisted.web.http_headers import Headers
 
-from codex_bridge.clients.profiles import CODEX, SDK, ClientProfile, profile_for
+from codex_bridge.clients.traits import CODEX, SDK, ClientTraits, traits_of
 from codex_bridge.errors import ApiError
 
 
@@ -23,9 +23,9 @@ from codex_bridge.errors import ApiError
     ],
 )
 def test_codex_is_recognised_by_its_headers(
-    headers: dict[str, list[str]], profile: ClientProfile
+    headers: dict[str, list[str]], profile: ClientTraits
 ) -> None:
-    assert profile_for(Headers(headers)) is profile
+    assert traits_of(Headers(headers)) is profile
 
 
 @pytest.mark.parametrize(

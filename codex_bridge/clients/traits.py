@@ -9,7 +9,7 @@ from codex_bridge.errors import ApiError
 
 
 @frozen
-class ClientProfile:
+class ClientTraits:
     """What one kind of client expects where clients differ."""
 
     name: str
@@ -39,10 +39,10 @@ class ClientProfile:
 # Codex repeats a request that failed with an HTTP status 5 to 30 times and mostly hides the
 # body; an incomplete answer it throws away (and 0.130 asks for it five more times). It reads
 # nothing of a response object but id, status, usage and error.
-CODEX = ClientProfile(
+CODEX = ClientTraits(
     "codex", fails_in_stream=True, length_completes=True, empty_fails=True, repeat_prompt=False
 )
-SDK = ClientProfile(
+SDK = ClientTraits(
     "sdk", fails_in_stream=False, length_completes=False, empty_fails=False, repeat_prompt=True
 )
 
@@ -51,7 +51,7 @@ CODEX_HEADERS = ("x-codex-turn-metadata", "x-codex-window-id", "x-codex-beta-fea
 """Programs that Codex runs inside of, as an editor does, give it a name of their own."""
 
 
-def profile_for(headers: Headers) -> ClientProfile:
+def traits_of(headers: Headers) -> ClientTraits:
     """The profile of the client that sent `headers`."""
     if any(headers.hasHeader(name) for name in CODEX_HEADERS):
         return CODEX
