@@ -13,6 +13,7 @@ MODEL = "qwen3:14b"
 TOLD = {
     # kind: (status, code, whether asking again may help, what the sentence says)
     FailureKind.UNREACHABLE: (502, "upstream_unreachable", True, "ollama serve"),
+    FailureKind.STALE: (502, "upstream_unreachable", True, "ollama serve"),
     FailureKind.BUSY: (503, "upstream_busy", True, "try again in 10s"),
     FailureKind.BROKEN: (502, "upstream_broken", True, "broke off"),
     FailureKind.SILENT: (504, "upstream_silent", False, "--upstream-timeout"),
