@@ -24,7 +24,7 @@ from zope.interface import implementer, provider
 
 from codex_bridge import signals
 from codex_bridge.settings import Settings
-from codex_bridge.web.answers import visible
+from codex_bridge.text import visible
 
 NAMESPACE = "codex_bridge"
 MULTILINE = "body"

@@ -52,6 +52,7 @@ ARROWS = {
         "codex_bridge.repair",
         "codex_bridge.responses",
         "codex_bridge.settings",
+        "codex_bridge.text",
         "codex_bridge.tools",
     },
 }

@@ -14,7 +14,7 @@ from twisted.web.http_headers import Headers
 
 from codex_bridge.errors import ApiError, invalid
 from codex_bridge.settings import Settings
-from codex_bridge.web.answers import printable
+from codex_bridge.text import printable
 from codex_bridge.web.origins import Origins, is_preflight
 from codex_bridge.web.site import exchange_path, origin_form
 

@@ -31,17 +31,3 @@ def send_error(request: Request, error: ApiError) -> bytes:
     if error.code == "invalid_api_key":
         request.setHeader(b"www-authenticate", b"Bearer")
     return send_json(request, error.status, error.body())
-
-
-def printable(text: bytes | str | None, limit: int = 100) -> str:
-    """What a client sent, fit for one log line: bounded, control characters escaped."""
-    if isinstance(text, bytes):
-        text = text.decode("utf-8", "backslashreplace")
-    text = text or "-"
-    cut = text if len(text) <= limit else text[:limit] + "…"
-    return visible(cut)
-
-
-def visible(text: str) -> str:
-    """`text` with escapes for line ends, control characters and marks of writing direction."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -17,8 +17,9 @@ from codex_bridge.engines.upstream import Upstream
 from codex_bridge.errors import ApiError, internal, invalid, stopping
 from codex_bridge.ids import IdSource
 from codex_bridge.settings import Settings
+from codex_bridge.text import printable
 from codex_bridge.web.access import KEY_HEADERS, Guard
-from codex_bridge.web.answers import printable, send_error, send_json
+from codex_bridge.web.answers import send_error, send_json
 from codex_bridge.web.drain import Drain
 from codex_bridge.web.exchange import Exchange
 from codex_bridge.web.health import Health

@@ -14,8 +14,8 @@ from twisted.logger import Logger
 
 from codex_bridge.errors import unquoted
 from codex_bridge.responses.stream import ResponseStream
+from codex_bridge.text import printable
 from codex_bridge.vocabulary import UpstreamFailure
-from codex_bridge.web.answers import printable
 
 MAX_TOLD = 1000
 """Lines that are remembered as told."""

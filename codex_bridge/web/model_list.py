@@ -11,8 +11,9 @@ from twisted.logger import Logger
 from codex_bridge.clients.catalog import catalog
 from codex_bridge.engines.upstream import Upstream
 from codex_bridge.errors import ApiError, from_upstream
+from codex_bridge.text import printable
 from codex_bridge.vocabulary import Json, ModelInfo, UpstreamFailure
-from codex_bridge.web.answers import printable, send_error, send_json
+from codex_bridge.web.answers import send_error, send_json
 from codex_bridge.web.site import BridgeRequest
 
 AT_ONCE = 4

@@ -12,7 +12,7 @@ from attrs import frozen
 from twisted.web.http_headers import Headers
 
 from codex_bridge.errors import ApiError
-from codex_bridge.web.answers import printable
+from codex_bridge.text import printable
 from codex_bridge.web.site import BridgeRequest
 
 LOCAL = re.compile(r"https?://(localhost|127\.0\.0\.1|0\.0\.0\.0|\[::1\])(:\d+)?")

@@ -8,7 +8,6 @@ from twisted.web.http_headers import Headers
 
 from codex_bridge.settings import Settings
 from codex_bridge.web.access import Guard, host_allowed, host_name, is_loopback
-from codex_bridge.web.answers import printable
 from tests.conftest import Start
 from tests.fake_ollama import Playlist, Say
 from tests.harness import CODEX
@@ -77,27 +76,6 @@ def test_names_of_others_are_not(host: str) -> None:
 )
 def test_loopback_interfaces(interface: str, expected: bool) -> None:
     assert is_loopback(interface) is expected
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        (b"/api/tags", "/api/tags"),
-        (b"/\x1b[2J\r\n", "/\\x1b[2J\\r\\n"),
-        (b"\xff", "\\xff"),
-        ("a\u202eb\u2066c\u200fd", "a\\u202eb\\u2066c\\u200fd"),
-        ("a\u009bb\x7fc\u2028d", "a\\x9bb\\x7fc\\u2028d"),
-        (b"\xc2\x9b1m", "\\x9b1m"),
-        ("\ud800", "\\ud800"),
-        ("", "-"),
-        (None, "-"),
-        ("x" * 200, "x" * 100 + "…"),
-    ],
-)
-def test_what_a_client_sends_cannot_forge_log_lines(
-    text: bytes | str | None, expected: str
-) -> None:
-    assert printable(text) == expected
 
 
 def checks(host: str, **settings: object) -> bool:
