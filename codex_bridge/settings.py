@@ -1,70 +1,233 @@
-"""Every knob of the service, with unit and default. Nothing else reads argv or the environment."""
+"""Every knob of the service, declared once.
+
+Flags, environment variables, checks and `--help` come from these declarations (through
+`codex_bridge.options`), and so does README's table, which `python -m codex_bridge.settings` prints.
+"""
 
 from __future__ import annotations
 
-from attrs import field, frozen
+import re
+from collections.abc import Callable
+from typing import Any, TypeVar
 
-DEFAULT_PORT = 11434
-DEFAULT_OLLAMA_URL = "http://localhost:11433"
-DEFAULT_UPSTREAM_TIMEOUT = 1800
-DEFAULT_GRACE = 0.5
-DEFAULT_HEARTBEAT = 15
-DEFAULT_DRAIN = 30
-DEFAULT_MAX_BODY_SIZE = 64 * 1024 * 1024
-DEFAULT_CLIENT_TIMEOUT = 30
+from attrs import field, fields, frozen
+
+from codex_bridge import values
+
+T = TypeVar("T")
+PREFIX = "CODEX_BRIDGE_"
+"""Of the names of all environment variables."""
+URL_VARIABLE = f"{PREFIX}URL"
+"""Tells the other commands where the bridge listens."""
+OTHER_VARIABLES = frozenset({URL_VARIABLE, f"{PREFIX}STATE_DIR", f"{PREFIX}VENV"})
+"""Variables that set no knob. The last two are those of deploy/codex-bridge-ctl.sh."""
 
 UPSTREAM_APIS = ("auto", "chat", "ollama")
-DEFAULT_UPSTREAM_API = UPSTREAM_APIS[0]
 TOOL_PROFILES = ("essential", "compact", "full")
-DEFAULT_TOOL_PROFILE = TOOL_PROFILES[0]
+
+
+def _knob(default: T, check: Callable[[str], T], meaning: str, **more: Any) -> T:
+    """A field of Settings; the attributes of `Knob` tell what the arguments are."""
+    knob = {"check": check, "meaning": meaning, **more}
+    value: T = field(default=default, repr="is_secret" not in more, metadata=knob)
+    return value
+
+
+def _flag(default: bool, meaning: str) -> bool:
+    return _knob(default, values.on_off, meaning, is_flag=True)
 
 
 @frozen
 class Settings:
-    """What one bridge does. Made by `codex_bridge.options` from flags and environment."""
+    """What one bridge does."""
 
-    port: int = DEFAULT_PORT
-    """TCP port to listen on; 0 takes any free one."""
-    interface: str = "127.0.0.1"
-    """Address to listen on."""
-    allow_host: tuple[str, ...] = ()
-    """Names in Host that are accepted besides those of this machine; "*": all."""
-    allow_origin: tuple[str, ...] = ()
-    """Origins whose pages may use the bridge besides local ones; a * stands for anything."""
-    api_key: str | None = field(default=None, repr=False)
-    """What a client has to show; None: nothing."""
-    ollama_url: str = DEFAULT_OLLAMA_URL
-    """Where Ollama listens: scheme, host, port and perhaps a path prefix; no trailing slash."""
-    debug: bool = False
-    """Log both bodies of every exchange."""
-    quiet: bool = False
-    """Log errors only."""
-    max_body_size: int = field(default=DEFAULT_MAX_BODY_SIZE)
-    """Largest accepted body of /v1/responses, in bytes."""
-    client_timeout: int = DEFAULT_CLIENT_TIMEOUT
-    """Seconds within which a client must have sent the headers of a request, and then its body."""
-    upstream_stream: bool = True
-    """Ask Ollama for a stream; else for one JSON answer, streamed on when it is whole."""
-    upstream_api: str = DEFAULT_UPSTREAM_API
-    """How Ollama is spoken to: chat (completions), ollama (/api/chat), or auto."""
-    num_ctx: int | None = None
-    """Context that Ollama is asked to allocate, in tokens; None: 32768 where its own is less."""
-    keep_alive: str | None = None
-    """How long Ollama keeps a model in memory, in its own words (30m, -1); None: as it likes."""
-    context_guard: bool = True
-    """Refuse a prompt that does not fit the context, in place of letting Ollama cut it."""
-    upstream_timeout: float = DEFAULT_UPSTREAM_TIMEOUT
-    """Seconds of silence after which Ollama is given up in the middle of an exchange. A large
-    model that loads, a long prompt on a CPU, and a long call, which comes whole, are silent."""
-    grace: float = DEFAULT_GRACE
-    """Seconds that a client waits for its stream to begin, so that a refusal can come first."""
-    heartbeat: float = DEFAULT_HEARTBEAT
-    """Seconds after which a stream on which nothing was sent gets an event that says so."""
-    drain: float = DEFAULT_DRAIN
-    """Seconds that running exchanges are given to finish when the bridge is stopped."""
-    tool_profile: str = DEFAULT_TOOL_PROFILE
-    """How much of each tool's declaration the model is shown: essential, compact or full."""
-    directives: bool = True
-    """Tell the model in a few sentences how to call functions."""
-    repair: bool = True
-    """Mend the calls that a model writes: those in its text, wrong names, broken arguments."""
+    port: int = _knob(
+        11434,
+        values.whole_number(0, 65535),
+        "TCP port to listen on; 0 takes any free one",
+        short="p",
+        alias="listen-port",
+    )
+    interface: str = _knob("127.0.0.1", values.interface, "IP address to listen on")
+    ollama_url: str = _knob(
+        "http://localhost:11433", values.base_url, "URL where Ollama itself listens"
+    )
+    allow_host: tuple[str, ...] = _knob(
+        (),
+        values.several(values.host),
+        "names in the Host header that are accepted besides those of this machine; several times, "
+        "or with commas; `*`: all ([who may use it](#who-may-use-it))",
+    )
+    allow_origin: tuple[str, ...] = _knob(
+        (),
+        values.several(values.origin),
+        "web pages that may use the bridge's own routes besides those of this machine: "
+        "`https://app.example.com`; several times, or with commas; a `*` stands for anything",
+    )
+    api_key: str | None = _knob(
+        None,
+        values.key,
+        "key that clients have to show; better given as `CODEX_BRIDGE_API_KEY`, since every user "
+        "of a machine can read its command lines",
+        is_secret=True,
+    )
+    max_body_size: int = _knob(
+        64 * 1024 * 1024,
+        values.whole_number(1024, 1 << 40),
+        "largest request body of `/v1/responses`, in bytes; Codex sends the whole conversation "
+        "each time, screenshots and all",
+    )
+    client_timeout: int = _knob(
+        30,
+        values.whole_number(1, 86400),
+        "seconds that a client may take to send the headers of a request, and then its body; each "
+        "64 KiB of a body give one more",
+    )
+    upstream_stream: bool = _knob(
+        True,
+        values.on_off,
+        "`on` or `off`; `off` asks Ollama for one JSON answer and streams that, for servers whose "
+        "streams are broken",
+    )
+    upstream_api: str = _knob(
+        "auto",
+        values.one_of(*UPSTREAM_APIS),
+        "how Ollama is asked: `chat` (`/v1/chat/completions`, which other servers know, too), "
+        "`ollama` (`/api/chat`, which alone can set the context) or `auto` "
+        "([which one when](docs/models.md))",
+    )
+    num_ctx: int | None = _knob(
+        None,
+        values.whole_number(512, 1 << 24),
+        "context that Ollama is asked to allocate, in tokens; without it 32768, where Ollama by "
+        "itself allocates less than Codex needs; never more than the model was made for",
+    )
+    keep_alive: str | None = _knob(
+        None,
+        values.duration,
+        "how long Ollama keeps a model in memory: `30m`, `600` (seconds), `-1` for ever",
+    )
+    context_guard: bool = _flag(
+        True, "send a prompt that does not fit the context all the same, and let Ollama cut it"
+    )
+    grace: float = _knob(
+        0.5,
+        values.seconds(0, 60),
+        "seconds that a client waits for its stream to begin, so that an early refusal can be an "
+        "HTTP status",
+    )
+    heartbeat: float = _knob(
+        15.0,
+        values.seconds(0.1, 3600),
+        "seconds after which a stream on which nothing was sent gets a sign of life: Codex gives "
+        "up after 300",
+    )
+    upstream_timeout: float = _knob(
+        1800.0,
+        values.seconds(1, 1_000_000),
+        "seconds of silence after which an answer of Ollama is given up; loading and long prompts "
+        "are silent, too",
+    )
+    drain: float = _knob(
+        30.0,
+        values.seconds(0, 86400),
+        "seconds that running answers are given to end when the bridge is stopped; a second signal "
+        "ends them at once",
+    )
+    tool_profile: str = _knob(
+        "essential",
+        values.one_of(*TOOL_PROFILES),
+        "how much of each tool the model is shown: `essential`, `compact` or `full` "
+        "([what that means](docs/tools.md))",
+    )
+    directives: bool = _flag(True, "do not tell the model how to call functions")
+    repair: bool = _flag(True, "pass calls on as the model wrote them, mistakes and all")
+    debug: bool = _flag(
+        False, "log both bodies of every exchange (prompts included), cut at 20,000 characters"
+    )
+    quiet: bool = _flag(False, "log errors only")
+
+
+@frozen
+class Knob:
+    """How a user sets one attribute of `Settings`."""
+
+    attribute: str
+    default: Any
+    check: Callable[[str], Any]
+    """Text -> value. Raises ValueError with what to give instead."""
+    meaning: str
+    """What the option does, in Markdown: README's words, and without marks those of --help."""
+    short: str | None = None
+    """The letter of its short flag."""
+    alias: str | None = None
+    """A second name of its flag; it has no variable of its own."""
+    is_flag: bool = False
+    """Whether it is a switch without a value: --NAME, or --no-NAME where the default is on."""
+    is_secret: bool = False
+    """Whether no message may show the value."""
+
+    @property
+    def option(self) -> str:
+        """The name of its flag, without the two dashes."""
+        name = self.attribute.replace("_", "-")
+        return f"no-{name}" if self.is_flag and self.default else name
+
+    @property
+    def variable(self) -> str:
+        """Its environment variable."""
+        return PREFIX + self.option.upper().replace("-", "_")
+
+    @property
+    def is_list(self) -> bool:
+        """Whether it may be given several times, or several values at once."""
+        return isinstance(self.default, tuple)
+
+    @property
+    def default_text(self) -> str | None:
+        """The default as a user would write it; None where there is none."""
+        if isinstance(self.default, bool):
+            return "on" if self.default and not self.is_flag else "off"
+        return str(self.default).removesuffix(".0") if self.default else None
+
+    @property
+    def help(self) -> str:
+        """What --help says; Twisted adds the default where an option takes a value."""
+        text = re.sub(r" \(\[.*?\]\(.*?\)\)|`", "", self.meaning)
+        return f"{text[0].upper()}{text[1:]}.{' [default: off]' if self.is_flag else ''}"
+
+    @property
+    def row(self) -> str:
+        """Its row in README's table."""
+        names = f"`--{self.option}`"
+        names += f", `-{self.short}`" if self.short else ""
+        names += f", `--{self.alias}`" if self.alias else ""
+        return f"| {names} | {self.default_text or ''} | {self.meaning} |".replace("|  |", "| |")
+
+    def read(self, source: str, text: str) -> Any:
+        """The value that `text`, given by the flag or variable `source`, stands for.
+
+        Raises ValueError with a sentence for the user.
+        """
+        try:
+            value = self.check(text.strip())
+        except ValueError as error:
+            shown = "" if self.is_secret else f" (got {text!r})"
+            raise ValueError(f"{source}: {error}{shown}") from None
+        return value != self.default if self.is_flag else value
+
+
+DEFAULTS = Settings()
+KNOBS = {each.name: Knob(each.name, each.default, **each.metadata) for each in fields(Settings)}
+"""Attribute of Settings -> how a user sets it, in README's order."""
+
+
+def table() -> str:
+    """The options in Markdown, as README shows them."""
+    rows = [knob.row for knob in KNOBS.values()]
+    version = "| `--version` | | print the version and exit |"
+    return "\n".join(["| option | default | meaning |", "|---|---|---|", *rows, version])
+
+
+if __name__ == "__main__":
+    print(table())  # noqa: T201

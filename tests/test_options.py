@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import os
+from unittest.mock import patch
+
 import pytest
 
 from codex_bridge import __version__
 from codex_bridge.options import Options
-from codex_bridge.settings import Settings
+from codex_bridge.settings import KNOBS, Settings
+
+
+def parsed(*flags: str, **environ: str) -> Options:
+    options = Options()
+    with patch.dict(os.environ, environ, clear=True):
+        options.parseOptions(list(flags))
+    return options
 
 
 def settings(*flags: str, **environ: str) -> Settings:
-    options = Options(environ)
-    options.parseOptions(list(flags))
-    return options.settings
+    return parsed(*flags, **environ).settings
 
 
 def refusal(capsys: pytest.CaptureFixture[str], *flags: str, **environ: str) -> str:
@@ -57,43 +65,94 @@ def test_port_and_its_aliases(flags: list[str]) -> None:
     assert settings(*flags).port == 80
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "attribute", "expected"),
-    [
-        ("PORT", "80", "port", 80),
-        ("INTERFACE", "0.0.0.0", "interface", "0.0.0.0"),
-        ("OLLAMA_URL", "http://gpu:11434/", "ollama_url", "http://gpu:11434"),
-        ("ALLOW_HOST", "Box.lan., [::1] ,", "allow_host", ("box.lan", "::1")),
-        ("ALLOW_HOST", "", "allow_host", ()),
-        (
-            "ALLOW_ORIGIN",
-            "https://A.example,http://b:*",
-            "allow_origin",
-            ("https://a.example", "http://b:*"),
-        ),
-        ("API_KEY", " sk-1 \n", "api_key", "sk-1"),
-        ("DEBUG", "1", "debug", True),
-        ("DEBUG", "off", "debug", False),
-        ("QUIET", "yes", "quiet", True),
-        ("GRACE", "0", "grace", 0.0),
-        ("MAX_BODY_SIZE", "2048", "max_body_size", 2048),
-        ("CLIENT_TIMEOUT", "5", "client_timeout", 5),
-        ("UPSTREAM_STREAM", "off", "upstream_stream", False),
-        ("TOOL_PROFILE", "Compact", "tool_profile", "compact"),
-        ("UPSTREAM_API", "Ollama", "upstream_api", "ollama"),
-        ("NUM_CTX", "65536", "num_ctx", 65536),
-        ("KEEP_ALIVE", "-1", "keep_alive", "-1"),
-        ("KEEP_ALIVE", "1h30m", "keep_alive", "1h30m"),
-        ("NO_CONTEXT_GUARD", "1", "context_guard", False),
-        ("NO_DIRECTIVES", "1", "directives", False),
-        ("NO_REPAIR", "yes", "repair", False),
-        ("NO_REPAIR", "0", "repair", True),
-    ],
-)
-def test_every_option_has_an_environment_variable(
+VARIABLES = [
+    ("PORT", "80", "port", 80),
+    ("INTERFACE", "0.0.0.0", "interface", "0.0.0.0"),
+    ("OLLAMA_URL", "http://gpu:11434/", "ollama_url", "http://gpu:11434"),
+    ("ALLOW_HOST", "Box.lan., [::1] ,", "allow_host", ("box.lan", "::1")),
+    ("ALLOW_HOST", "", "allow_host", ()),
+    (
+        "ALLOW_ORIGIN",
+        "https://A.example,http://b:*",
+        "allow_origin",
+        ("https://a.example", "http://b:*"),
+    ),
+    ("API_KEY", " sk-1 \n", "api_key", "sk-1"),
+    ("DEBUG", "1", "debug", True),
+    ("DEBUG", "off", "debug", False),
+    ("QUIET", "yes", "quiet", True),
+    ("GRACE", "0", "grace", 0.0),
+    ("HEARTBEAT", "2.5", "heartbeat", 2.5),
+    ("UPSTREAM_TIMEOUT", "60", "upstream_timeout", 60.0),
+    ("DRAIN", "5", "drain", 5.0),
+    ("MAX_BODY_SIZE", "2048", "max_body_size", 2048),
+    ("CLIENT_TIMEOUT", "5", "client_timeout", 5),
+    ("UPSTREAM_STREAM", "off", "upstream_stream", False),
+    ("TOOL_PROFILE", "Compact", "tool_profile", "compact"),
+    ("UPSTREAM_API", "Ollama", "upstream_api", "ollama"),
+    ("NUM_CTX", "65536", "num_ctx", 65536),
+    ("KEEP_ALIVE", "-1", "keep_alive", "-1"),
+    ("KEEP_ALIVE", "1h30m", "keep_alive", "1h30m"),
+    ("NO_CONTEXT_GUARD", "1", "context_guard", False),
+    ("NO_DIRECTIVES", "1", "directives", False),
+    ("NO_REPAIR", "yes", "repair", False),
+    ("NO_REPAIR", "0", "repair", True),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "attribute", "expected"), VARIABLES)
+def test_an_environment_variable_sets_its_option(
     name: str, value: str, attribute: str, expected: object
 ) -> None:
     assert getattr(settings(**{f"CODEX_BRIDGE_{name}": value}), attribute) == expected
+
+
+def test_every_option_is_among_the_variables_above() -> None:
+    assert {attribute for _, _, attribute, _ in VARIABLES} == set(KNOBS)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("OLAMA_URL", "OLLAMA_URL"),
+        ("OLLAMA-URL", "OLLAMA_URL"),
+        ("port", "PORT"),
+        ("LISTEN_PORT", "PORT"),
+        ("APIKEY", "API_KEY"),
+        ("CONTEXT_GUARD", "NO_CONTEXT_GUARD"),
+        ("NO_DEBUG", "DEBUG"),
+        ("BRIDGE_URL", "URL"),
+        ("STATEDIR", "STATE_DIR"),
+    ],
+)
+def test_a_variable_that_sets_nothing_is_refused_with_the_closest_name(
+    capsys: pytest.CaptureFixture[str], name: str, meant: str
+) -> None:
+    line = refusal(capsys, **{f"CODEX_BRIDGE_{name}": "sk-secret", "CODEX_BRIDGE_PORT": "80"})
+    assert line == (
+        f"codex-bridge: CODEX_BRIDGE_{name} is no setting of codex-bridge; "
+        f"did you mean CODEX_BRIDGE_{meant}?"
+    )
+
+
+def test_the_name_of_a_variable_forges_no_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "CODEX_BRIDGE_X\\nY is no setting" in refusal(capsys, **{"CODEX_BRIDGE_X\nY": "1"})
+
+
+def test_variables_of_other_programs_and_of_the_other_commands_are_left_alone() -> None:
+    others = {"CODEX_HOME": "/x", "CODEX_BRIDGE": "/x", "OLLAMA_HOST": "x"}
+    ours = {"CODEX_BRIDGE_URL": "x", "CODEX_BRIDGE_STATE_DIR": "/x", "CODEX_BRIDGE_VENV": "/x"}
+    assert settings(**others, **ours) == settings()
+
+
+def test_help_and_version_are_shown_whatever_the_environment_says(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for flag, says in (("--help", "--ollama-url="), ("--version", __version__)):
+        with pytest.raises(SystemExit) as caught:
+            settings(flag, CODEX_BRIDGE_PRT="80", CODEX_BRIDGE_PORT="x")
+        assert not caught.value.code
+        assert says in capsys.readouterr().out
 
 
 def test_a_flag_wins_over_its_variable() -> None:
@@ -130,13 +189,15 @@ def test_no_mistake_shows_the_key(capsys: pytest.CaptureFixture[str], flags: lis
     assert "secret" not in refusal(capsys, *flags)
 
 
-def test_nothing_but_the_settings_keeps_the_key(capsys: pytest.CaptureFixture[str]) -> None:
-    options = Options({"CODEX_BRIDGE_API_KEY": "sk-secret"})
-    options.parseOptions([])
+@pytest.mark.parametrize("flags", [[], ["--api-key", "sk-secret"]])
+def test_nothing_but_the_settings_keeps_the_key(
+    capsys: pytest.CaptureFixture[str], flags: list[str]
+) -> None:
+    options = parsed(*flags, CODEX_BRIDGE_API_KEY="sk-secret")
     assert options.settings.api_key == "sk-secret"
     assert "sk-secret" not in f"{options!r} {options.settings!r} {vars(options)!r}"
     with pytest.raises(SystemExit):
-        Options({"CODEX_BRIDGE_API_KEY": "sk-secret"}).parseOptions(["--help"])
+        parsed(*flags, "--help", CODEX_BRIDGE_API_KEY="sk-secret")
     assert "sk-secret" not in capsys.readouterr().out
 
 
@@ -216,6 +277,14 @@ def test_help_names_every_option_with_default_and_unit(
         "--max-body-size=",
         "--client-timeout=",
         "--upstream-stream=",
+        "--upstream-api=",
+        "--num-ctx=",
+        "--keep-alive=",
+        "--no-context-guard",
+        "--grace=",
+        "--heartbeat=",
+        "--upstream-timeout=",
+        "--drain=",
         "--tool-profile=",
         "--no-directives",
         "--no-repair",
@@ -224,9 +293,12 @@ def test_help_names_every_option_with_default_and_unit(
         "--version",
     ):
         assert option in text
-    for default in ("11434", "127.0.0.1", "http://localhost:11433", "67108864", "30", "on"):
+    for default in ("11434", "http://localhost:11433", "67108864", "30", "0.5", "1800", "on", "off"):
         assert f"[default: {default}]" in text
     assert "bytes" in text
+    # No marks and links of Markdown, which README's table has.
+    assert "`" not in text
+    assert "](" not in text
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
-from codex_bridge.cli.blocking import URL_VARIABLE
+import pytest
+
 from codex_bridge.cli.doctor.report import COLUMNS
-from codex_bridge.options import Options, environment_name
+from codex_bridge.settings import KNOBS, OTHER_VARIABLES, table
 from tests.processes import ROOT
 
-FLAGS = {flag for flag, *_ in Options.optFlags}
 README = (ROOT / "README.md").read_text()
 
 
@@ -18,18 +19,27 @@ def test_ci_runs_the_test_command_of_the_readme() -> None:
     assert command in (ROOT / ".ci" / "run").read_text().splitlines()
 
 
-def test_every_option_is_in_the_table_with_its_default() -> None:
-    options = Options({})
-    for name, default in options.opts.items():
-        (row,) = [line for line in README.splitlines() if line.startswith(f"| `--{name}`")]
-        shown = row.split("|")[2].strip()
-        assert shown == ("off" if name in FLAGS else str(default or ""))
+def test_the_options_table_is_the_one_that_the_declarations_make() -> None:
+    lines = README.splitlines()
+    start = lines.index("| option | default | meaning |")
+    shown = lines[start : lines.index("", start)]
+    assert shown == table().splitlines(), (
+        "paste the output of `python -m codex_bridge.settings` into README.md, section Options"
+    )
 
 
-def test_the_variables_that_the_readme_names_exist() -> None:
-    known = {environment_name(name) for name in Options({}).opts} | {URL_VARIABLE}
-    named = set(re.findall(r"CODEX_BRIDGE_[A-Z_]+", README))
-    assert named <= known
+NAMING_VARIABLES = [
+    ROOT / "README.md",
+    ROOT / "codex-bridge.tac",
+    *(ROOT / "docs").glob("*.md"),
+    *(ROOT / "deploy").iterdir(),
+]
+
+
+@pytest.mark.parametrize("path", NAMING_VARIABLES, ids=lambda path: path.name)
+def test_the_variables_that_we_tell_users_of_exist(path: Path) -> None:
+    known = {knob.variable for knob in KNOBS.values()} | OTHER_VARIABLES
+    assert set(re.findall(r"CODEX_BRIDGE_[A-Z_]+", path.read_text())) <= known
 
 
 def test_the_compatibility_table_has_the_columns_of_doctors_rows() -> None:

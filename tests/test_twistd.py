@@ -82,6 +82,18 @@ async def test_it_serves_in_the_foreground_until_sigterm(
     assert list(tmp_path.glob("*.pid")) == []
 
 
+@pytest.mark.parametrize(("program", "arguments"), WAYS.values(), ids=WAYS.keys())
+def test_a_variable_that_sets_nothing_ends_the_start_with_one_line(
+    tmp_path: Path, program: str, arguments: list[str]
+) -> None:
+    done = run(program, *arguments, cwd=tmp_path, CODEX_BRIDGE_OLAMA_URL="http://127.0.0.1:1")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "codex-bridge: CODEX_BRIDGE_OLAMA_URL is no setting of codex-bridge; "
+        "did you mean CODEX_BRIDGE_OLLAMA_URL?\n"
+    )
+
+
 @pytest_twisted.ensureDeferred
 async def test_it_serves_as_a_daemon_with_pid_and_log_file(
     ollama: FakeOllama, tmp_path: Path

@@ -19,13 +19,12 @@ from urllib.parse import urlsplit
 import orjson
 from attrs import frozen
 
-from codex_bridge.options import base_url, environment_name
-from codex_bridge.settings import DEFAULT_OLLAMA_URL, DEFAULT_PORT
+from codex_bridge.settings import DEFAULTS, KNOBS, URL_VARIABLE
+from codex_bridge.values import base_url
 from codex_bridge.vocabulary import Json
 
-URL_VARIABLE = "CODEX_BRIDGE_URL"
-KEY_VARIABLE = environment_name("api-key")
-DEFAULT_URL = f"http://127.0.0.1:{DEFAULT_PORT}"
+KEY_VARIABLE = KNOBS["api_key"].variable
+DEFAULT_URL = f"http://127.0.0.1:{DEFAULTS.port}"
 """Where the bridge listens, unless the variable or an option says otherwise."""
 PATIENCE = 10.0
 """Seconds that an answer may take which needs no model."""
@@ -73,7 +72,7 @@ class Opened:
 
 def ollama_url(text: str) -> str:
     """For argparse: the base URL of Ollama, without a trailing slash."""
-    return _url(text.strip(), DEFAULT_OLLAMA_URL)
+    return _url(text.strip(), DEFAULTS.ollama_url)
 
 
 def bridge_url(text: str) -> str:

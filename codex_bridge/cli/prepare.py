@@ -13,8 +13,7 @@ from codex_bridge.cli import blocking
 from codex_bridge.cli.blocking import Reply
 from codex_bridge.engines.contexts import DEFAULT_NUM_CTX, ENOUGH
 from codex_bridge.engines.models import shown_info
-from codex_bridge.options import environment_name
-from codex_bridge.settings import DEFAULT_OLLAMA_URL
+from codex_bridge.settings import DEFAULTS, KNOBS
 from codex_bridge.vocabulary import Json, ModelInfo
 
 CREATION = 600.0
@@ -54,7 +53,7 @@ class Known:
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Declare the command and its options."""
-    url = os.environ.get(environment_name("ollama-url")) or DEFAULT_OLLAMA_URL
+    url = os.environ.get(KNOBS["ollama_url"].variable) or DEFAULTS.ollama_url
     parser = commands.add_parser("prepare", help="make a model with more context of another one")
     parser.add_argument("model", metavar="MODEL", help="the model to derive from: qwen3:14b")
     parser.add_argument(
