@@ -1,4 +1,4 @@
-"""Where log lines go and which of them: one level for everything, a bounded log file."""
+"""The log: which events are written, what their values may contain, and the file they go to."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ from codex_bridge.text import visible
 
 NAMESPACE = "codex_bridge"
 MULTILINE = "body"
-"""The one value of events that is logged as several lines: what --debug shows."""
+"""The one key of an event whose value may have several lines: the bodies that --debug logs."""
 ROTATE_AT = 10 * 1024 * 1024
-"""Size at which the log file is rotated, in bytes."""
+"""The log file is rotated when it has this size, in bytes."""
 KEEP = 5
-"""Rotated log files kept: a bridge that nobody looks at must not fill the disk."""
+"""How many rotated log files are kept, so that a log never fills the disk."""
 
 
 def predicate(settings: Settings) -> ILogFilterPredicate:
-    """What is logged: errors only when quiet, our debug events when debugging, else info."""
+    """Let errors pass with --quiet, else info and up; with --debug our own debug events, too."""
     levels = LogLevelFilterPredicate(LogLevel.error if settings.quiet else LogLevel.info)
     if settings.debug:
         levels.setLogLevelForNamespace(NAMESPACE, LogLevel.debug)
@@ -44,26 +44,27 @@ def predicate(settings: Settings) -> ILogFilterPredicate:
 
 
 def make_logger(settings: Settings) -> Logger:
-    """The logger of one bridge; it keeps to the level however the process logs."""
-    observer = FilteringLogObserver(_Neutral(globalLogPublisher), [predicate(settings)])
+    """Make the logger of one bridge. It filters by level, whatever observer the process has."""
+    observer = FilteringLogObserver(_Escaping(globalLogPublisher), [predicate(settings)])
     return Logger(namespace=NAMESPACE, observer=observer)
 
 
 @implementer(ILogObserver)
 @frozen
-class _Neutral:
-    """Hands events on with nothing in their values that forges a line or steers a terminal.
+class _Escaping:
+    """Passes events to `observer` with line ends and control characters in their values escaped.
 
-    Names, paths and messages come from clients, models and servers.
+    Names, paths and messages come from clients, models and servers. Unescaped, they could forge
+    log lines or send commands to a terminal.
     """
 
-    following: ILogObserver
+    observer: ILogObserver
 
     def __call__(self, event: LogEvent) -> None:
-        self.following({key: _neutral(key, value) for key, value in event.items()})
+        self.observer({key: _escaped(key, value) for key, value in event.items()})
 
 
-def _neutral(key: str, value: Any) -> Any:
+def _escaped(key: str, value: Any) -> Any:
     if not isinstance(value, str) or key.startswith("log_") or value.isprintable():
         return value
     if key == MULTILINE:
@@ -72,10 +73,12 @@ def _neutral(key: str, value: Any) -> Any:
 
 
 def choose_observer(settings: Settings, twistd: Mapping[str, Any] | None) -> ILogObserver | None:
-    """The observer for a process started as `twistd [twistd options] codex-bridge`.
+    """Make the log observer of a process that was started as `twistd [OPTIONS] codex-bridge`.
 
-    Writes where twistd would, but keeps to the level and to a bounded number of files.
-    None where twistd's own choice stands: with --logger, with --syslog, under a tac file.
+    `twistd` holds twistd's own options; None under a tac file. The observer writes to where
+    twistd would, but filters by level and keeps a bounded number of files. Returns None where
+    twistd chooses the observer: with --logger, with --syslog, and under a tac file. Also installs
+    the handlers of SIGUSR1 and SIGHUP.
     """
     if twistd is None or twistd.get("logger") or twistd.get("syslog"):
         signals.on_hangup(None)
@@ -86,10 +89,10 @@ def choose_observer(settings: Settings, twistd: Mapping[str, Any] | None) -> ILo
 
 @provider(ILogFilterPredicate)
 def _is_worth_a_line(event: LogEvent) -> Any:
-    """Drop what reads like a failure and is none.
+    """Drop a message of Twisted that reads like a failure and is harmless.
 
-    Where nobody may write to site-packages, as it should be on a server, Twisted cannot cache
-    its list of plugins; it looks for them anew at every start and says so every time.
+    A service usually may not write to site-packages. Twisted then cannot cache its list of
+    plugins, searches for them at every start, and logs an error each time.
     """
     if str(event.get("log_text", "")).startswith("Unable to write to plugin cache"):
         return PredicateResult.no
@@ -97,6 +100,7 @@ def _is_worth_a_line(event: LogEvent) -> Any:
 
 
 def _log_file(twistd: Mapping[str, Any]) -> TextIO:
+    """Open the log that twistd's options name: stdout, or a file that rotates."""
     name = twistd.get("logfile")
     if name == "-" or (not name and twistd.get("nodaemon")):
         if not twistd.get("nodaemon"):

@@ -99,8 +99,8 @@ for _knob in KNOBS.values():
     if _knob.is_list:
         setattr(Options, f"opt_{_knob.attribute}", _handler(_knob, _knob.help))
     if _knob.alias:
-        name = f"opt_{_knob.alias.replace('-', '_')}"
-        setattr(Options, name, _handler(_knob, f"The same as --{_knob.option}."))
+        _method = f"opt_{_knob.alias.replace('-', '_')}"
+        setattr(Options, _method, _handler(_knob, f"The same as --{_knob.option}."))
 
 
 def _variables(environ: Mapping[str, str]) -> dict[str, tuple[str, str]]:

@@ -1,6 +1,7 @@
-"""Checks before the service starts: what would make it useless is told in one line.
+"""Checks before the service starts: is the port free, and does Ollama answer?
 
-Runs once, before the reactor and before twistd leaves the terminal, so it may block.
+They run once, before the reactor runs and before twistd detaches from the terminal. So they may
+block, and the user still sees the message.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ from urllib.parse import urlsplit
 from codex_bridge.settings import Settings
 
 PATIENCE = 5.0
-"""Seconds that Ollama has to answer."""
+"""Seconds that Ollama is given to answer."""
 
 
 def preflight(settings: Settings) -> None:
-    """Return if the port is free and Ollama answers; else end the process, exit code 1."""
+    """End the process with one line and exit code 1 unless the port is free and Ollama answers."""
     trouble = port_trouble(settings.interface, settings.port) or upstream_trouble(
         settings.ollama_url
     )
@@ -27,13 +28,13 @@ def preflight(settings: Settings) -> None:
 
 
 def port_trouble(interface: str, port: int) -> str | None:
-    """Why `interface`:`port` cannot be listened on, or None if it can."""
+    """Say why the bridge cannot listen on `interface`:`port`; None if it can."""
     family = socket.AF_INET6 if ":" in interface else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_STREAM) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((interface, port))
-            # Two sockets may be bound to one port with SO_REUSEADDR; only one may listen.
+            # With SO_REUSEADDR several sockets may bind one port, but only one may listen on it.
             probe.listen(1)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
@@ -48,9 +49,9 @@ def port_trouble(interface: str, port: int) -> str | None:
 
 
 def upstream_trouble(url: str) -> str | None:
-    """Why nothing that speaks HTTP answers at `url`, or None if something does.
+    """Say why no HTTP server answers at the base URL `url`; None if one does.
 
-    Any HTTP status will do: servers other than Ollama have no /api/version.
+    Any HTTP status counts as an answer: servers other than Ollama have no /api/version.
     """
     parts = urlsplit(url)
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection

@@ -1,4 +1,4 @@
-"""The composition root: the only place where the rooms are wired together."""
+"""The composition root: the only module that makes the parts of a bridge and connects them."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from codex_bridge.web.app import BridgeApp
 from codex_bridge.web.site import BridgeSite
 
 BACKLOG = 512
-"""Connections that may wait to be accepted: a burst of sub-agents is more than Twisted's 50."""
+"""Connections that may wait to be accepted. Twisted's 50 are too few for a burst of sub-agents."""
 LAST_WRITES = 1.0
-"""Seconds that connections have to take what was written last."""
+"""Seconds that clients are given to read what was written last, before they are cut off."""
 
 
 class BridgeService(MultiService):
     """One running bridge: listens while started, closes its upstream connections when stopped."""
 
     log_observer: ILogObserver | None = None
-    """Set before the service joins an Application, this becomes the process's log observer."""
+    """Becomes the log observer of the process if set before the service joins an Application."""
 
     def __init__(
         self,
@@ -55,18 +55,18 @@ class BridgeService(MultiService):
         self._server.setServiceParent(self)
 
     def setServiceParent(self, parent: Any) -> None:
-        """Join `parent`; bring the log observer along where the parent is an Application."""
+        """Join `parent`, an Application if `log_observer` is set, and give it that observer."""
         if self.log_observer is not None:
             parent.setComponent(ILogObserver, self.log_observer)
         super().setServiceParent(parent)
 
     @property
     def listening_port(self) -> Any:
-        """The open port; with --port 0 the only way to learn its number."""
+        """The listening port of Twisted. With --port 0 its address alone tells the number."""
         return self._server._port
 
     def startService(self) -> None:
-        """Listen, and say where."""
+        """Listen, and log the address."""
         super().startService()
         host = self._settings.interface
         self._log.info(
@@ -91,7 +91,7 @@ class BridgeService(MultiService):
         await self._upstream.close()
 
     async def _finish_serving(self) -> None:
-        """Let what is running run to its end, but not for ever."""
+        """Wait for running exchanges up to the drain limit, then close all client connections."""
         emptied = self._drain.drain(self._reactor, self._settings.drain)
         if len(self._drain):
             self._log.info(
@@ -108,12 +108,12 @@ class BridgeService(MultiService):
             limit.cancel()
 
     def stopService(self) -> Deferred[None]:
-        """Stop listening, let the running answers end, close every connection."""
+        """Stop listening, let running exchanges end, close every connection."""
         return Deferred.fromCoroutine(self._stop())
 
 
 def make_service(settings: Settings, reactor: Any = None) -> BridgeService:
-    """Wire a bridge that does what `settings` say. Nothing is opened before it starts."""
+    """Make a bridge with `settings`. It opens no port and no connection before it is started."""
     if reactor is None:
         from twisted.internet import reactor
     log = make_logger(settings)

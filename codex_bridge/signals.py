@@ -1,4 +1,4 @@
-"""What signals mean beyond the first SIGTERM, which is the reactor's own business."""
+"""Signal handlers of the process. The reactor itself handles the first SIGINT or SIGTERM."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def second_signal(reactor: Any, act: Callable[[], None]) -> Iterator[None]:
-    """While it lasts, SIGINT and SIGTERM call `act` from the reactor.
+    """Within this context, SIGINT and SIGTERM make the reactor call `act`.
 
-    By themselves they would only make Twisted complain that the reactor is already stopping.
+    Without it, a second signal would only make Twisted log that the reactor is already stopping.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -32,26 +32,26 @@ def second_signal(reactor: Any, act: Callable[[], None]) -> Iterator[None]:
 
 
 def on_rotate(rotate: Callable[[], None] | None) -> None:
-    """SIGUSR1 rotates the log, as twistd's users know it; unhandled, it ends the process."""
+    """Let SIGUSR1 call `rotate`; with None ignore it. Its default action ends the process."""
     if hasattr(signal, "SIGUSR1"):
         signal.signal(signal.SIGUSR1, _soon(rotate) if rotate else signal.SIG_IGN)
 
 
 def on_hangup(reopen: Callable[[], None] | None) -> None:
-    """SIGHUP reopens the log file; without one it ends what a terminal that closed leaves behind.
+    """Let SIGHUP call `reopen`, which opens the log file again.
 
-    Unhandled, it would end every process at once, and leave its pid file. Under nohup it stays
-    ignored.
+    Without a log file, with None, a terminal that closes stops a bridge that writes to it; any
+    other bridge ignores SIGHUP. The default action would kill the process, drop the running
+    exchanges and leave the pid file. Where SIGHUP is ignored already (nohup), it stays ignored.
     """
     if not hasattr(signal, "SIGHUP") or signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
         return
-    stop = _stop if sys.stdout and sys.stdout.isatty() else None
-    act = reopen or stop
+    act = reopen or (_stop if sys.stdout and sys.stdout.isatty() else None)
     signal.signal(signal.SIGHUP, _soon(act) if act else signal.SIG_IGN)
 
 
 def _soon(act: Callable[[], None]) -> Callable[..., None]:
-    """A signal handler that has the reactor call `act`."""
+    """Make a signal handler after which the reactor calls `act`."""
 
     def handler(*_: Any) -> None:
         from twisted.internet import reactor

@@ -1,4 +1,4 @@
-"""What `twistd codex-bridge` loads: the options, and the service made of them."""
+"""The module that twistd loads for `twistd codex-bridge`: `Options` and `makeService`."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ __all__ = ["Options", "makeService"]
 
 
 def makeService(options: Options) -> IService:
-    """Check what would make the service useless, then make it. Called once, by twistd.
+    """Make the service that parsed `options` describe. twistd and codex-bridge.tac call it once.
 
-    Ends the process with one line and exit code 1 where the port is taken or Ollama does
-    not answer: at this point the caller's terminal is still there to read it.
+    Ends the process with one line and exit code 1 if the port is taken, Ollama does not answer,
+    or the log file cannot be written. The terminal is still attached at this point.
     """
     preflight(options.settings)
     service = make_service(options.settings)

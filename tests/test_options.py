@@ -159,6 +159,16 @@ def test_a_flag_wins_over_its_variable() -> None:
     assert settings("--port", "80", CODEX_BRIDGE_PORT="81").port == 80
 
 
+@pytest.mark.parametrize("port", [0, 65535])
+def test_both_ends_of_a_range_are_accepted(port: int) -> None:
+    assert settings("--port", str(port)).port == port
+
+
+def test_another_address_on_the_same_port_is_no_loop() -> None:
+    url = "http://10.0.0.6:11434"
+    assert settings("--interface=10.0.0.5", "--ollama-url", url).ollama_url == url
+
+
 def test_lists_are_given_several_times_or_with_commas() -> None:
     given = settings("--allow-host", "a,b", "--allow-host=c", "--allow-origin", "*")
     assert given.allow_host == ("a", "b", "c")
@@ -237,6 +247,11 @@ def test_nothing_but_the_settings_keeps_the_key(
         (["--ollama-url", "http://local host:1"], "no spaces"),
         (["--ollama-url", "http://localhost:11434"], "the bridge's own address"),
         (["--port", "80", "--ollama-url", "http://127.0.0.1"], "the bridge's own address"),
+        (["--port", "443", "--ollama-url", "https://[::1]"], "the bridge's own address"),
+        (
+            ["--interface=10.0.0.5", "--ollama-url=http://10.0.0.5:11434"],
+            "the bridge's own address",
+        ),
         (["--debug", "--quiet"], "exclude each other"),
         (["--colour"], "--colour"),
         (["extra"], "argument"),
@@ -293,7 +308,16 @@ def test_help_names_every_option_with_default_and_unit(
         "--version",
     ):
         assert option in text
-    for default in ("11434", "http://localhost:11433", "67108864", "30", "0.5", "1800", "on", "off"):
+    for default in (
+        "11434",
+        "http://localhost:11433",
+        "67108864",
+        "30",
+        "0.5",
+        "1800",
+        "on",
+        "off",
+    ):
         assert f"[default: {default}]" in text
     assert "bytes" in text
     # No marks and links of Markdown, which README's table has.
