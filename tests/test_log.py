@@ -1,4 +1,4 @@
-"""Where log lines go, and which."""
+"""Which events are logged, how, and where to."""
 
 from __future__ import annotations
 
@@ -38,7 +38,9 @@ LEVELS = [LogLevel.debug, LogLevel.info, LogLevel.error]
         (Settings(quiet=True), ["error"]),
     ],
 )
-def test_levels(settings: Settings, kept: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_quiet_and_debug_set_the_level(
+    settings: Settings, kept: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     observer = logs.choose_observer(settings, {"nodaemon": True})
     assert observer is not None
     for level in LEVELS:
@@ -46,7 +48,7 @@ def test_levels(settings: Settings, kept: list[str], capsys: pytest.CaptureFixtu
     assert [line.split("] ")[1].split()[0] for line in capsys.readouterr().out.splitlines()] == kept
 
 
-def test_debug_is_about_our_events_not_those_of_libraries(
+def test_debug_logs_no_debug_events_of_libraries(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     observer = logs.choose_observer(Settings(debug=True), {"nodaemon": True})
@@ -55,7 +57,7 @@ def test_debug_is_about_our_events_not_those_of_libraries(
     assert capsys.readouterr().out == ""
 
 
-def test_a_plugin_cache_that_cannot_be_written_is_no_news(
+def test_a_plugin_cache_that_cannot_be_written_is_not_logged(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     observer = logs.choose_observer(Settings(), {"nodaemon": True})
@@ -69,7 +71,7 @@ def test_a_plugin_cache_that_cannot_be_written_is_no_news(
 
 
 @pytest.fixture(autouse=True)
-def rotating() -> Iterator[None]:
+def restored_signals() -> Iterator[None]:
     """Put the signals back as they were."""
     before = {number: signal.getsignal(number) for number in (signal.SIGUSR1, signal.SIGHUP)}
     yield
@@ -77,7 +79,7 @@ def rotating() -> Iterator[None]:
         signal.signal(number, handler)
 
 
-def test_the_signal_that_rotates_logs_does_not_end_a_bridge_without_a_log_file() -> None:
+def test_without_a_log_file_the_signals_for_it_are_ignored() -> None:
     logs.choose_observer(Settings(), {"nodaemon": True})
     assert signal.getsignal(signal.SIGUSR1) is signal.SIG_IGN
     assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
@@ -113,7 +115,7 @@ def test_the_log_file_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert sum(path.stat().st_size for path in files) < 1100 * (1 + logs.KEEP)
 
 
-def test_a_log_file_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+def test_a_log_file_that_cannot_be_written_ends_the_start_with_one_line(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="cannot write the log file"):
         logs.choose_observer(Settings(), {"logfile": str(tmp_path / "no" / "folder.log")})
 
@@ -123,7 +125,7 @@ def test_a_daemon_cannot_log_to_stdout() -> None:
         logs.choose_observer(Settings(), {"logfile": "-"})
 
 
-def test_the_logger_of_a_bridge_keeps_to_its_level_however_the_process_logs(logged: Any) -> None:
+def test_the_logger_of_a_bridge_filters_by_level_itself(logged: Any) -> None:
     log: Logger = logs.make_logger(Settings(quiet=True))
     log.info("not this")
     assert logged.events == []
@@ -140,13 +142,13 @@ def test_the_logger_of_a_bridge_keeps_to_its_level_however_the_process_logs(logg
         ("qwen3:14b, größer 模型", "qwen3:14b, größer 模型"),
     ],
 )
-def test_no_value_forges_a_line_or_steers_a_terminal(
+def test_line_ends_and_control_characters_in_values_are_escaped(
     logged: LogBook, text: str, logged_as: str
 ) -> None:
     logs.make_logger(Settings()).info("{model} answers", model=text)
     assert formatEvent(logged.events[-1]) == f"{logged_as} answers"
 
 
-def test_a_body_keeps_its_lines_and_nothing_else(logged: LogBook) -> None:
+def test_a_body_keeps_its_line_ends_and_no_control_characters(logged: LogBook) -> None:
     logs.make_logger(Settings(debug=True)).debug("{body}", body='{\n  "a": "\x9b2J\r"\n}')
     assert formatEvent(logged.events[-1]) == '{\n  "a": "\\x9b2J\\r"\n}'

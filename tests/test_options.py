@@ -177,7 +177,7 @@ def test_lists_are_given_several_times_or_with_commas() -> None:
 
 
 @pytest.mark.parametrize("key", ["", " ", "two words", "secret\tkey", "größer-secret"])
-def test_a_key_that_is_none_is_refused_and_not_shown(
+def test_an_invalid_key_is_refused_and_not_shown(
     capsys: pytest.CaptureFixture[str], key: str
 ) -> None:
     for line in (refusal(capsys, CODEX_BRIDGE_API_KEY=key), refusal(capsys, "--api-key", key)):
@@ -248,10 +248,7 @@ def test_nothing_but_the_settings_keeps_the_key(
         (["--ollama-url", "http://localhost:11434"], "the bridge's own address"),
         (["--port", "80", "--ollama-url", "http://127.0.0.1"], "the bridge's own address"),
         (["--port", "443", "--ollama-url", "https://[::1]"], "the bridge's own address"),
-        (
-            ["--interface=10.0.0.5", "--ollama-url=http://10.0.0.5:11434"],
-            "the bridge's own address",
-        ),
+        (["--interface=10.0.0.5", "--ollama-url=http://10.0.0.5:11434"], "own address"),
         (["--debug", "--quiet"], "exclude each other"),
         (["--colour"], "--colour"),
         (["extra"], "argument"),
@@ -268,7 +265,7 @@ def test_a_mistake_in_a_variable_names_the_variable(capsys: pytest.CaptureFixtur
     assert line.startswith("codex-bridge: CODEX_BRIDGE_PORT: ")
 
 
-def test_version_prints_ours_and_exits(capsys: pytest.CaptureFixture[str]) -> None:
+def test_version_prints_the_version_of_the_bridge(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         settings("--version")
     assert not caught.value.code
@@ -308,16 +305,7 @@ def test_help_names_every_option_with_default_and_unit(
         "--version",
     ):
         assert option in text
-    for default in (
-        "11434",
-        "http://localhost:11433",
-        "67108864",
-        "30",
-        "0.5",
-        "1800",
-        "on",
-        "off",
-    ):
+    for default in ("11434", "http://localhost:11433", "67108864", "0.5", "1800", "on", "off"):
         assert f"[default: {default}]" in text
     assert "bytes" in text
     # No marks and links of Markdown, which README's table has.
@@ -341,5 +329,5 @@ def test_what_chat_completions_cannot_carry_is_refused_with_both_ways_out(
 
 
 @pytest.mark.parametrize("value", ["soon", "5 m", "", "1.5", "m"])
-def test_a_time_that_is_none_is_refused(capsys: pytest.CaptureFixture[str], value: str) -> None:
+def test_an_invalid_keep_alive_is_refused(capsys: pytest.CaptureFixture[str], value: str) -> None:
     assert "30m" in refusal(capsys, "--keep-alive", value)

@@ -1,4 +1,4 @@
-"""What would make the service useless is told before it starts."""
+"""Before it starts, the bridge checks its port and its Ollama."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from codex_bridge.settings import Settings
 
 @pytest.fixture
 def taken_port() -> Iterator[int]:
-    """A port that somebody listens on and never answers at."""
+    """A port on which a server listens and never answers."""
     with closing(socket.create_server(("127.0.0.1", 0))) as server:
         yield server.getsockname()[1]
 
@@ -25,33 +25,33 @@ def free_port() -> int:
         return server.getsockname()[1]
 
 
-def test_a_free_port_is_no_trouble(free_port: int) -> None:
+def test_a_free_port_is_fine(free_port: int) -> None:
     assert port_trouble("127.0.0.1", free_port) is None
     assert port_trouble("127.0.0.1", 0) is None
 
 
-def test_a_taken_port_is_told_with_both_ways_out(taken_port: int) -> None:
+def test_a_taken_port_is_reported_with_both_remedies(taken_port: int) -> None:
     trouble = port_trouble("127.0.0.1", taken_port) or ""
     assert f"port {taken_port} on 127.0.0.1 is taken" in trouble
     assert "OLLAMA_HOST" in trouble
     assert "--port" in trouble
 
 
-def test_an_address_of_another_machine_is_told() -> None:
+def test_an_address_of_another_machine_is_reported() -> None:
     assert "--interface" in (port_trouble("192.0.2.1", 0) or "")
 
 
-def test_a_name_that_is_no_address_is_told() -> None:
+def test_a_name_in_place_of_an_address_is_reported() -> None:
     assert "--interface" in (port_trouble("no.such.host.invalid", 0) or "")
 
 
-def test_nobody_listening_upstream_is_told(free_port: int) -> None:
+def test_an_ollama_that_does_not_run_is_reported(free_port: int) -> None:
     trouble = upstream_trouble(f"http://127.0.0.1:{free_port}") or ""
     assert f"http://127.0.0.1:{free_port}" in trouble
     assert "refused" in trouble
 
 
-def test_an_unknown_host_upstream_is_told() -> None:
+def test_an_unknown_host_of_ollama_is_reported() -> None:
     assert "no.such.host.invalid" in (upstream_trouble("http://no.such.host.invalid:1") or "")
 
 

@@ -1,4 +1,4 @@
-"""A bridge that is stopped, or told to open its log anew, as a process of its own."""
+"""Signals to a bridge in a process of its own: it stops, or opens its log file again."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ HALF = Say("Half", pieces=("Half",))
 async def bridge(
     tmp_path: Path, *answer: Any, options: tuple[str, ...] = ()
 ) -> AsyncIterator[tuple[subprocess.Popen[str], int]]:
-    """A bridge as a process, before a model that gives one answer; and its port."""
+    """A bridge in a process of its own, whose model gives `answer`; the process and the port."""
     fake = FakeOllama(reactor, model=Playlist(answer))
     fake.listen()
     log = f"--logfile={tmp_path / 'log'}"
@@ -57,7 +57,7 @@ async def ended(process: subprocess.Popen[str]) -> int:
 
 
 @pytest_twisted.ensureDeferred
-async def test_an_answer_that_is_on_its_way_is_finished_before_the_bridge_ends(
+async def test_a_running_exchange_is_finished_before_the_bridge_ends(
     tmp_path: Path,
 ) -> None:
     more: Deferred[None] = Deferred()
@@ -68,7 +68,7 @@ async def test_an_answer_that_is_on_its_way_is_finished_before_the_bridge_ends(
         await other.until(b"0.33.0")
         process.send_signal(signal.SIGTERM)
         await deferToThread(eventually, lambda: _waits(tmp_path))
-        # Who is connected already may still ask how things are, and learns that they end.
+        # An open connection may still ask for the health, and learns that the bridge stops.
         other.send(b"GET /__health HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert b"503 Service Unavailable" in await other.until(b'"status":"draining"')
         other.send(b"GET /api/version HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -87,7 +87,7 @@ def _waits(tmp_path: Path) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_an_answer_that_takes_too_long_fails_properly(tmp_path: Path) -> None:
+async def test_an_exchange_that_exceeds_the_drain_limit_fails_with_an_event(tmp_path: Path) -> None:
     endless = Hold(Deferred())
     async with bridge(tmp_path, HALF, endless, options=("--drain", "0")) as (process, port):
         client = await half_answered(port)
@@ -97,7 +97,7 @@ async def test_an_answer_that_takes_too_long_fails_properly(tmp_path: Path) -> N
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
+async def test_a_second_signal_ends_running_exchanges_at_once(tmp_path: Path) -> None:
     endless = Hold(Deferred())
     async with bridge(tmp_path, HALF, endless, options=("--drain", "3600")) as (process, port):
         client = await half_answered(port)
@@ -110,7 +110,7 @@ async def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_log_file_that_was_moved_is_opened_anew_on_sighup(tmp_path: Path) -> None:
+async def test_sighup_makes_a_new_log_file_where_the_old_one_was_moved(tmp_path: Path) -> None:
     log, moved = tmp_path / "log", tmp_path / "moved"
     async with bridge(tmp_path) as (process, _):
         log.rename(moved)

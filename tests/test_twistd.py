@@ -1,4 +1,4 @@
-"""Started as its users start it: twistd in all its ways, the console script, the control script."""
+"""The bridge started as users start it: by twistd, the console script and the control script."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ async def ollama() -> AsyncIterator[FakeOllama]:
 
 
 def in_thread(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
-    """The fake needs the reactor while a process is waited for."""
+    """Wait for a process in a thread: the fake Ollama needs the reactor meanwhile."""
     return deferToThread(function, *arguments, **named)
 
 
@@ -148,10 +148,10 @@ async def test_quiet_prints_nothing_at_all(ollama: FakeOllama, tmp_path: Path) -
     ],
 )
 @pytest_twisted.ensureDeferred
-async def test_a_start_that_is_no_use_is_one_line_and_exit_code_1(
+async def test_a_start_that_fails_prints_one_line_and_exits_with_1(
     ollama: FakeOllama, tmp_path: Path, ways: list[str], options: list[str], says: str
 ) -> None:
-    # Any port that listens will do; the upstream is another one.
+    # Stands for any server on a taken port.
     other = FakeOllama(reactor)
     other.listen()
     given = [option.format(taken=other.port) for option in options]
