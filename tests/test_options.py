@@ -159,6 +159,14 @@ def test_a_flag_wins_over_its_variable() -> None:
     assert settings("--port", "80", CODEX_BRIDGE_PORT="81").port == 80
 
 
+def test_a_default_is_what_its_own_text_would_give() -> None:
+    shown = [knob for knob in KNOBS.values() if knob.default_text and not knob.is_flag]
+    assert {k.option: k.read("", k.default_text or "") for k in shown} == {
+        k.option: k.default for k in shown
+    }
+    assert all(type(k.read("", k.default_text or "")) is type(k.default) for k in shown)
+
+
 @pytest.mark.parametrize("port", [0, 65535])
 def test_both_ends_of_a_range_are_accepted(port: int) -> None:
     assert settings("--port", str(port)).port == port
