@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from itertools import count
 from typing import Any
 
 import orjson
@@ -12,9 +11,8 @@ import orjson
 from codex_bridge.engines import ollama_chat as native
 from codex_bridge.engines import openai_chat as chat
 from codex_bridge.errors import ApiError
-from codex_bridge.responses.events import ResponseTemplate, frame
-from codex_bridge.responses.request import parse, translate
-from codex_bridge.responses.stream import ResponseStream
+from codex_bridge.responses.events import frame
+from codex_bridge.responses.request import parse
 from codex_bridge.tools.toolbox import Toolbox
 from codex_bridge.vocabulary import (
     Delta,
@@ -24,6 +22,8 @@ from codex_bridge.vocabulary import (
     ToolCallDelta,
     UpstreamFailure,
 )
+from tests.responses.asked import translate
+from tests.responses.streams import Stream
 from tests.tools.declared import CODE, CODEX, custom
 
 Case = Callable[[int], float]
@@ -54,17 +54,15 @@ def answer(make: Callable[[int], Iterable[Delta]]) -> Case:
     """An answer whose deltas are made of a size, through the state machine to the wire."""
 
     def case(size: int) -> float:
-        ids = count()
         deltas = list(make(size))
         toolbox = Toolbox.from_request([*CODEX, CODE])
-        stream = ResponseStream(
-            ResponseTemplate("resp_1", 0, {"model": "m"}), toolbox, lambda p: f"{p}_{next(ids)}"
-        )
+        stream = Stream(toolbox)
+        stream.start()
         started = time.perf_counter()
         for delta in deltas:
             b"".join(map(frame, stream.feed([delta])))
         stream.feed([FinishDelta("stop")])
-        b"".join(map(frame, stream.end(0)))
+        b"".join(map(frame, stream.end()))
         return time.perf_counter() - started
 
     return case

@@ -87,7 +87,7 @@ def main() -> None:
     try:
         body = json.dumps(request()).encode()
         from codex_bridge.engines.openai_chat import encode
-        from codex_bridge.responses.request import translate
+        from tests.responses.asked import translate
 
         chat = encode(translate(request()).chat, stream=True)
         direct, bridged = [], []

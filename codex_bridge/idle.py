@@ -44,3 +44,7 @@ class Silence:
         self._timer = self._clock.callLater(self._seconds if is_silent else left, self._look)
         if is_silent:
             self._told()
+
+
+class IdleTimer(Silence):
+    touch = Silence.heard

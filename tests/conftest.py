@@ -9,6 +9,7 @@ from typing import Any
 import hypothesis
 import pytest
 import pytest_twisted
+from attrs import evolve
 from twisted.internet import reactor
 from twisted.logger import ILogObserver, LogEvent, LogLevel, globalLogPublisher
 from zope.interface import implementer
@@ -62,8 +63,10 @@ def logged(request: pytest.FixtureRequest) -> Iterator[LogBook]:
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is asked again is asked at once; tests/engines/test_retries.py has the times."""
-    at_once = {kind: (0.0,) * len(waits) for kind, waits in retries.WAITS.items()}
-    monkeypatch.setattr(retries, "WAITS", at_once)
+    at_once = {
+        kind: evolve(rule, waits=(0.0,) * len(rule.waits)) for kind, rule in retries.RULES.items()
+    }
+    monkeypatch.setattr(retries, "RULES", at_once)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
-from itertools import count, pairwise
+from itertools import pairwise
 from typing import Any
 
 import orjson
@@ -22,9 +22,8 @@ from codex_bridge.engines.prompt_size import measured
 from codex_bridge.errors import ApiError, from_upstream
 from codex_bridge.leaks.scanner import LeakScanner
 from codex_bridge.repair.calls import Judge
-from codex_bridge.responses.events import ResponseTemplate, frame
-from codex_bridge.responses.request import Translation, parse, translate
-from codex_bridge.responses.stream import ResponseStream
+from codex_bridge.responses.events import frame
+from codex_bridge.responses.request import parse
 from codex_bridge.tools.shown import ToolProfile
 from codex_bridge.tools.toolbox import Toolbox
 from codex_bridge.vocabulary import (
@@ -38,6 +37,8 @@ from codex_bridge.vocabulary import (
     UsageDelta,
 )
 from tests.responses import grammar
+from tests.responses.asked import Asked, translate
+from tests.responses.streams import Stream
 from tests.tools.declared import CODE, CODEX, VALID_PATCH
 
 Json = dict[str, Any]
@@ -189,7 +190,7 @@ infos = st.sampled_from(
 )
 
 
-def translated(request: Any, info: ModelInfo, profile: ToolProfile) -> Translation | None:
+def translated(request: Any, info: ModelInfo, profile: ToolProfile) -> Asked | None:
     """A request through parser, translation and both encoders; None if it is refused."""
     try:
         made = translate(parse(orjson.dumps(request)), info, tool_profile=profile)
@@ -351,15 +352,13 @@ def streamed(
     repair: bool = True,
 ) -> Json:
     """The response of an answer, after a strict reader checked every event on the wire."""
-    ids = count()
-    template = ResponseTemplate("resp_1", 0, {"model": "m"})
-    stream = ResponseStream(template, toolbox, lambda kind: f"{kind}_{next(ids)}", repair=repair)
+    stream = Stream(toolbox, repair=repair)
     body = b"".join(map(frame, stream.start()))
     for read in reads:
         body += b"".join(map(frame, stream.feed(read)))
     if isinstance(failure, UpstreamFailure):
         failure = from_upstream(failure, "m", "http://localhost")
-    ended = stream.fail(failure, "x") if isinstance(failure, ApiError) else stream.end(1)
+    ended = stream.fail(failure, "x") if isinstance(failure, ApiError) else stream.end()
     body += b"".join(map(frame, ended))
     return grammar.read(grammar.parse_sse(body))
 

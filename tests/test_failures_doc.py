@@ -16,7 +16,7 @@ from codex_bridge.vocabulary import FailureKind, UpstreamFailure
 
 SOURCE = Path(codex_bridge.__file__).parent
 TEXT = (Path(__file__).parent.parent / "docs" / "failures.md").read_text()
-WAITS = dict(retries.WAITS)
+RULES = dict(retries.RULES)
 
 
 def rows() -> Iterator[list[str]]:
@@ -34,10 +34,10 @@ def test_each_failure_of_the_upstream_has_its_row(kind: FailureKind) -> None:
     # An empty answer is a success to an SDK.
     assert status.startswith("completed" if kind is FailureKind.EMPTY else str(error.status))
     assert codex == f"`{CODEX.failure_code(error)}`"
-    waits = [wait for wait in WAITS.get(kind, ()) if wait]
+    waits = [wait for wait in RULES[kind].waits if wait] if kind in RULES else []
     if waits:
         assert f"after {', '.join(f'{wait:g}' for wait in waits)} s" in again
-    elif kind not in WAITS:
+    elif kind not in RULES:
         assert again.startswith("no")
 
 

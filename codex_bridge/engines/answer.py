@@ -194,3 +194,36 @@ class _Nobody:
 
     def answer_failed(self, failure: UpstreamFailure) -> None:
         """Drop it."""
+
+
+class Answer:
+    def __init__(self, chat: ChatAnswer) -> None:
+        self.chat = chat
+        self.context = chat.context
+        self.pauseProducing = chat.pause
+        self.resumeProducing = chat.resume
+        self.stopProducing = chat.close
+
+    def deliver_to(self, sink: Any) -> Any:
+        from twisted.internet.defer import Deferred
+
+        done: Deferred[None] = Deferred(lambda _: self.chat.close())
+
+        class R:
+            def deltas_received(self, deltas: Any) -> None:
+                try:
+                    sink(deltas)
+                except Exception:
+                    if not done.called:
+                        done.errback(Failure())
+
+            def answer_ended(self) -> None:
+                if not done.called:
+                    done.callback(None)
+
+            def answer_failed(self, failure: UpstreamFailure) -> None:
+                if not done.called:
+                    done.errback(Failure(failure))
+
+        self.chat.deliver_to(R())
+        return done

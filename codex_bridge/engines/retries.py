@@ -1,57 +1,92 @@
-"""When to ask again, and how soon: what one exchange may cost."""
+"""When the upstream is asked again: after which failure, how soon, what is different then."""
 
 from __future__ import annotations
 
 from collections import Counter
+from enum import Enum, auto
+from math import inf
 
+from attrs import frozen
 from twisted.internet.interfaces import IReactorTime
 
 from codex_bridge.vocabulary import FailureKind
 
-WAITS: dict[FailureKind, tuple[float, ...]] = {
-    # Ollama restarts, for an update or because it died: that takes seconds, and asking
-    # costs nothing. Whoever forgot to start it should not wait much longer for the sentence.
-    FailureKind.UNREACHABLE: (0.5, 1.0, 2.0, 4.0, 7.5),
-    FailureKind.BUSY: (1.0, 2.0, 4.0, 8.0),
-    # Each of these has cost a generation.
-    FailureKind.BROKEN: (0.5, 2.0),
-    FailureKind.MALFORMED_CALL: (0.0, 0.0),
-    FailureKind.EMPTY: (0.0,),
+
+class Change(Enum):
+    """What is different when the upstream is asked again."""
+
+    NOTHING = auto()
+    CONTEXT = auto()
+    """The model has been given more context; where it has not, it is not asked again."""
+    EFFORT = auto()
+    """No effort is named; where none was, it is not asked again."""
+
+
+@frozen
+class Rule:
+    """How often and how soon the upstream is asked again after one kind of failure."""
+
+    waits: tuple[float, ...]
+    """Seconds before each repetition."""
+    costs_generation: bool = False
+    """Whether the model had begun to generate."""
+    change: Change = Change.NOTHING
+    until: float = inf
+    """Seconds after the first such failure, after which nothing more is tried."""
+
+
+RULES: dict[FailureKind, Rule] = {
+    # Ollama restarts, for an update or because it died: that takes seconds, and asking costs
+    # nothing. A user who forgot to start it should not wait much longer for the sentence. Each
+    # try may take long where a machine does not answer at all.
+    FailureKind.UNREACHABLE: Rule((0.5, 1.0, 2.0, 4.0, 7.5), until=20.0),
+    # The next connection from the pool may be stale, too.
+    FailureKind.STALE: Rule((0.0, 0.0, 0.5, 1.0, 2.0)),
+    FailureKind.BUSY: Rule((1.0, 2.0, 4.0, 8.0)),
+    FailureKind.BROKEN: Rule((0.5, 2.0), costs_generation=True),
+    FailureKind.MALFORMED_CALL: Rule((0.0, 0.0), costs_generation=True),
+    FailureKind.EMPTY: Rule((0.0,), costs_generation=True),
+    FailureKind.TOO_LONG: Rule((0.0,), change=Change.CONTEXT),
+    FailureKind.NO_EFFORT: Rule((0.0,), change=Change.EFFORT),
 }
-"""Seconds before each time that an exchange is asked for again; other kinds will not pass."""
+"""Failures after which the upstream is asked again. Others would only happen again."""
 GENERATIONS = 3
-"""The most that one exchange lets a model begin, of whatever they die."""
-TRYING = 20.0
-"""Seconds after which a server that does not answer is given up: each try may take long."""
-COSTLY = frozenset({FailureKind.BROKEN, FailureKind.MALFORMED_CALL, FailureKind.EMPTY})
+"""The most that one exchange lets a model begin."""
+
+
+@frozen
+class Retry:
+    """The upstream is to be asked again."""
+
+    wait: float
+    """Seconds."""
+    change: Change
 
 
 class Retries:
     """What one exchange has been through."""
 
     def __init__(self, clock: IReactorTime) -> None:
-        self.failures: Counter[FailureKind] = Counter()
         self._clock = clock
-        self._unreachable_since: float | None = None
+        self._failures: Counter[FailureKind] = Counter()
+        self._first: dict[FailureKind, float] = {}
+        """When each kind of failure came first, in seconds of the clock."""
 
-    def wait(self, kind: FailureKind) -> float | None:
-        """Seconds to wait before asking again after such a failure; None: do not."""
-        waits = WAITS.get(kind, ())
-        earlier = self.failures[kind]
-        self.failures[kind] += 1
-        if earlier >= len(waits) or self.generations >= GENERATIONS or self._is_late(kind):
+    def after(self, kind: FailureKind) -> Retry | None:
+        """How to go on after a failure of this kind; None: not at all."""
+        rule = RULES.get(kind)
+        if rule is None:
             return None
-        return waits[earlier]
+        now = self._clock.seconds()
+        earlier = self._failures[kind]
+        self._failures[kind] += 1
+        if earlier >= len(rule.waits) or now - self._first.setdefault(kind, now) >= rule.until:
+            return None
+        if rule.costs_generation and self._generations >= GENERATIONS:
+            return None
+        return Retry(rule.waits[earlier], rule.change)
 
     @property
-    def generations(self) -> int:
-        """How many have failed."""
-        return sum(self.failures[kind] for kind in COSTLY)
-
-    def _is_late(self, kind: FailureKind) -> bool:
-        if kind is not FailureKind.UNREACHABLE:
-            return False
-        now = self._clock.seconds()
-        if self._unreachable_since is None:
-            self._unreachable_since = now
-        return now - self._unreachable_since >= TRYING
+    def _generations(self) -> int:
+        """How many generations came to nothing."""
+        return sum(n for kind, n in self._failures.items() if RULES[kind].costs_generation)

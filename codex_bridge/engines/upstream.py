@@ -76,6 +76,21 @@ class Upstream:
         # A streamed body cannot be sent again when a kept connection turns out to be dead.
         self._raw = RawAgent(reactor, self._server, url)
 
+    async def info(self, name: str) -> ModelInfo:
+        return await self.models.info(name)
+
+    async def open(self, request: ChatRequest, info: ModelInfo, *, stream: bool) -> Any:
+        from codex_bridge.engines.answer import Answer
+
+        return Answer(await self.open_chat(request, info, stream=stream))
+
+    async def has_more_context(self, info: ModelInfo) -> bool:
+        return False
+
+    @property
+    def context_remedy(self) -> str:
+        return self.contexts.remedy
+
     async def open_chat(self, request: ChatRequest, info: ModelInfo, *, stream: bool) -> ChatAnswer:
         """Send `request`; return when the answer begins. Raises UpstreamFailure.
 

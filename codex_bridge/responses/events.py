@@ -26,15 +26,14 @@ class ResponseTemplate:
     id: str
     created_at: int
     """Unix time, seconds."""
-    request: Json
-    """The client's request, whose settings a response repeats."""
+    echo: Json
+    """The fields of the client's request that a response repeats."""
     repeat_prompt: bool = True
     """Repeat instructions and tools too, each time; they are most of a request's bytes."""
 
     def response(self, status: str, output: list[Json], **changes: Any) -> Json:
         """A response object; `changes` are usage, error and the like, None where absent."""
-        request = self.request
-        get = request.get
+        get = self.echo.get
         return {
             "id": self.id,
             "object": "response",

@@ -1,57 +1,69 @@
-"""Responses request -> chat request."""
+"""A request of the Responses API, read once: each field is checked here, by its name.
+
+What is read goes where it is needed: `chat.translate` makes a chat request of it, the writer
+repeats `echo`, the attempt puts calls into the form of `toolbox`.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 import orjson
-from attrs import frozen
+from attrs import field, frozen
 
 from codex_bridge.errors import invalid
 from codex_bridge.repair.lenient_json import can_be_written
-from codex_bridge.responses.effort import effort
-from codex_bridge.responses.images import BLIND
-from codex_bridge.responses.messages import to_messages
 from codex_bridge.responses.title import is_title_request, question_alone
-from codex_bridge.tools import in_words as told_tools
-from codex_bridge.tools.choice import choose
+from codex_bridge.tools.choice import ToolChoice, choose
 from codex_bridge.tools.shown import ToolProfile
 from codex_bridge.tools.toolbox import Toolbox
-from codex_bridge.vocabulary import ChatRequest, Json, ModelInfo
+from codex_bridge.vocabulary import Json
 
 STRING_FIELDS = ("type", "role", "name", "namespace", "call_id")
-"""What is a string in every kind of item that has it."""
-VERBOSITIES = {
-    "low": "Keep your answers short.",
-    "high": "Answer in detail.",
-}
-"""Codex's verbosity -> what the model is told."""
-
-DIRECTIVES = (
-    "To act, call a function. Do not describe a call, and do not write one as text. The arguments "
-    "of a call are one JSON object with the declared parameters, by their exact names. Wait for "
-    "the result of a call before you rely on it. When nothing is left to do, answer in plain text."
+"""Fields that are strings in every kind of item that has them."""
+ECHOED = (
+    *("model", "instructions", "tools", "tool_choice", "parallel_tool_calls", "max_tool_calls"),
+    *("max_output_tokens", "reasoning", "text", "temperature", "top_p", "presence_penalty"),
+    *("frequency_penalty", "metadata", "prompt_cache_key"),
 )
-"""How to call: small models drift into telling what they would call."""
-PATCH_DIRECTIVES = {
-    "apply_patch": "Edit files with apply_patch.",
-    "exec_command": "Edit files with the command apply_patch <<'EOF', then the patch, then EOF.",
-}
-"""Function that is offered -> how files are edited then; the first one counts."""
+"""Fields that a response object repeats."""
 
 
 @frozen
-class Translation:
-    """What one Responses request comes to."""
+class Sampling:
+    """How the next token is chosen. None: the client did not say."""
 
-    chat: ChatRequest
+    temperature: float | None = None
+    top_p: float | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+
+
+@frozen
+class ResponsesRequest:
+    """What a client asks for."""
+
+    model: str
+    """As the client wrote it."""
+    items: list[Json]
+    """`input`: each an object with a type."""
+    instructions: str | None
     toolbox: Toolbox
+    """The declared tools, narrowed to what `tool_choice` allows."""
+    tool_choice: ToolChoice
+    text_format: Json | None
+    """`text.format` in the words of chat completions; None for plain text."""
+    verbosity: str | None
+    effort: str | None
+    """`reasoning.effort`, in the client's words."""
+    sampling: Sampling
+    max_output_tokens: int | None
     stream: bool
     """Whether the client wants events, or one JSON object."""
-    tells_tools: bool = False
-    """Whether the model has no tools, and is told of them in words."""
-    downgrades: tuple[str, ...] = ()
-    """What the model cannot do and was asked for, one predicate each: "has no …"."""
+    echo: Json = field(factory=dict)
+    """The fields that a response object repeats, as they came."""
+    size: int = 0
+    """Bytes of the request."""
 
 
 def parse(body: bytes) -> Json:
@@ -71,7 +83,7 @@ def parse(body: bytes) -> Json:
 
 def model_name(request: Json) -> str:
     """The model that a request is for. Raises ApiError (400) where it names none."""
-    model: str | None = _get(request, "model", str)
+    model: str | None = _typed(request, "model", str)
     if not model or not model.strip():
         raise invalid(
             "model is missing; name one that `ollama list` shows.",
@@ -81,103 +93,68 @@ def model_name(request: Json) -> str:
     return model
 
 
-def translate(
-    request: Json,
-    info: ModelInfo | None = None,
-    *,
-    tool_profile: ToolProfile = ToolProfile.ESSENTIAL,
-    directives: bool = True,
-) -> Translation:
-    """Turn a parsed request into what the model is asked, given what is known of that model.
+def read(
+    request: Json, *, size: int = 0, tool_profile: ToolProfile = ToolProfile.ESSENTIAL
+) -> ResponsesRequest:
+    """Check the fields of a parsed request of `size` bytes; unknown fields are passed over.
 
-    With `directives` the model is told how to call functions. Unknown fields are passed over.
-    Raises ApiError (400) that names the field for a value of a wrong type and for what a bridge
-    that stores nothing cannot do.
+    Raises ApiError (400) that names the field: for a value of a wrong type, for a tool or a
+    choice that makes no sense, and for what a server without a memory cannot do.
     """
     model = model_name(request)
-    info = info or ModelInfo(model)
     _refuse_stateful(request)
+    echo = echoed(request)
     if is_title_request(request):
         request = question_alone(request)
     items = _items(request)
     toolbox = Toolbox.from_request(request.get("tools"), items, tool_profile)
-    choice = choose(request.get("tool_choice"), toolbox)
-    functions = toolbox.functions()
-    response_format = _response_format(request)
-    tells_tools = bool(functions) and not info.can("tools")
-    closing = [_directives(toolbox)] if directives else []
-    if tells_tools:
-        closing = [told_tools.told(functions)]
-    if functions and response_format:
-        # A grammar for the answer would leave no room for a call.
-        closing.append(_in_words(response_format))
-    closing.append(VERBOSITIES.get(_text_setting(request, "verbosity"), ""))
-    if choice.words:
-        items.append({"type": "message", "role": "developer", "content": choice.words})
-    messages = to_messages(
-        _get(request, "instructions", str),
-        items,
-        toolbox,
-        "\n\n".join(filter(None, closing)),
-        sees=info.can("vision"),
-        thinks=info.can("thinking"),
-    )
-    if not messages:
-        raise invalid("input is empty; there is nothing to answer.", "input")
-    chat = ChatRequest(
+    text = _typed(request, "text", dict) or {}
+    verbosity = text.get("verbosity")
+    effort = (_typed(request, "reasoning", dict) or {}).get("effort")
+    return ResponsesRequest(
         model=model,
-        messages=messages,
-        functions=functions,
-        tool_choice=choice.field,
-        temperature=_first(_get(request, "temperature", int, float), info.temperature),
-        top_p=_first(_get(request, "top_p", int, float), info.top_p),
-        presence_penalty=_get(request, "presence_penalty", int, float),
-        frequency_penalty=_get(request, "frequency_penalty", int, float),
-        max_tokens=_get(request, "max_output_tokens", int),
-        effort=effort((_get(request, "reasoning", dict) or {}).get("effort"), info),
-        response_format=None if functions else response_format,
-    )
-    return Translation(
-        chat=told_tools.in_words(chat) if tells_tools else chat,
+        items=items,
+        instructions=_typed(request, "instructions", str),
         toolbox=toolbox,
-        stream=bool(_get(request, "stream", bool)),
-        tells_tools=tells_tools,
-        downgrades=_downgrades(request, messages, info, tells_tools),
+        tool_choice=choose(request.get("tool_choice"), toolbox),
+        text_format=_text_format(text.get("format")),
+        verbosity=verbosity if isinstance(verbosity, str) else None,
+        effort=effort if isinstance(effort, str) else None,
+        sampling=Sampling(
+            temperature=_typed(request, "temperature", int, float),
+            top_p=_typed(request, "top_p", int, float),
+            presence_penalty=_typed(request, "presence_penalty", int, float),
+            frequency_penalty=_typed(request, "frequency_penalty", int, float),
+        ),
+        max_output_tokens=_typed(request, "max_output_tokens", int),
+        stream=bool(_typed(request, "stream", bool)),
+        echo=echo,
+        size=size,
     )
 
 
-def _is_noted(note: str, messages: list[Json]) -> bool:
-    return any(note in message["content"] for message in messages)
+def echoed(request: Json) -> Json:
+    """The fields of a parsed request that a response object repeats."""
+    return {key: request[key] for key in ECHOED if key in request}
 
 
-def _downgrades(
-    request: Json, messages: list[Json], info: ModelInfo, tells_tools: bool
-) -> tuple[str, ...]:
-    """What was asked for and is left out, or done in another way."""
-    effort_asked = (_get(request, "reasoning", dict) or {}).get("effort") not in (None, "none")
-    is_blind = not info.can("vision") and _is_noted(BLIND, messages)
-    found = {
-        "has no tools: it is told of them in words, which small models often forget": tells_tools,
-        "cannot think: the effort is left out": effort_asked and not info.can("thinking"),
-        "sees nothing: pictures are left out": is_blind,
-    }
-    return tuple(sentence for sentence, applies in found.items() if applies)
-
-
-def _get(request: Json, key: str, *types: type) -> Any:
+def _typed(request: Json, key: str, *types: type) -> Any:
     """`request[key]` if it is of one of `types`, None if null or absent."""
     value = request.get(key)
     if value is None:
         return None
     if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
-        names = {str: "a string", bool: "true or false", list: "an array", dict: "an object"}
+        names = {str: "a string", bool: "true or false", dict: "an object"}
         wanted = names.get(types[0], "a number" if float in types else "a whole number")
         raise invalid(f"{key} must be {wanted}.", key, "invalid_type")
     return value
 
 
 def _refuse_stateful(request: Json) -> None:
-    """Better no answer than one that has silently lost the conversation."""
+    """Raises ApiError for what needs a server with a memory.
+
+    An answer to a part of the conversation, as if it were the whole, would be worse than none.
+    """
     for key in ("previous_response_id", "conversation"):
         if request.get(key) is not None:
             raise invalid(
@@ -207,6 +184,7 @@ def _items(request: Json) -> list[Json]:
 
 
 def _item(value: Any) -> Json:
+    """One item. A value that is no item becomes one with its text, so that nothing is lost."""
     if isinstance(value, str):
         value = {"role": "user", "content": value}
     if not isinstance(value, dict):
@@ -214,28 +192,13 @@ def _item(value: Any) -> Json:
     item: Json = value
     if item.get("type") is None:
         item = item | {"type": "message" if "role" in item or "content" in item else "item"}
-    strange = {key: str(item[key]) for key in STRING_FIELDS if _is_strange(item.get(key))}
-    return item | strange if strange else item
+    as_text = {
+        key: str(item[key]) for key in STRING_FIELDS if not isinstance(item.get(key), str | None)
+    }
+    return item | as_text if as_text else item
 
 
-def _is_strange(value: Any) -> bool:
-    """Whether something stands where a text should: it is read as one, and fails nothing."""
-    return value is not None and not isinstance(value, str)
-
-
-def _first(*values: float | None) -> float | None:
-    """The first that is given. Without any, chat completions force 1.0 on the model."""
-    return next((value for value in values if value is not None), None)
-
-
-def _text_setting(request: Json, key: str) -> Any:
-    setting = (_get(request, "text", dict) or {}).get(key)
-    return setting if isinstance(setting, str) else None
-
-
-def _response_format(request: Json) -> Json | None:
-    """`text.format` in chat's words; None for plain text."""
-    form = (_get(request, "text", dict) or {}).get("format")
+def _text_format(form: Any) -> Json | None:
     if not isinstance(form, dict) or form.get("type") not in ("json_object", "json_schema"):
         return None
     if form["type"] == "json_object":
@@ -244,19 +207,3 @@ def _response_format(request: Json) -> Json | None:
         raise invalid("text.format.schema must be an object.", "text.format.schema")
     keys = ("name", "strict", "schema")
     return {"type": "json_schema", "json_schema": {key: form[key] for key in keys if key in form}}
-
-
-def _in_words(response_format: Json) -> str:
-    schema = response_format.get("json_schema", {}).get("schema", {"type": "object"})
-    return (
-        "Your final answer, after all function calls, must be one JSON object and nothing "
-        f"else. It must fit this JSON schema: {orjson.dumps(schema).decode()}"
-    )
-
-
-def _directives(toolbox: Toolbox) -> str:
-    """How to call, if there is anything to call."""
-    if not toolbox.offered:
-        return ""
-    editing = [text for function, text in PATCH_DIRECTIVES.items() if function in toolbox.offered]
-    return " ".join([DIRECTIVES, *editing[:1]])

@@ -21,7 +21,7 @@ from codex_bridge.text import printable
 from codex_bridge.web.access import KEY_HEADERS, Guard
 from codex_bridge.web.answers import send_error, send_json
 from codex_bridge.web.drain import Drain
-from codex_bridge.web.exchange import Exchange
+from codex_bridge.web.exchange import serve
 from codex_bridge.web.health import Health
 from codex_bridge.web.model_list import ModelList, asks_for_catalog
 from codex_bridge.web.origins import answer_preflight, is_preflight, share
@@ -88,8 +88,7 @@ class BridgeApp:
         if request.method != b"POST":
             request.setHeader(b"allow", b"POST")
             raise ApiError(405, "Only POST is supported here.", code="method_not_allowed")
-        exchange = Exchange(request, self._context)
-        return self.drain.serve(Deferred.fromCoroutine(exchange.run()), exchange.abandon)
+        return serve(request, self._context)
 
     @router.route("/v1/responses/<any_path:rest>")
     @router.route("/responses/<any_path:rest>")

@@ -1,305 +1,295 @@
-"""One exchange: a POST /v1/responses from its acceptance to its last event."""
+"""One exchange: a POST /v1/responses, from its acceptance to its last event."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IDelayedCall
+import orjson
+from attrs import evolve
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.task import deferLater
-from twisted.python.failure import Failure
 
-from codex_bridge.clients.traits import traits_of
-from codex_bridge.engines.answer import ChatAnswer
-from codex_bridge.engines.retries import Retries
+from codex_bridge.clients.traits import ClientTraits, traits_of
+from codex_bridge.engines.retries import Change, Retries, Retry
 from codex_bridge.errors import ApiError, from_upstream, internal, stopping, too_large
 from codex_bridge.repair.complaints import call_from_complaint
+from codex_bridge.responses.attempt import Attempt
+from codex_bridge.responses.chat import Translation, translate
 from codex_bridge.responses.events import ResponseTemplate
-from codex_bridge.responses.request import model_name, parse, translate
-from codex_bridge.responses.stream import ResponseStream
+from codex_bridge.responses.request import ResponsesRequest
+from codex_bridge.responses.writer import ResponseWriter
 from codex_bridge.tools.shown import ToolProfile
-from codex_bridge.tools.toolbox import Toolbox
-from codex_bridge.vocabulary import (
-    ChatRequest,
-    Delta,
-    FailureKind,
-    FinishDelta,
-    Json,
-    ModelInfo,
-    UpstreamFailure,
-)
-from codex_bridge.web.answers import send_error, send_json
+from codex_bridge.vocabulary import Delta, FailureKind, FinishDelta, UpstreamFailure
+from codex_bridge.web.intake import Refused, take_in
 from codex_bridge.web.journal import Journal
 from codex_bridge.web.prefixes import conversation_of
-from codex_bridge.web.reply import EventStream
+from codex_bridge.web.reply import EventReply, JsonReply, Reply
 from codex_bridge.web.site import BridgeRequest
 from codex_bridge.web.state import BridgeState
 
 NEARLY = 0.98
-"""The part of a context that an answer has used which was cut for the lack of any more."""
+"""The part of a context that an answer has used when it was cut because the context was full."""
+
+
+def serve(http: BridgeRequest, state: BridgeState) -> Deferred[bytes]:
+    """Answer one POST /v1/responses; fires with what is left to write when the reply has ended.
+
+    Cancelling, which happens when the client is gone, closes the upstream connection.
+    """
+    traits = traits_of(http.requestHeaders)
+    intake, body = _taken_in(http, traits, state)
+    journal = Journal(state, state.new_id("resp"), intake.model)
+    reply = _reply_for(intake, journal.exchange, http, traits, state)
+    if isinstance(intake, Refused):
+        journal.outcome = f"failed: {intake.error.message}"
+        reply.fail(intake.error)
+        reply.close()
+        state.tally.served += 1
+        journal.line(reply.mode, None)
+        return succeed(reply.body)
+    if state.settings.debug:
+        journal.debug("request", orjson.loads(body))
+    conversation = conversation_of(intake, http.requestHeaders)
+    exchange = Exchange(intake, conversation, traits, reply, journal, state)
+    return state.drain.serve(Deferred.fromCoroutine(exchange.run()), exchange.abandon)
+
+
+def _taken_in(
+    http: BridgeRequest, traits: ClientTraits, state: BridgeState
+) -> tuple[ResponsesRequest | Refused, bytes]:
+    """What comes of the request, and its body."""
+    refusal = http.refusal
+    if state.drain.is_draining:
+        refusal = stopping()
+    elif refusal is None and http.too_large:
+        refusal = too_large(state.settings.max_body_size)
+    if refusal is not None:
+        return Refused(refusal, traits.fails_in_stream), b""
+    body = http.content.read()
+    # A model may think for an hour; the bytes would be held all the while.
+    http.content.close()
+    return take_in(body, traits, ToolProfile(state.settings.tool_profile)), body
+
+
+def _reply_for(
+    intake: ResponsesRequest | Refused,
+    response_id: str,
+    http: BridgeRequest,
+    traits: ClientTraits,
+    state: BridgeState,
+) -> Reply:
+    created_at = int(state.clock.seconds())
+    template = ResponseTemplate(response_id, created_at, intake.echo, traits.repeat_prompt)
+
+    def new_writer() -> ResponseWriter:
+        return ResponseWriter(template, state.new_id)
+
+    if not intake.stream:
+        return JsonReply(http, new_writer)
+    settings = state.settings
+    return EventReply(
+        http,
+        new_writer(),
+        traits,
+        state.clock,
+        grace=settings.grace,
+        heartbeat=settings.heartbeat,
+    )
 
 
 class Exchange:
-    """Has a request answered, and tells its client: the answer as it comes, or why there is none.
+    """Has an accepted request answered, and tells its client."""
 
-    Receives the deltas of the answer, see `upstream.answer.Receiver`.
-    """
-
-    def __init__(self, request: BridgeRequest, context: BridgeState) -> None:
-        self.id = context.new_id("resp")
-        self.context = context
+    def __init__(
+        self,
+        request: ResponsesRequest,
+        conversation: object,
+        traits: ClientTraits,
+        reply: Reply,
+        journal: Journal,
+        state: BridgeState,
+    ) -> None:
+        """`conversation` tells the requests of one conversation from others, for --debug."""
         self._request = request
-        self._profile = traits_of(request.requestHeaders)
-        self._journal = Journal(
-            self.id,
-            context.log,
-            context.clock,
-            context.settings.debug,
-            context.clock.seconds(),
-            context.told,
-        )
-        self._model = ""
-        # A client that is told in the stream is told so before its wish is known, too.
-        self._wants_stream = self._profile.fails_in_stream
-        self._toolbox = Toolbox()
-        self._stream = self._new_stream({}, 0)
-        self._events = EventStream(
-            request, context.clock, context.settings.heartbeat, lambda: self._stream.heartbeat()
-        )
-        self._grace: IDelayedCall | None = None
-        self._answer: ChatAnswer | None = None
-        self._ended: Deferred[None] = Deferred()
-        self._working: Deferred[None] | None = None
-        self._abandoned = False
-        self._body = b""
+        self._conversation = conversation
+        self._traits = traits
+        self._reply = reply
+        self._journal = journal
+        self._state = state
+        self._attempt: Attempt | None = None
+        """The one that is under way, or was kept."""
+        self._work: Deferred[None] | None = None
+        self._is_abandoned = False
 
     async def run(self) -> bytes:
-        """Answer the request; return what is left to write when the answer has ended.
-
-        Cancelling, which happens when the client is gone, closes the upstream connection.
-        """
-        tally = self.context.tally
+        """Answer the request; return what is left to write when the reply has ended."""
+        tally, journal = self._state.tally, self._journal
         tally.open += 1
         try:
-            self._working = Deferred.fromCoroutine(self._work())
-            await self._working
+            self._work = Deferred.fromCoroutine(self._answer())
+            await self._work
         except ApiError as error:
-            self._finish_with(error)
+            self._fail(error)
         except CancelledError:
-            if not self._abandoned:
+            if not self._is_abandoned:
                 raise
-            self._finish_with(stopping())
+            self._fail(stopping())
         except Exception:
-            # A bug of ours: the client gets an id to look up, and nobody else is touched.
-            self.context.log.failure("{exchange} failed inside", exchange=self.id)
-            self._finish_with(internal(self.id))
+            # A bug of ours: the client gets an id to look up, and no other exchange is touched.
+            self._state.log.failure("{exchange} failed inside", exchange=journal.exchange)
+            self._fail(internal(journal.exchange))
         finally:
-            self._close()
+            self._reply.close()
             tally.open -= 1
             tally.served += 1
-            tally.repairs += self._stream.repairs
-            self._journal.line(self._stream, "streamed" if self._wants_stream else "whole")
-        return self._body
+            if self._attempt:
+                tally.repairs += self._attempt.repairs
+            journal.line(self._reply.mode, self._attempt)
+        return self._reply.body
 
     def abandon(self) -> None:
         """End it before its time: the client is told that the bridge is being stopped."""
-        self._abandoned = True
-        if self._working is not None:
-            self._working.cancel()
+        self._is_abandoned = True
+        if self._work is not None:
+            self._work.cancel()
 
-    async def _work(self) -> None:
-        self.context.drain.admit()
-        request, size = self._read()
-        self._stream = self._new_stream(request, size)
-        if self._wants_stream:
-            self._grace = self.context.clock.callLater(
-                self.context.settings.grace, self._open_events
-            )
-        await self._generate(request, size)
-        events = self._stream.end(int(self.context.clock.seconds()))
-        response = events[-1]["response"]
-        self._journal.outcome = response["status"]
-        self._journal.debug("response", response)
-        self._events.write(events)
-        if not self._wants_stream:
-            self._body = send_json(self._request, 200, response)
+    def _fail(self, error: ApiError) -> None:
+        self._journal.outcome = f"failed: {error.message}"
+        self._reply.fail(error)
 
-    def _read(self) -> tuple[Json, int]:
-        """The request, and its size in bytes. Raises ApiError."""
-        if self._request.refusal is not None:
-            raise self._request.refusal
-        if self._request.too_large:
-            raise too_large(self.context.settings.max_body_size)
-        body = self._request.content.read()
-        # A model may think for an hour; the bytes would be held all the while.
-        self._request.content.close()
-        request = parse(body)
-        self._model = self._journal.model = model_name(request)
-        wish = request.get("stream")
-        if wish is None or isinstance(wish, bool):
-            self._wants_stream = bool(wish)
-        return request, len(body)
+    async def _answer(self) -> None:
+        """Have the model answer, and end the reply. Raises ApiError."""
+        attempt, journal = await self._generate(), self._journal
+        attempt.usage = attempt.counted(self._request.size)
+        response = self._reply.complete(
+            attempt.usage,
+            now=int(self._state.clock.seconds()),
+            is_incomplete=attempt.is_cut and not self._traits.length_completes,
+        )
+        journal.outcome = response["status"]
+        journal.debug("response", response)
 
-    async def _generate(self, request: Json, size: int) -> None:
-        """Have the model answer; again, where that may help and the client was given nothing.
-
-        Raises ApiError.
-        """
-        retries = Retries(self.context.clock)
+    async def _generate(self) -> Attempt:
+        """Attempt it until an answer is whole, or nothing more may help. Raises ApiError."""
+        retries = Retries(self._state.clock)
         while True:
             try:
-                await self._attempt(request, size)
-                return
+                return await self._try()
             except UpstreamFailure as failure:
-                if self._recover(failure):
-                    return
-                wait = None if self._has_delivered else retries.wait(failure.kind)
-                if wait is None:
-                    if failure.kind is FailureKind.EMPTY and not self._profile.empty_fails:
-                        return
-                    raise self._told(failure) from failure
-                self._journal.retry(failure, wait)
-            if self._wants_stream:
-                self._events.write(self._stream.again())
-            else:
-                self._stream = self._new_stream(request, size)
-            await deferLater(self.context.clock, wait)
+                attempt = self._attempt
+                if attempt and self._take_call(attempt, failure):
+                    return attempt
+                retry = None if self._reply.has_delivered else retries.after(failure.kind)
+                if retry is None or not await self._is_changed(retry):
+                    if attempt and failure.kind is FailureKind.EMPTY and self._may_be_empty:
+                        return attempt
+                    raise self._explained(failure) from failure
+                self._journal.retry(failure, retry.wait)
+            self._attempt = None
+            self._reply.begin_anew()
+            await deferLater(self._state.clock, retry.wait)
 
     @property
-    def _has_delivered(self) -> bool:
-        """Whether the client was given something that cannot be taken back."""
-        return self._wants_stream and self._stream.has_answered
+    def _may_be_empty(self) -> bool:
+        return not self._traits.empty_fails
 
-    async def _attempt(self, request: Json, size: int) -> None:
+    async def _is_changed(self, retry: Retry) -> bool:
+        """Whether what has to be different for another attempt is, or was made so."""
+        request = self._request
+        if retry.change is Change.CONTEXT:
+            upstream = self._state.upstream
+            return await upstream.has_more_context(await upstream.info(request.model))
+        if retry.change is Change.EFFORT:
+            # The model knows no effort, or not this one: its own is better than none.
+            self._request = evolve(request, effort=None)
+            return request.effort is not None
+        return True
+
+    async def _try(self) -> Attempt:
         """One request to the upstream, to the end of its answer. Raises UpstreamFailure."""
-        upstream = self.context.upstream
-        info = await upstream.models.info(self._model)
-        chat = self._translate(request, info, size)
-        self._journal.asked += 1
-        self._answer = answer = await upstream.open_chat(
-            chat, info, stream=self.context.settings.upstream_stream
+        upstream, settings = self._state.upstream, self._state.settings
+        info = await upstream.info(self._request.model)
+        translation = translate(self._request, info, directives=settings.directives)
+        self._note(translation)
+        attempt = self._attempt = Attempt(
+            self._reply.writer,
+            self._request.toolbox,
+            repair=settings.repair,
+            calls_as_text=translation.calls_as_text,
         )
-        self._ended = Deferred(lambda _: answer.close())
-        self._open_events()
-        answer.deliver_to(self)
-        self._events.follow(answer)
-        await self._ended
-        self._events.write(self._stream.settle())
-        self._check_whole(request, answer.context)
+        answer = await upstream.open(translation.chat, info, stream=settings.upstream_stream)
+        try:
+            self._reply.open()
+            self._reply.follow(answer)
+            await answer.deliver_to(partial(self._receive, attempt))
+        except BaseException:
+            # Without a reader the model would generate on.
+            answer.stopProducing()
+            raise
+        attempt.finish()
+        self._reply.send()
+        self._check_whole(attempt, answer.context)
+        return attempt
 
-    def _translate(self, request: Json, info: ModelInfo, size: int) -> ChatRequest:
-        """What the model is asked. Raises ApiError."""
-        settings, journal = self.context.settings, self._journal
-        translation = translate(
-            request,
-            info,
-            tool_profile=ToolProfile(settings.tool_profile),
-            directives=settings.directives,
-        )
-        self._toolbox = translation.toolbox
-        self._stream.equip(self._toolbox, in_words=translation.tells_tools)
-        journal.downgrades(translation.downgrades)
-        if not journal.asked:
-            journal.debug("request", request)
-        journal.debug("chat request", translation.chat)
-        if settings.debug:
-            conversation = conversation_of(request, self._request.requestHeaders)
-            shared = self.context.prefixes.compare(conversation, self.id, translation.chat)
-            if shared:
-                journal.debug("prompt", shared)
-        return translation.chat
+    def _receive(self, attempt: Attempt, deltas: Sequence[Delta]) -> None:
+        """Write everything that one read from the upstream brought, in one piece."""
+        self._journal.delta()
+        attempt.feed(deltas)
+        self._reply.send()
 
-    def _new_stream(self, request: Json, prompt_size: int) -> ResponseStream:
-        template = ResponseTemplate(
-            self.id, int(self.context.clock.seconds()), request, self._profile.repeat_prompt
-        )
-        return ResponseStream(
-            template,
-            self._toolbox,
-            self.context.new_id,
-            prompt_size=prompt_size,
-            length_completes=self._profile.length_completes,
-            repair=self.context.settings.repair,
-        )
+    def _check_whole(self, attempt: Attempt, context: int | None) -> None:
+        """Raises UpstreamFailure for an answer that ended well and yet is none.
 
-    def _check_whole(self, request: Json, context: int | None) -> None:
-        """Raises UpstreamFailure for an answer that ended well and yet is none."""
-        stream = self._stream
-        if not stream.has_answered and not stream.is_cut:
+        `context` in tokens, None where nobody knows.
+        """
+        if attempt.is_empty and not attempt.is_cut:
             raise UpstreamFailure(FailureKind.EMPTY, "it said nothing")
-        used = stream.usage
+        used = attempt.usage
         if (
-            self._profile.length_completes
-            and stream.is_cut
+            self._traits.length_completes
+            and attempt.is_cut
             and context
             and used
-            and request.get("max_output_tokens") is None
+            and self._request.max_output_tokens is None
             and used.input_tokens + used.output_tokens >= context * NEARLY
         ):
-            # Whoever is told that sums up; told of an answer that ended, nobody would.
+            # Codex compacts only when it is told context_length_exceeded.
             raise UpstreamFailure(
                 FailureKind.CONTEXT_FULL, f"it has {context} tokens, and all of them are used"
             )
 
-    def _recover(self, failure: UpstreamFailure) -> bool:
-        """Go on with the call that the upstream could not read, if it can be read all the same."""
-        if failure.kind is not FailureKind.MALFORMED_CALL or not self.context.settings.repair:
+    def _take_call(self, attempt: Attempt, failure: UpstreamFailure) -> bool:
+        """End `attempt` with the call that the upstream could not read, if the bridge can."""
+        if failure.kind is not FailureKind.MALFORMED_CALL or not self._state.settings.repair:
             return False
-        call = call_from_complaint(failure.message, self._toolbox)
+        call = call_from_complaint(failure.message, self._request.toolbox)
         if call is None:
             return False
-        self._stream.repairs["unread call"] += 1
-        self._open_events()
-        self._events.write(self._stream.feed([call, FinishDelta("tool_calls")]))
-        self._events.write(self._stream.settle())
+        self._reply.open()
+        attempt.repairs["unread call"] += 1
+        attempt.feed([call, FinishDelta("tool_calls")])
+        attempt.finish()
+        self._reply.send()
         return True
 
-    def deltas_received(self, deltas: Sequence[Delta]) -> None:
-        """Everything that one read from the upstream brought, in one write."""
-        self._journal.delta()
-        try:
-            self._events.write(self._stream.feed(deltas))
-        except Exception:
-            self._end(Failure())
+    def _explained(self, failure: UpstreamFailure) -> ApiError:
+        """The failure in the client's words; what was repeated here, it need not repeat."""
+        upstream = self._state.upstream
+        return from_upstream(
+            failure,
+            self._request.model,
+            upstream.url,
+            tried=not self._reply.has_delivered,
+            remedy=upstream.context_remedy,
+        )
 
-    def answer_ended(self) -> None:
-        """The answer is whole."""
-        self._end(None)
-
-    def answer_failed(self, failure: UpstreamFailure) -> None:
-        """The answer broke off."""
-        self._end(Failure(failure))
-
-    def _end(self, outcome: Failure | None) -> None:
-        if not self._ended.called:
-            self._ended.callback(outcome)
-
-    def _open_events(self) -> None:
-        """Begin the client's stream, if it wants one and has none yet."""
-        if self._grace is not None and self._grace.active():
-            self._grace.cancel()
-        if self._wants_stream and not self._events.is_open:
-            self._events.open(self._stream.start())
-
-    def _told(self, failure: UpstreamFailure) -> ApiError:
-        """`failure` for the client; there is no point in repeating what was repeated here."""
-        tried = not self._has_delivered
-        upstream = self.context.upstream
-        remedy = upstream.contexts.remedy
-        return from_upstream(failure, self._model, upstream.url, tried=tried, remedy=remedy)
-
-    def _finish_with(self, error: ApiError) -> None:
-        """End with a failure, told as this client wants it."""
-        self._journal.outcome = f"failed: {error.message}"
-        if self._wants_stream and (self._events.is_open or self._profile.fails_in_stream):
-            self._open_events()
-            self._events.write(self._stream.fail(error, self._profile.failure_code(error)))
-        else:
-            self._body = send_error(self._request, error)
-
-    def _close(self) -> None:
-        if self._grace is not None and self._grace.active():
-            self._grace.cancel()
-        if self._answer is not None:
-            self._answer.close()
-        self._events.close()
+    def _note(self, translation: Translation) -> None:
+        journal = self._journal
+        journal.asked += 1
+        journal.downgrades(translation.downgrades)
+        journal.debug("chat request", translation.chat)
+        if self._state.settings.debug:
+            prefixes, chat = self._state.prefixes, translation.chat
+            if shared := prefixes.compare(self._conversation, journal.exchange, chat):
+                journal.debug("prompt", shared)

@@ -8,84 +8,85 @@ from typing import Any
 
 import attrs
 import orjson
-from attrs import define
-from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
 
 from codex_bridge.errors import unquoted
-from codex_bridge.responses.stream import ResponseStream
+from codex_bridge.responses.attempt import Attempt
 from codex_bridge.text import printable
 from codex_bridge.vocabulary import UpstreamFailure
+from codex_bridge.web.state import BridgeState
 
-MAX_TOLD = 1000
-"""Lines that are remembered as told."""
+MAX_LOGGED_ONCE = 1000
+"""Lines that are remembered, so that they are logged only once."""
 DEBUG_BODY_LIMIT = 20_000
 """Characters of a body that --debug logs."""
 
 
-@define
 class Journal:
     """The notes on one exchange."""
 
-    exchange: str
-    log: Logger
-    clock: IReactorTime
-    debugs: bool
-    started: float
-    told: set[str]
-    """What was logged once, by all exchanges."""
-    first_delta: float | None = None
-    model: str = ""
-    asked: int = 0
-    """How often the upstream was."""
-    outcome: str = "client gone"
+    def __init__(self, state: BridgeState, exchange: str, model: str) -> None:
+        """`exchange` is the id of its response; `model` as the client named it, "" if unknown."""
+        self.exchange = exchange
+        self.asked = 0
+        """How often the upstream was asked."""
+        self.outcome = "client gone"
+        self._model = printable(model)
+        self._log = state.log
+        self._clock = state.clock
+        self._debugs = state.settings.debug
+        self._logged_once = state.logged_once
+        self._started = state.clock.seconds()
+        self._first_delta: float | None = None
 
     def delta(self) -> None:
-        """Something of the answer came."""
-        if self.first_delta is None:
-            self.first_delta = self.clock.seconds()
+        """A part of the answer came."""
+        if self._first_delta is None:
+            self._first_delta = self._clock.seconds()
 
     def debug(self, what: str, body: Any) -> None:
-        """A body or a sentence, where the user wants to see what is said."""
-        if self.debugs:
-            self.log.debug(
+        """Log a body or a sentence, where the user wants to see them."""
+        if self._debugs:
+            self._log.debug(
                 "{exchange} {what}: {body}", exchange=self.exchange, what=what, body=_pretty(body)
             )
 
     def downgrades(self, sentences: Iterable[str]) -> None:
-        """What the model is not given because it could not use it; once for each model."""
+        """Log what the model is not given because it could not use it; once for each model."""
         for sentence in sentences:
-            line = f"{printable(self.model)} {sentence}"
-            if line not in self.told and len(self.told) < MAX_TOLD:
-                self.told.add(line)
-                self.log.info("{line}", line=line)
+            line = f"{self._model} {sentence}"
+            if line not in self._logged_once and len(self._logged_once) < MAX_LOGGED_ONCE:
+                self._logged_once.add(line)
+                self._log.info("{line}", line=line)
 
     def retry(self, failure: UpstreamFailure, wait: float) -> None:
-        """The upstream is asked again."""
-        self.log.warn(  # noqa: G010 - Twisted's name for it
+        """Log that the upstream is asked again after `wait` seconds."""
+        self._log.warn(
             "{exchange} {model} is asked again in {wait} s: {kind}, {why}",
             exchange=self.exchange,
-            model=printable(self.model),
+            model=self._model,
             wait=wait,
             kind=failure.kind.value,
             why=printable(unquoted(failure.message), 500),
         )
 
-    def line(self, stream: ResponseStream, mode: str) -> None:
-        """The one line, at the end."""
-        seconds, usage, first = self.clock.seconds(), stream.usage, self.first_delta
-        self.log.info(
+    def line(self, mode: str, attempt: Attempt | None) -> None:
+        """Log the one line at the end. `attempt` is the last one, if there was any."""
+        now, first = self._clock.seconds(), self._first_delta
+        usage = attempt.usage if attempt else None
+        tools = attempt.tools_called if attempt else []
+        repairs = _counts(attempt.repairs) if attempt else ""
+        self._log.info(
             "{exchange} {model} {mode}: {input} in, {output} out, first token {first}, "
             "{duration:.3f} s, tools: {tools}; repairs: {repairs}; {outcome}",
             exchange=self.exchange,
-            model=printable(self.model),
+            model=self._model,
             mode=mode,
             input=usage.input_tokens if usage else "?",
             output=usage.output_tokens if usage else "?",
-            first="never" if first is None else f"{first - self.started:.3f} s",
-            duration=seconds - self.started,
-            tools=printable(", ".join(stream.tools_called) or "none", 500),
-            repairs=printable(_counts(stream.repairs) or "none", 500),
+            first="never" if first is None else f"{first - self._started:.3f} s",
+            duration=now - self._started,
+            tools=printable(", ".join(tools) or "none", 500),
+            repairs=printable(repairs or "none", 500),
             outcome=printable(self.outcome, 500)
             + (f", asked {self.asked} times" if self.asked > 1 else ""),
         )

@@ -9,6 +9,7 @@ import orjson
 from attrs import frozen
 from twisted.web.http_headers import Headers
 
+from codex_bridge.responses.request import ResponsesRequest
 from codex_bridge.vocabulary import ChatRequest, Json
 
 MAX_CONVERSATIONS = 32
@@ -51,11 +52,11 @@ class Prefixes:
         )
 
 
-def conversation_of(request: Json, headers: Headers) -> Any:
+def conversation_of(request: ResponsesRequest, headers: Headers) -> tuple[Any, bool]:
     """What tells the conversation of a request from others; sub-agents have their own."""
     threads = (headers.getRawHeaders(name) for name in THREAD_HEADERS)
     thread = next((values[0] for values in threads if values), None)
-    return thread or request.get("prompt_cache_key"), bool(request.get("tools"))
+    return thread or request.echo.get("prompt_cache_key"), len(request.toolbox) > 0
 
 
 def first_difference(old: list[Json], new: list[Json]) -> str | None:

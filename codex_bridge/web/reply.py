@@ -1,87 +1,206 @@
-"""A client's event stream: its head, its events at the client's pace, a sign of life in between."""
+"""What one client gets for its request: a stream of events, or one JSON object."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from typing import Protocol
 
-from twisted.internet.interfaces import IPushProducer, IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
 from zope.interface import implementer
 
-from codex_bridge.engines.answer import ChatAnswer
-from codex_bridge.idle import Silence
+from codex_bridge.clients.traits import ClientTraits
+from codex_bridge.engines.answer import Answer
+from codex_bridge.errors import ApiError
+from codex_bridge.idle import IdleTimer
 from codex_bridge.responses.events import STREAM_TYPE, frame
-from codex_bridge.vocabulary import Json
+from codex_bridge.responses.writer import ResponseWriter
+from codex_bridge.vocabulary import Json, UsageDelta
+from codex_bridge.web.answers import send_error, send_json
 from codex_bridge.web.site import BridgeRequest
 
 
-@implementer(IPushProducer)
-class EventStream:
-    """Writes the events of one exchange to its client.
+class Reply(Protocol):
+    """What an exchange tells its client."""
 
-    A client that reads slowly slows the answer down that is being followed.
+    mode: str
+    """In words for the log."""
+    writer: ResponseWriter
+    """Where the attempt that is under way writes to."""
+    body: bytes
+    """What is left to write when the exchange is over."""
+
+    @property
+    def has_delivered(self) -> bool:
+        """Whether the client was given a part of an answer, which nobody can take back."""
+
+    def open(self) -> None:
+        """An answer begins."""
+
+    def send(self) -> None:
+        """Send what was written."""
+
+    def follow(self, answer: Answer) -> None:
+        """Let the client's pace be the pace of `answer`."""
+
+    def begin_anew(self) -> None:
+        """The attempt came to nothing; let the next one write."""
+
+    def complete(self, usage: UsageDelta, *, now: int, is_incomplete: bool) -> Json:
+        """End with a whole answer; return the response object."""
+
+    def fail(self, error: ApiError) -> None:
+        """End with a failure, told as this client reads it."""
+
+    def close(self) -> None:
+        """Release timers and producers, however the exchange ended."""
+
+
+@implementer(IPushProducer)
+class EventReply:
+    """A stream of events, with a sign of life where nothing else is sent.
+
+    The stream begins with the answer, or after a grace period, so that an early refusal can
+    still be an HTTP status. The client's transport pauses and resumes this producer, which hands
+    that on to the answer it follows: a reply outlives the answers of several attempts.
     """
+
+    mode = "streamed"
 
     def __init__(
         self,
-        request: BridgeRequest,
+        http: BridgeRequest,
+        writer: ResponseWriter,
+        traits: ClientTraits,
         clock: IReactorTime,
+        *,
+        grace: float,
         heartbeat: float,
-        beat: Callable[[], Sequence[Json]],
     ) -> None:
-        """`beat` makes the events to send where nothing was sent for `heartbeat` seconds."""
-        self.is_open = False
-        self._request = request
-        self._beat = beat
-        self._silence = Silence(clock, heartbeat, self._break_silence)
-        self._answer: ChatAnswer | None = None
+        """`grace` and `heartbeat` in seconds; see the settings of these names."""
+        self.writer = writer
+        self.body = b""
+        self._http = http
+        self._traits = traits
+        self._is_open = False
         self._is_paused = False
+        self._answer: Answer | None = None
+        self._idle = IdleTimer(clock, heartbeat, self._beat)
+        self._grace: IDelayedCall = clock.callLater(grace, self.open)
 
-    def open(self, events: Sequence[Json]) -> None:
-        """Send the head and the first events."""
-        request = self._request
-        self.is_open = True
-        request.setHeader(b"content-type", STREAM_TYPE)
-        request.setHeader(b"cache-control", b"no-cache")
-        request.setHeader(b"x-accel-buffering", b"no")
-        self.write(events)
-        if request.is_connected:
-            request.registerProducer(self, True)
-        self._silence.start()
+    @property
+    def has_delivered(self) -> bool:
+        return self.writer.has_answered
 
-    def write(self, events: Sequence[Json]) -> None:
-        """Send `events` in one piece; nothing before the stream is open or when it is closed."""
-        if self.is_open and events and self._request.is_connected:
-            self._silence.heard()
-            self._request.write(b"".join(map(frame, events)))
+    def open(self) -> None:
+        """Send the head and the first events, if that was not done yet."""
+        self._stop_grace()
+        if self._is_open:
+            return
+        self._is_open = True
+        http = self._http
+        http.setHeader(b"content-type", STREAM_TYPE)
+        http.setHeader(b"cache-control", b"no-cache")
+        http.setHeader(b"x-accel-buffering", b"no")
+        self.writer.start()
+        self.send()
+        if http.is_connected:
+            http.registerProducer(self, True)
+        self._idle.start()
 
-    def follow(self, answer: ChatAnswer) -> None:
-        """`answer` is what the events come from now: it waits when the client does."""
+    def send(self) -> None:
+        events = self.writer.take()
+        if events and self._http.is_connected:
+            self._idle.touch()
+            self._http.write(b"".join(map(frame, events)))
+
+    def follow(self, answer: Answer) -> None:
         self._answer = answer
         if self._is_paused:
-            answer.pause()
+            answer.pauseProducing()
+
+    def begin_anew(self) -> None:
+        """Reasoning that the client has seen stays, as an item of its own."""
+        self.writer.end_item()
+        self.send()
+
+    def complete(self, usage: UsageDelta, *, now: int, is_incomplete: bool) -> Json:
+        response = self.writer.complete(usage, now=now, is_incomplete=is_incomplete)
+        self.send()
+        return response
+
+    def fail(self, error: ApiError) -> None:
+        if self._is_open or self._traits.fails_in_stream:
+            self.open()
+            self.writer.fail(error, self._traits.failure_code(error))
+            self.send()
+        else:
+            self.body = send_error(self._http, error)
 
     def close(self) -> None:
-        """No more events."""
-        self._silence.stop()
-        if self._request.is_connected and self._request.producer is not None:
-            self._request.unregisterProducer()
+        self._stop_grace()
+        self._idle.stop()
+        if self._http.is_connected and self._http.producer is not None:
+            self._http.unregisterProducer()
 
     def pauseProducing(self) -> None:
         self._is_paused = True
         # A client that does not read needs no sign of life.
-        self._silence.stop()
+        self._idle.stop()
         if self._answer:
-            self._answer.pause()
+            self._answer.pauseProducing()
 
     def resumeProducing(self) -> None:
         self._is_paused = False
-        self._silence.start()
+        self._idle.start()
         if self._answer:
-            self._answer.resume()
+            self._answer.resumeProducing()
 
     def stopProducing(self) -> None:
-        """The client is gone; the exchange is cancelled for that."""
-        self._silence.stop()
+        """The client is gone, for which the exchange is cancelled."""
+        self._idle.stop()
 
-    def _break_silence(self) -> None:
-        self.write(self._beat())
+    def _beat(self) -> None:
+        self.writer.heartbeat()
+        self.send()
+
+    def _stop_grace(self) -> None:
+        if self._grace.active():
+            self._grace.cancel()
+
+
+class JsonReply:
+    """One JSON object, sent when the answer is whole. An attempt that failed leaves no trace."""
+
+    mode = "whole"
+    has_delivered = False
+
+    def __init__(self, http: BridgeRequest, new_writer: Callable[[], ResponseWriter]) -> None:
+        self.body = b""
+        self._http = http
+        self._new_writer = new_writer
+        self.begin_anew()
+
+    def open(self) -> None:
+        """Nothing is sent before the end."""
+
+    def send(self) -> None:
+        """Drop the events: the response object at the end has all items."""
+        self.writer.take()
+
+    def follow(self, answer: Answer) -> None:
+        """The answer is collected at its own pace."""
+
+    def begin_anew(self) -> None:
+        self.writer = self._new_writer()
+        self.writer.start()
+
+    def complete(self, usage: UsageDelta, *, now: int, is_incomplete: bool) -> Json:
+        response = self.writer.complete(usage, now=now, is_incomplete=is_incomplete)
+        self.body = send_json(self._http, 200, response)
+        return response
+
+    def fail(self, error: ApiError) -> None:
+        self.body = send_error(self._http, error)
+
+    def close(self) -> None:
+        """Nothing is held."""

@@ -22,7 +22,7 @@ class Tally:
     open: int = 0
     served: int = 0
     repairs: Counter[str] = Factory(Counter)
-    """What was mended in all of them -> how often."""
+    """What was repaired in all of them -> how often."""
 
 
 @frozen
@@ -36,7 +36,7 @@ class BridgeState:
     new_id: IdSource
     drain: Drain = Factory(Drain)
     tally: Tally = Factory(Tally)
-    told: set[str] = Factory(set)
-    """What the log was told once and need not be told again."""
+    logged_once: set[str] = Factory(set)
+    """Lines that are logged only once."""
     prefixes: Prefixes = Factory(Prefixes)
     """For --debug: where the prompts of one conversation differ."""

@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codex_bridge.engines.openai_chat import AnswerDecoder, StreamDecoder, encode
-from codex_bridge.responses.events import ResponseTemplate, frame
-from codex_bridge.responses.stream import ResponseStream
+from codex_bridge.responses.events import frame
 from codex_bridge.tools.toolbox import Toolbox
 from codex_bridge.vocabulary import (
     ChatRequest,
@@ -25,6 +24,7 @@ from codex_bridge.vocabulary import (
     UpstreamFailure,
     UsageDelta,
 )
+from tests.responses.streams import Stream
 
 USAGE = {"prompt_tokens": 23, "completion_tokens": 4, "total_tokens": 27}
 CALL = {
@@ -85,17 +85,12 @@ def test_cutting_the_bytes_anywhere_gives_the_same_events(cuts: list[int]) -> No
 
     def events(pieces: list[bytes]) -> bytes:
         decoder = StreamDecoder()
-        ids = iter(range(100))
-        stream = ResponseStream(
-            ResponseTemplate("resp_1", 0, {"model": "m"}),
-            Toolbox([]),
-            lambda prefix: f"{prefix}_{next(ids)}",
-        )
+        stream = Stream(Toolbox([]))
         out = stream.start()
         for piece in pieces:
             out += stream.feed(decoder.feed(piece))
         out += stream.feed(decoder.eof())
-        return b"".join(map(frame, out + stream.end(0)))
+        return b"".join(map(frame, out + stream.end()))
 
     places = [0, *sorted(cuts), len(STREAM)]
     pieces = [STREAM[a:b] for a, b in pairwise(places)]

@@ -1,4 +1,4 @@
-"""How often, and how soon, one exchange is asked for again."""
+"""How often, how soon and how differently the upstream is asked again."""
 
 from __future__ import annotations
 
@@ -8,21 +8,26 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 
 from codex_bridge.engines import retries as module
-from codex_bridge.engines.retries import COSTLY, GENERATIONS, Retries
+from codex_bridge.engines.retries import Change, Retries
 from codex_bridge.vocabulary import FailureKind
 
-WAITS = dict(module.WAITS)
+RULES = dict(module.RULES)
+COSTS_A_GENERATION = {FailureKind.BROKEN, FailureKind.MALFORMED_CALL, FailureKind.EMPTY}
 
 
 @pytest.fixture(autouse=True)
 def real_waits(no_waiting: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "WAITS", WAITS)
+    monkeypatch.setattr(module, "RULES", RULES)
 
 
-def waits(kind: FailureKind) -> list[float]:
+def waits(*kinds: FailureKind) -> list[float]:
+    """The waits after a series of failures, until nothing more is tried."""
     retries, waited = Retries(Clock()), []
-    while (wait := retries.wait(kind)) is not None:
-        waited.append(wait)
+    for kind in kinds:
+        retry = retries.after(kind)
+        if retry is None:
+            break
+        waited.append(retry.wait)
     return waited
 
 
@@ -30,19 +35,46 @@ def waits(kind: FailureKind) -> list[float]:
     ("kind", "expected"),
     [
         (FailureKind.UNREACHABLE, [0.5, 1, 2, 4, 7.5]),
+        (FailureKind.STALE, [0, 0, 0.5, 1, 2]),
         (FailureKind.BUSY, [1, 2, 4, 8]),
         (FailureKind.BROKEN, [0.5, 2]),
         (FailureKind.MALFORMED_CALL, [0, 0]),
         (FailureKind.EMPTY, [0]),
-        (FailureKind.NO_MODEL, []),
-        (FailureKind.TOO_LONG, []),
+        (FailureKind.TOO_LONG, [0]),
+        (FailureKind.NO_EFFORT, [0]),
         (FailureKind.SILENT, []),
-        (FailureKind.REFUSED, []),
         (FailureKind.GARBLED, []),
+        (FailureKind.CONTEXT_FULL, []),
+        (FailureKind.NO_MODEL, []),
+        (FailureKind.NO_TOOLS, []),
+        (FailureKind.NO_MEMORY, []),
+        (FailureKind.NO_ACCESS, []),
+        (FailureKind.REFUSED, []),
     ],
 )
 def test_only_what_may_pass_is_asked_again(kind: FailureKind, expected: list[float]) -> None:
-    assert waits(kind) == expected
+    assert waits(*9 * [kind]) == expected
+
+
+def test_every_kind_of_failure_is_decided_on() -> None:
+    (mark,) = test_only_what_may_pass_is_asked_again.pytestmark
+    assert {kind for kind, _ in mark.args[1]} == set(FailureKind)
+
+
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [
+        (FailureKind.TOO_LONG, Change.CONTEXT),
+        (FailureKind.NO_EFFORT, Change.EFFORT),
+        (FailureKind.BROKEN, Change.NOTHING),
+    ],
+)
+def test_a_refusal_is_only_repeated_when_something_is_different(
+    kind: FailureKind, change: Change
+) -> None:
+    retry = Retries(Clock()).after(kind)
+    assert retry is not None
+    assert retry.change is change
 
 
 @given(st.lists(st.sampled_from(FailureKind), max_size=40))
@@ -51,17 +83,42 @@ def test_no_mixture_of_failures_costs_more_than_three_generations(
 ) -> None:
     retries, begun = Retries(Clock()), 0
     for kind in kinds:
-        begun += kind in COSTLY
-        if retries.wait(kind) is None:
+        begun += kind in COSTS_A_GENERATION
+        if retries.after(kind) is None:
             break
-    assert begun <= GENERATIONS
+    assert begun <= 3
 
 
-def test_a_server_that_lets_one_wait_for_every_refusal_is_given_up_early() -> None:
+@pytest.mark.parametrize(
+    ("kinds", "expected"),
+    [
+        ("BROKEN BROKEN MALFORMED_CALL", [0.5, 2]),
+        ("BROKEN MALFORMED_CALL EMPTY", [0.5, 0]),
+        ("BUSY BUSY UNREACHABLE BROKEN MALFORMED_CALL BUSY", [1, 2, 0.5, 0.5, 0, 4]),
+        ("NO_EFFORT TOO_LONG BROKEN MALFORMED_CALL", [0, 0, 0.5, 0]),
+    ],
+)
+def test_each_kind_has_waits_of_its_own_and_all_share_the_generations(
+    kinds: str, expected: list[float]
+) -> None:
+    assert waits(*(FailureKind[kind] for kind in kinds.split())) == expected
+
+
+def test_a_server_that_lets_one_wait_for_every_refusal_is_given_up_after_20_seconds() -> None:
     clock = Clock()
     retries = Retries(clock)
-    assert retries.wait(FailureKind.UNREACHABLE) == 0.5
-    clock.advance(10)
-    assert retries.wait(FailureKind.UNREACHABLE) == 1
-    clock.advance(10)
-    assert retries.wait(FailureKind.UNREACHABLE) is None
+    waited = []
+    for _ in range(3):
+        retry = retries.after(FailureKind.UNREACHABLE)
+        waited.append(retry and retry.wait)
+        clock.advance(10)
+    assert waited == [0.5, 1, None]
+
+
+def test_the_20_seconds_begin_with_the_first_failure_of_that_kind() -> None:
+    clock = Clock()
+    retries = Retries(clock)
+    retries.after(FailureKind.BUSY)
+    clock.advance(30)
+    assert retries.after(FailureKind.UNREACHABLE) is not None
+    assert retries.after(FailureKind.BUSY) is not None

@@ -1,124 +1,90 @@
-"""A strict reader of Responses event streams: raises AssertionError where one breaks a rule."""
+"""A strict reader of event streams: raises AssertionError where one breaks a rule.
+
+Which event may follow which is the product's own table, `responses.states`; the reader holds
+the ids, the indexes and the texts of the events against each other.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-Json = dict[str, Any]
+import orjson
 
-PARTS = {"message": "content_part", "reasoning": "reasoning_summary_part"}
-DELTAS = {
-    "message": "output_text",
-    "reasoning": "reasoning_summary_text",
-    "function_call": "function_call_arguments",
-    "custom_tool_call": "custom_tool_call_input",
-}
-WHOLE = ("tool_search_call", "local_shell_call")
-"""Items without any event between added and done."""
-LAST = ("response.completed", "response.incomplete", "response.failed")
+from codex_bridge.responses.states import State, WrongOrder, after, event_name
+
+Json = dict[str, Any]
 
 
 class Reader:
     """Walks over the events and keeps what a client would have by then."""
 
-    def __init__(self, events: list[Json]) -> None:
-        self.events = list(events)
+    def __init__(self) -> None:
+        self.state = State.NEW
+        self.response_id = ""
         self.items: list[Json] = []
         self.seen_ids: set[str] = set()
+        self.open: Json = {}
+        self.pieces: list[str] = []
+        self.last: Json = {}
 
-    def take(self, kind: str) -> Json:
-        assert self.events, f"the stream ends where {kind} belongs"
-        event = self.events.pop(0)
-        assert event["type"] == kind, (event["type"], kind)
-        return event
+    def take(self, event: Json) -> None:
+        """Read the next event."""
+        try:
+            self.state = after(self.state, event)
+        except WrongOrder as error:
+            raise AssertionError(str(error)) from None
+        name = event_name(event).partition(" ")[0]
+        if "response" in event:
+            self.take_response(name, event["response"])
+        elif name == "output_item.added":
+            assert event["output_index"] == len(self.items)
+            assert event["item"]["id"] not in self.seen_ids
+            self.open, self.pieces = event["item"], []
+            self.seen_ids.add(self.open["id"])
+        elif name == "output_item.done":
+            item = event["item"]
+            assert (event["output_index"], item["id"]) == (len(self.items), self.open["id"])
+            assert item["type"] == self.open["type"]
+            assert text_of(item) == "".join(self.pieces)
+            self.items.append(item)
+        else:
+            assert (event["output_index"], event["item_id"]) == (len(self.items), self.open["id"])
+            self.take_text(name, event)
 
-    def next_type(self) -> str:
-        assert self.events, "the stream ends without a last event"
-        return self.events[0]["type"]
+    def take_text(self, name: str, event: Json) -> None:
+        if name.endswith(".delta"):
+            assert event["delta"]
+            self.pieces.append(event["delta"])
+        elif name.endswith("part.done"):
+            assert event["part"]["text"] == "".join(self.pieces)
+        elif name.endswith(".done"):
+            text = next(event[key] for key in ("text", "arguments", "input") if key in event)
+            assert text == "".join(self.pieces)
 
-    def read(self) -> Json:
-        """Read the whole stream; return the last event's response."""
-        for number, event in enumerate(self.events):
-            assert event["sequence_number"] == number
-        created = self.take("response.created")["response"]
-        assert created["status"] == "in_progress"
-        assert created["output"] == []
-        assert self.take("response.in_progress")["response"]["id"] == created["id"]
-        # Signs of life stand anywhere behind the first.
-        self.events = [event for event in self.events if event["type"] != "response.in_progress"]
-        while self.next_type() not in LAST:
-            if not self.read_item():
-                break
-        last = self.events.pop(0)
-        assert last["type"] in LAST
-        assert not self.events, "events follow the last one"
-        response = last["response"]
-        assert response["id"] == created["id"]
+    def take_response(self, name: str, response: Json) -> None:
+        self.last = response
+        assert response["status"] == name.replace("created", "in_progress")
         assert response["output"] == self.items
-        assert last["type"] == f"response.{response['status']}"
-        if response["status"] != "failed":
+        self.response_id = self.response_id or response["id"]
+        assert response["id"] == self.response_id
+        if self.state is State.ENDED and name != "failed":
             check_usage(response["usage"])
-        return response
-
-    def read_item(self) -> bool:
-        """Read one item; False if the stream failed inside of it."""
-        added = self.take("response.output_item.added")
-        item, index = added["item"], added["output_index"]
-        assert index == len(self.items)
-        assert item["id"] not in self.seen_ids
-        self.seen_ids.add(item["id"])
-        kind = item["type"]
-        where = {"item_id": item["id"], "output_index": index}
-        text = ""
-        if kind in WHOLE:
-            return self.read_whole(item, index)
-        if kind in PARTS:
-            self.at(where, self.take(f"response.{PARTS[kind]}.added"))
-        while self.next_type() == f"response.{DELTAS[kind]}.delta":
-            delta = self.events.pop(0)
-            self.at(where, delta)
-            assert delta["delta"]
-            text += delta["delta"]
-        if self.next_type() == "response.failed":
-            return False
-        done = self.take(f"response.{DELTAS[kind]}.done")
-        self.at(where, done)
-        assert next(done[key] for key in ("text", "arguments", "input") if key in done) == text
-        if kind in PARTS:
-            part = self.take(f"response.{PARTS[kind]}.done")
-            self.at(where, part)
-            assert part["part"]["text"] == text
-        closed = self.take("response.output_item.done")
-        assert closed["output_index"] == index
-        assert closed["item"]["id"] == item["id"]
-        assert text_of(closed["item"]) == text
-        self.items.append(closed["item"])
-        return True
-
-    def read_whole(self, item: Json, index: int) -> bool:
-        closed = self.take("response.output_item.done")
-        assert (closed["output_index"], closed["item"]["id"]) == (index, item["id"])
-        assert closed["item"]["status"] == "completed"
-        assert closed["item"]["call_id"]
-        self.items.append(closed["item"])
-        return True
-
-    @staticmethod
-    def at(where: Json, event: Json) -> None:
-        assert {key: event[key] for key in where} == where
 
 
 def text_of(item: Json) -> str:
-    if item["type"] == "message":
-        assert item["status"] == "completed"
-        return item["content"][0]["text"]
+    """The text of a whole item; "" where its events carry none."""
     if item["type"] == "reasoning":
         return item["summary"][0]["text"]
     assert item["status"] == "completed"
-    text = item["input"] if item["type"] == "custom_tool_call" else item["arguments"]
-    assert isinstance(text, str)
+    if item["type"] == "message":
+        return item["content"][0]["text"]
     assert item["call_id"]
-    return text
+    if item["type"] == "custom_tool_call":
+        return item["input"]
+    if item["type"] == "function_call":
+        assert isinstance(item["arguments"], str)
+        return item["arguments"]
+    return ""
 
 
 def check_usage(usage: Json) -> None:
@@ -131,13 +97,16 @@ def check_usage(usage: Json) -> None:
 
 def read(events: list[Json]) -> Json:
     """Check a whole stream; return its last response."""
-    return Reader(events).read()
+    reader = Reader()
+    for number, event in enumerate(events):
+        assert event["sequence_number"] == number
+        reader.take(event)
+    assert reader.state is State.ENDED, "the stream ends without a last event"
+    return reader.last
 
 
 def parse_sse(body: bytes) -> list[Json]:
     """The events of a stream's bytes; each `event:` line must equal its event's type."""
-    import orjson
-
     assert body.endswith(b"\n\n"), "the last event has no blank line"
     events = []
     for block in body[:-2].split(b"\n\n"):

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from codex_bridge.errors import ApiError
 from codex_bridge.repair.calls import repair_call
 from codex_bridge.responses import events
-from codex_bridge.responses.request import translate
 from codex_bridge.tools.shown import ToolProfile
 from codex_bridge.tools.toolbox import Toolbox
+from tests.responses.asked import translate
 
 KEYS = ["type", "name", "properties", "required", "items", "enum", "anyOf", "$ref", "description"]
 garbage: st.SearchStrategy[Any] = st.recursive(

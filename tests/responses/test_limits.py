@@ -5,7 +5,6 @@ None of these asserts a time; whatever takes quadratic time does not end within 
 
 from __future__ import annotations
 
-from itertools import count
 from typing import Any
 
 import orjson
@@ -17,14 +16,15 @@ from codex_bridge.repair.calls import repair_call
 from codex_bridge.repair.lenient_json import loads
 from codex_bridge.repair.names import LONGEST
 from codex_bridge.repair.patches import as_command, mend
-from codex_bridge.responses.events import ResponseTemplate, frame
-from codex_bridge.responses.request import parse, translate
-from codex_bridge.responses.stream import ResponseStream
+from codex_bridge.responses.events import frame
+from codex_bridge.responses.request import parse
 from codex_bridge.responses.think_tags import ThinkSplitter
 from codex_bridge.tools.toolbox import Toolbox
 from codex_bridge.vocabulary import Delta, TextDelta, ToolCallDelta
 from tests.responses import grammar
+from tests.responses.asked import translate
 from tests.responses.items import call, result
+from tests.responses.streams import Stream
 from tests.tools.declared import CODE, CODEX, SEARCH, custom
 
 Json = dict[str, Any]
@@ -34,13 +34,8 @@ LONG = 60_000
 
 def answered(deltas: list[Delta], tools: list[Any] = CODEX) -> Json:
     """The response that an answer becomes, after every event was checked."""
-    ids = count()
-    stream = ResponseStream(
-        ResponseTemplate("resp_1", 0, {"model": "m"}),
-        Toolbox.from_request(tools),
-        lambda prefix: f"{prefix}_{next(ids)}",
-    )
-    events = [*stream.start(), *stream.feed(deltas), *stream.end(0)]
+    stream = Stream(Toolbox.from_request(tools))
+    events = [*stream.start(), *stream.feed(deltas), *stream.end()]
     for event in events:
         frame(event)
     return grammar.read(events)

@@ -11,7 +11,8 @@ import pytest
 from codex_bridge.engines.openai_chat import encode
 from codex_bridge.errors import ApiError
 from codex_bridge.responses.events import ResponseTemplate, frame
-from codex_bridge.responses.request import parse, translate
+from codex_bridge.responses.request import parse
+from tests.responses.asked import translate
 
 BASE: dict[str, Any] = {"model": "qwen3:14b", "input": "hi"}
 RUN = {"type": "function", "name": "run", "parameters": {}}

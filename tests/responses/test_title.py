@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from codex_bridge.responses.request import translate
 from codex_bridge.vocabulary import ModelInfo
+from tests.responses.asked import translate
 
 SCHEMA = {"type": "object", "properties": {"title": {"type": "string"}}, "required": ["title"]}
 FORM = {"type": "json_schema", "strict": True, "schema": SCHEMA, "name": "codex_output_schema"}

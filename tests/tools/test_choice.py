@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from codex_bridge.errors import ApiError
-from codex_bridge.responses.request import translate
 from codex_bridge.vocabulary import ChatRequest
+from tests.responses.asked import translate
 from tests.tools.declared import CODEX, EXEC, MCP, PATCH, SEARCH
 
 ALL = ["exec_command", "mcp__demo__echo_text", "apply_patch"]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from codex_bridge.responses.request import Translation, translate
 from codex_bridge.tools.in_words import DIRECTIVES
 from codex_bridge.vocabulary import ModelInfo
+from tests.responses.asked import Asked, translate
 
 Json = dict[str, Any]
 PLAIN = ModelInfo("gemma3:4b", capabilities=frozenset({"completion"}))
@@ -37,7 +37,7 @@ def result(call_id: str, output: str) -> Json:
     return {"type": "function_call_output", "call_id": call_id, "output": output}
 
 
-def translated(*items: Json, info: ModelInfo = PLAIN, **more: Any) -> Translation:
+def translated(*items: Json, info: ModelInfo = PLAIN, **more: Any) -> Asked:
     request = {"model": info.name, "input": list(items), "tools": [EXEC], **more}
     return translate(request, info)
 
@@ -91,7 +91,7 @@ def test_a_model_with_tools_or_of_a_server_that_does_not_tell_is_given_them() ->
     for info in (ABLE, ModelInfo("unknown")):
         translation = translated(user("hi"), info=info)
         assert translation.chat.functions
-        assert not translation.tells_tools
+        assert not translation.calls_as_text
 
 
 def test_without_tools_in_the_request_nothing_is_told() -> None:

@@ -8,7 +8,7 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
 
-from codex_bridge.responses.stream import ResponseStream
+from codex_bridge.responses.attempt import Attempt
 from tests.conftest import LogBook, Start
 from tests.fake_ollama import Answer, FakeOllama, Hold, ModelFacts, Say
 from tests.responses.grammar import text_of
@@ -42,14 +42,14 @@ def crowd(reactor: Any) -> FakeOllama:
 async def test_two_hundred_answers_at_once_and_a_bug_in_one_touches_no_other(
     start: Start, reactor_under_test: Any, monkeypatch: pytest.MonkeyPatch, logged: LogBook
 ) -> None:
-    real = ResponseStream.feed
+    real = Attempt.feed
 
-    def feed(self: ResponseStream, deltas: Any) -> Any:
+    def feed(self: Attempt, deltas: Any) -> Any:
         if any("m7:1b" in getattr(delta, "text", "") for delta in deltas):
             raise RuntimeError("a bug")
         return real(self, deltas)
 
-    monkeypatch.setattr(ResponseStream, "feed", feed)
+    monkeypatch.setattr(Attempt, "feed", feed)
     setup = await start(fake=crowd(reactor_under_test))
     asked = [Deferred.fromCoroutine(setup.ask({"model": f"m{n}:1b"})) for n in range(MANY)]
     replies = await gatherResults(asked)

@@ -10,7 +10,7 @@ import pytest_twisted
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
-from codex_bridge.engines.retries import WAITS
+from codex_bridge.engines.retries import RULES, Rule
 from codex_bridge.vocabulary import FailureKind
 from tests.conftest import Start
 from tests.fake_ollama import FakeOllama, ModelFacts, Playlist, Refuse, Say
@@ -223,7 +223,7 @@ async def test_an_ollama_too_busy_to_tell_of_itself_is_no_other_server(
     num_ctx: int,
 ) -> None:
     monkeypatch.setattr("codex_bridge.engines.upstream.PATIENCE", 0.1)
-    monkeypatch.setitem(WAITS, FailureKind.UNREACHABLE, (0.0,))
+    monkeypatch.setitem(RULES, FailureKind.UNREACHABLE, Rule((0.0,)))
     server = fake(reactor_under_test)
     slow_once(server, path)
     setup = await start(fake=server, **settings)

@@ -395,10 +395,10 @@ async def test_a_bug_fails_one_exchange_with_an_id_that_is_in_the_log(
     start: Start, logged: LogBook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     setup = await start(Playlist([Say("Hello")], [Say("ok")]))
-    from codex_bridge.responses.stream import ResponseStream
+    from codex_bridge.responses.attempt import Attempt
 
     with monkeypatch.context() as patch:
-        patch.setattr(ResponseStream, "feed", lambda *_: 1 / 0)
+        patch.setattr(Attempt, "feed", lambda *_: 1 / 0)
         reply = await setup.ask()
     assert reply.response["error"]["code"] == "internal_error"
     (event,) = logged.errors()

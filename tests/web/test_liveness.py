@@ -10,13 +10,13 @@ import pytest_twisted
 from twisted.internet.defer import Deferred
 
 from codex_bridge.engines import retries
-from codex_bridge.engines.models import ModelTable
+from codex_bridge.engines.upstream import Upstream
 from tests import harness
 from tests.clocked import ClockedReactor
 from tests.fake_ollama import Call, Die, FakeOllama, Hold, Playlist, Refuse, Say, Think
 from tests.harness import CODEX, RawClient, Setup
 
-WAITS = dict(retries.WAITS)
+RULES = dict(retries.RULES)
 ASK = {"model": "qwen3:14b", "input": "hi", "stream": True}
 BEAT = b"event: response.in_progress"
 
@@ -26,7 +26,7 @@ Begin = Callable[..., Awaitable[tuple[Setup, ClockedReactor]]]
 @pytest_twisted.async_yield_fixture
 async def begin(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Begin]:
     """A bridge whose time only the test moves, before a model that gives these answers."""
-    monkeypatch.setattr(retries, "WAITS", WAITS)
+    monkeypatch.setattr(retries, "RULES", RULES)
     running: list[Setup] = []
 
     async def start(*answers: Any, **settings: Any) -> tuple[Setup, ClockedReactor]:
@@ -125,15 +125,15 @@ async def test_a_stream_that_starts_before_the_model_is_known_is_one_stream(
 ) -> None:
     setup, time = await begin([Call("exec_command", {"cmd": "ls"})])
     known: Deferred[None] = Deferred()
-    real = ModelTable.info
+    real = Upstream.info
 
-    async def info(self: ModelTable, name: str) -> Any:
+    async def info(self: Upstream, name: str) -> Any:
         await known
         return await real(self, name)
 
-    monkeypatch.setattr(ModelTable, "info", info)
+    monkeypatch.setattr(Upstream, "info", info)
     asking = Deferred.fromCoroutine(setup.ask())
-    await time.until_scheduled(lambda: _is_scheduled(time, "_open_events"))
+    await time.until_scheduled(lambda: _is_scheduled(time, "open"))
     time.clock.advance(0.5)
     time.clock.advance(15)
     known.callback(None)

@@ -8,6 +8,7 @@ import pytest
 import pytest_twisted
 from twisted.web.http_headers import Headers
 
+from codex_bridge.responses.request import read
 from codex_bridge.vocabulary import ChatRequest
 from codex_bridge.web.prefixes import (
     MAX_CONVERSATIONS,
@@ -60,10 +61,12 @@ def test_conversations_are_kept_apart_and_their_number_is_bounded() -> None:
 
 
 def test_an_agent_and_a_title_are_conversations_of_their_own() -> None:
-    request = {"prompt_cache_key": "k", "tools": [1]}
+    raw = {"model": "m", "input": "hi", "prompt_cache_key": "k"}
+    title = read(raw)
+    request = read(raw | {"tools": [{"type": "function", "name": "run"}]})
     main = conversation_of(request, Headers({"thread-id": ["t1"]}))
     assert main != conversation_of(request, Headers({"thread-id": ["t2"]}))
-    assert main != conversation_of(request | {"tools": []}, Headers({"thread-id": ["t1"]}))
+    assert main != conversation_of(title, Headers({"thread-id": ["t1"]}))
     assert conversation_of(request, Headers()) == ("k", True)
 
 

@@ -134,7 +134,7 @@ async def test_health_is_503_when_ollama_dies_inside_its_answer(scene: Scene) ->
 async def test_a_bug_before_the_first_event_leaves_no_generation_behind(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("codex_bridge.web.exchange.Exchange._open_events", lambda _: 1 / 0)
+    monkeypatch.setattr("codex_bridge.web.reply.EventReply.open", lambda _: 1 / 0)
     client, wire = await asked(scene)
     wire.say(HEAD + chunk(EVENT % b"Hello"))
     assert (await client.until(b"internal_error")).startswith(b"HTTP/1.1 500 ")

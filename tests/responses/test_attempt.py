@@ -1,8 +1,7 @@
-"""The state machine that turns deltas into events."""
+"""An attempt: deltas become text, reasoning and calls."""
 
 from __future__ import annotations
 
-from itertools import count
 from typing import Any
 
 import pytest
@@ -10,8 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codex_bridge.errors import invalid
-from codex_bridge.responses.events import ResponseTemplate
-from codex_bridge.responses.stream import ResponseStream
 from codex_bridge.tools.toolbox import Toolbox
 from codex_bridge.vocabulary import (
     Delta,
@@ -22,6 +19,7 @@ from codex_bridge.vocabulary import (
     UsageDelta,
 )
 from tests.responses import grammar
+from tests.responses.streams import Stream
 
 TOOLS = [
     {"type": "function", "name": "exec_command", "parameters": {"type": "object"}},
@@ -45,21 +43,14 @@ LEAKED = [
 USAGE = UsageDelta(23, 4, cached_tokens=5)
 
 
-def make_stream(**options: Any) -> ResponseStream:
-    numbers = count()
-    template = ResponseTemplate("resp_1", 1000, {"model": "qwen3:14b", "tools": TOOLS})
-    return ResponseStream(
-        template,
-        Toolbox.from_request(TOOLS),
-        lambda prefix: f"{prefix}_{next(numbers)}",
-        **options,
-    )
+def make_stream(**options: Any) -> Stream:
+    return Stream(Toolbox.from_request(TOOLS), **options)
 
 
-def run(*deltas: Delta, **options: Any) -> dict[str, Any]:
+def run(*deltas: Delta, length_completes: bool = False, **options: Any) -> dict[str, Any]:
     stream = make_stream(**options)
-    events = stream.start() + stream.feed(deltas) + stream.end(1001)
-    return grammar.read(events)
+    events = stream.start() + stream.feed(deltas)
+    return grammar.read(events + stream.end(length_completes=length_completes))
 
 
 def call(index: int, call_id: str, name: str, arguments: str = "{}") -> ToolCallDelta:
@@ -225,9 +216,10 @@ def test_a_failure_ends_the_stream_from_inside_an_item() -> None:
 
 def test_the_names_of_called_tools_are_kept_for_the_log() -> None:
     stream = make_stream()
+    stream.start()
     stream.feed([call(0, "a", "exec_command"), call(1, "b", "multi_agent_v1__spawn_agent")])
-    stream.end(0)
-    assert stream.tools_called == ["exec_command", "multi_agent_v1.spawn_agent"]
+    stream.end()
+    assert stream.attempt.tools_called == ["exec_command", "multi_agent_v1.spawn_agent"]
 
 
 def test_a_call_in_the_text_comes_after_the_text_around_it() -> None:
@@ -301,7 +293,7 @@ def test_whatever_comes_the_events_keep_the_grammar(reads: list[list[Delta]], re
     for deltas in reads:
         events += stream.feed(deltas)
     events += stream.feed([FinishDelta(reason)])
-    grammar.read(events + stream.end(0))
+    grammar.read(events + stream.end())
 
 
 @given(st.lists(any_delta, max_size=20), st.data())
@@ -310,8 +302,9 @@ def test_events_do_not_depend_on_how_deltas_are_grouped(
 ) -> None:
     cut = data.draw(st.integers(0, len(deltas)))
     whole, parts = make_stream(), make_stream()
+    assert whole.start() == parts.start()
     assert whole.feed(deltas) == parts.feed(deltas[:cut]) + parts.feed(deltas[cut:])
-    assert whole.end(0) == parts.end(0)
+    assert whole.end() == parts.end()
 
 
 @given(st.lists(any_delta, max_size=20))
@@ -319,3 +312,77 @@ def test_a_failure_at_any_point_keeps_the_grammar(deltas: list[Delta]) -> None:
     stream = make_stream()
     events = stream.start() + stream.feed(deltas)
     grammar.read(events + stream.fail(invalid("x"), "server_error"))
+
+
+def test_a_repair_is_counted_when_its_call_is_made() -> None:
+    stream = make_stream()
+    stream.start()
+    stream.feed([TextDelta(piece) for piece in LEAKED])
+    assert not stream.attempt.repairs
+    stream.end()
+    assert stream.attempt.repairs == {"leak: tool_call tag": 1}
+
+
+@pytest.mark.parametrize(
+    "deltas",
+    [
+        pytest.param(
+            [*map(TextDelta, LEAKED), call(0, "a", "exec_command", '{"cmd": "ls"}'), STOP],
+            id="announced in text, then called",
+        ),
+        pytest.param(
+            [*map(TextDelta, LEAKED[:3]), FinishDelta("length")],
+            id="cut by the token limit",
+        ),
+    ],
+)
+def test_no_repair_is_counted_for_a_call_that_is_not_made_of_the_text(deltas: list[Delta]) -> None:
+    stream = make_stream()
+    stream.start()
+    stream.feed(deltas)
+    stream.end()
+    assert not stream.attempt.repairs
+
+
+def test_an_attempt_that_was_thrown_away_leaves_nothing_to_the_next_one() -> None:
+    stream = make_stream()
+    events = stream.start()
+    events += stream.feed([ReasoningDelta("Hm."), call(0, "a", "exec_command"), UsageDelta(9, 9)])
+    events += stream.feed([TextDelta("<tool_call>"), FinishDelta("length")])
+    events += stream.again()
+    events += stream.feed([TextDelta("Hello"), STOP])
+    response = grammar.read(events + stream.end())
+    assert shapes(response) == [("reasoning", "Hm."), ("message", "Hello")]
+    assert response["status"] == "completed"
+    assert stream.attempt.usage is None
+    assert not stream.attempt.repairs
+    assert not stream.attempt.tools_called
+
+
+@pytest.mark.parametrize(
+    ("deltas", "is_empty"),
+    [
+        ([], True),
+        ([ReasoningDelta("Hm.")], True),
+        ([TextDelta(" \n")], True),
+        ([TextDelta("x")], False),
+        ([call(0, "a", "f")], False),
+    ],
+)
+def test_an_answer_without_text_and_calls_is_empty(deltas: list[Delta], is_empty: bool) -> None:
+    stream = make_stream()
+    stream.start()
+    stream.feed(deltas)
+    stream.end()
+    assert stream.attempt.is_empty is is_empty
+
+
+def test_reasoning_is_nothing_that_the_client_was_given() -> None:
+    stream = make_stream()
+    stream.start()
+    stream.feed([ReasoningDelta("Hm.")])
+    assert not stream.writer.has_answered
+    stream.feed([TextDelta("x")])
+    assert stream.writer.has_answered
+    stream.again()
+    assert stream.writer.has_answered

@@ -1,0 +1,198 @@
+"""One answer of the upstream: deltas -> text, reasoning and calls for the writer. No I/O.
+
+    attempt.feed(deltas)   text and reasoning are written as they come
+    attempt.finish()       the answer is whole: what was held back is written, the calls last
+
+An answer that is of no use is thrown away with its attempt, and another attempt begins. Calls
+wait until the model has finished: a client runs a call as soon as its item is done, and a call
+of an answer that then breaks off would be run, and asked for again.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+import orjson
+from attrs import define
+
+from codex_bridge.leaks.scanner import Found, LeakScanner, Piece
+from codex_bridge.repair.calls import Judge, repair_call
+from codex_bridge.responses.think_tags import ThinkSplitter
+from codex_bridge.responses.writer import Channel, ResponseWriter
+from codex_bridge.tools.toolbox import Toolbox
+from codex_bridge.vocabulary import (
+    Delta,
+    FinishDelta,
+    ReasoningDelta,
+    TextDelta,
+    ToolCallDelta,
+    UsageDelta,
+)
+
+BYTES_PER_TOKEN = 4
+"""Where a server counts no tokens: a client without counts never compacts."""
+CUT = frozenset({"length", "content_filter"})
+"""Finish reasons of an answer that the model could not end."""
+
+
+@define
+class _Call:
+    """A call as its fragments gave it so far."""
+
+    id: str
+    name: str
+    arguments: list[str]
+    style: str | None = None
+    """The form in which it stood in the text; None for a call that the server told."""
+
+
+class Attempt:
+    """What one answer came to."""
+
+    def __init__(
+        self,
+        writer: ResponseWriter,
+        toolbox: Toolbox,
+        *,
+        repair: bool = True,
+        calls_as_text: bool = False,
+    ) -> None:
+        """With `repair` calls are looked for in the text, and their names and arguments fitted
+        to the tools. `calls_as_text` tells that the model knows no other way to call."""
+        self.usage: UsageDelta | None = None
+        """The tokens that the upstream counted."""
+        self.tools_called: list[str] = []
+        self.repairs: Counter[str] = Counter()
+        """What was repaired in the calls -> how often."""
+        self._writer = writer
+        self._toolbox = toolbox
+        self._repair = repair
+        self._splitter = ThinkSplitter()
+        self._scanner: LeakScanner | None = None
+        if toolbox.offered and (repair or calls_as_text):
+            judge = Judge(toolbox)
+            self._scanner = LeakScanner(judge.known, judge.accepts)
+        self._calls: list[_Call] = []
+        self._latest: dict[tuple[int, str], _Call] = {}
+        """The call that a fragment with this index and id, or without an id, belongs to."""
+        self._blank: list[str] = []
+        """White space that is text only if text follows."""
+        self._has_text = False
+        self._finish_reason = ""
+        self._size = 0
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the model had to stop before it was through."""
+        return self._finish_reason in CUT
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it holds neither text nor calls; reasoning alone is no answer."""
+        return not self._has_text and not self.tools_called
+
+    def counted(self, prompt_size: int) -> UsageDelta:
+        """The tokens of the exchange: as counted, else estimated; `prompt_size` in bytes."""
+        if self.usage and (self.usage.input_tokens or self.usage.output_tokens):
+            return self.usage
+        return UsageDelta(prompt_size // BYTES_PER_TOKEN, self._size // BYTES_PER_TOKEN)
+
+    def feed(self, deltas: Iterable[Delta]) -> None:
+        """Write what these deltas bring, as far as it is certain."""
+        for delta in deltas:
+            if isinstance(delta, TextDelta):
+                self._split(*self._splitter.feed(delta.text))
+            elif isinstance(delta, ReasoningDelta):
+                self._splitter.has_thought()
+                self._reasoning(delta.text)
+            elif isinstance(delta, ToolCallDelta):
+                self._collect(delta)
+            elif isinstance(delta, FinishDelta):
+                self._finish_reason = delta.reason
+            else:
+                self.usage = delta
+
+    def finish(self) -> None:
+        """Write what was held back until the answer was whole: the rest of the text, the calls."""
+        self._split(*self._splitter.end())
+        if self._scanner:
+            has_called = any(call.style is None for call in self._calls)
+            self._pieces(self._scanner.end(cut=self.is_cut, called=has_called))
+        self._writer.end_item()
+        self._write_calls()
+
+    def _split(self, reasoning: str, text: str) -> None:
+        if reasoning:
+            self._reasoning(reasoning)
+        if text:
+            self._pieces(self._scanner.feed(text) if self._scanner else [text])
+
+    def _reasoning(self, text: str) -> None:
+        if self._scanner:
+            # A call that reasoning interrupts may not be whole.
+            self._pieces(self._scanner.end(cut=True))
+        self._write(Channel.REASONING, text)
+
+    def _pieces(self, pieces: Iterable[Piece]) -> None:
+        """Write text; collect the calls that stood in it."""
+        for piece in pieces:
+            if isinstance(piece, Found):
+                for written in piece.calls:
+                    self._size += len(written.arguments)
+                    self._calls.append(_Call("", written.name, [written.arguments], piece.style))
+            else:
+                self._write(Channel.MESSAGE, piece)
+
+    def _write(self, channel: Channel, text: str) -> None:
+        if self._writer.channel is not channel:
+            # Models put blank lines around calls and reasoning; those alone are no item.
+            if not text.strip():
+                self._blank.append(text)
+                return
+            text = "".join([*self._blank, text])
+            self._blank = []
+        if text:
+            self._has_text = self._has_text or channel is Channel.MESSAGE
+            self._size += len(text)
+            self._writer.text(channel, text)
+
+    def _collect(self, delta: ToolCallDelta) -> None:
+        """Join a fragment to its call. A new id under a known index is a new call."""
+        self._size += len(delta.arguments)
+        if call := self._latest.get((delta.index, delta.id)):
+            call.name = call.name or delta.name
+            call.arguments.append(delta.arguments)
+            return
+        call = _Call(delta.id, delta.name, [delta.arguments])
+        self._calls.append(call)
+        self._latest[delta.index, delta.id] = self._latest[delta.index, ""] = call
+
+    def _write_calls(self) -> None:
+        """Write all calls, in the order in which they came.
+
+        What a model announced in its text and then called, or wrote twice, is one call.
+        """
+        repaired = []
+        for call in self._calls:
+            arguments = "".join(call.arguments)
+            if not self.is_cut or _is_object(arguments):
+                done = repair_call(call.name, arguments, self._toolbox, repair=self._repair)
+                repaired.append((call, done))
+        written = {done.meaning for call, done in repaired if call.style is None}
+        for call, done in repaired:
+            if call.style is not None:
+                if done.meaning in written:
+                    continue
+                written.add(done.meaning)
+                self.repairs[f"leak: {call.style}"] += 1
+            self.repairs.update(done.steps)
+            self.tools_called.append(done.full_name)
+            self._writer.call(done, call.id)
+
+
+def _is_object(arguments: str) -> bool:
+    try:
+        return isinstance(orjson.loads(arguments), dict)
+    except orjson.JSONDecodeError:
+        return False

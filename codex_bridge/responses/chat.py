@@ -1,0 +1,140 @@
+"""A Responses request -> what the model is asked, given what is known of the model."""
+
+from __future__ import annotations
+
+import orjson
+from attrs import frozen
+
+from codex_bridge.errors import invalid
+from codex_bridge.responses.effort import effort
+from codex_bridge.responses.images import BLIND
+from codex_bridge.responses.messages import to_messages
+from codex_bridge.responses.request import ResponsesRequest
+from codex_bridge.tools import in_words
+from codex_bridge.tools.toolbox import Toolbox
+from codex_bridge.vocabulary import ChatRequest, Json, ModelInfo
+
+VERBOSITIES = {
+    "low": "Keep your answers short.",
+    "high": "Answer in detail.",
+}
+"""Codex's verbosity -> what the model is told."""
+DIRECTIVES = (
+    "To act, call a function. Do not describe a call, and do not write one as text. The arguments "
+    "of a call are one JSON object with the declared parameters, by their exact names. Wait for "
+    "the result of a call before you rely on it. When nothing is left to do, answer in plain text."
+)
+"""How to call: small models tend to tell what they would call."""
+PATCH_DIRECTIVES = {
+    "apply_patch": "Edit files with apply_patch.",
+    "exec_command": "Edit files with the command apply_patch <<'EOF', then the patch, then EOF.",
+}
+"""Offered function -> how files are edited with it; the first one that is offered counts."""
+
+
+@frozen
+class Translation:
+    """What one Responses request becomes for one model."""
+
+    chat: ChatRequest
+    calls_as_text: bool = False
+    """Whether the model has no tools: it is told of them in words, and calls in its text."""
+    downgrades: tuple[str, ...] = ()
+    """What was asked for and the model cannot do, one predicate each: "has no …"."""
+
+
+def translate(
+    request: ResponsesRequest, info: ModelInfo, *, directives: bool = True
+) -> Translation:
+    """What the model that `info` describes is asked.
+
+    With `directives` it is told how to call functions. Raises ApiError (400) for an input that
+    holds nothing to answer, and for an image that would have to be fetched.
+    """
+    functions = request.toolbox.functions()
+    calls_as_text = bool(functions) and not info.can("tools")
+    items = request.items
+    if request.tool_choice.words:
+        words = {"type": "message", "role": "developer", "content": request.tool_choice.words}
+        items = [*items, words]
+    messages = to_messages(
+        request.instructions,
+        items,
+        request.toolbox,
+        _closing(request, functions, calls_as_text, directives),
+        sees=info.can("vision"),
+        thinks=info.can("thinking"),
+    )
+    if not messages:
+        raise invalid("input is empty; there is nothing to answer.", "input")
+    sampling = request.sampling
+    chat = ChatRequest(
+        model=request.model,
+        messages=messages,
+        functions=functions,
+        tool_choice=request.tool_choice.field,
+        # Chat completions force 1.0 on a model where nothing is said.
+        temperature=_first(sampling.temperature, info.temperature),
+        top_p=_first(sampling.top_p, info.top_p),
+        presence_penalty=sampling.presence_penalty,
+        frequency_penalty=sampling.frequency_penalty,
+        max_tokens=request.max_output_tokens,
+        effort=effort(request.effort, info),
+        response_format=None if functions else request.text_format,
+    )
+    return Translation(
+        chat=in_words.in_words(chat) if calls_as_text else chat,
+        calls_as_text=calls_as_text,
+        downgrades=_downgrades(request, messages, info, calls_as_text),
+    )
+
+
+def _closing(
+    request: ResponsesRequest, functions: list[Json], calls_as_text: bool, directives: bool
+) -> str:
+    """The end of the system message: what the bridge itself tells the model."""
+    parts = []
+    if calls_as_text:
+        parts.append(in_words.told(functions))
+    elif directives:
+        parts.append(_directives(request.toolbox))
+    if functions and request.text_format:
+        # A grammar for the answer would leave no room for a call.
+        parts.append(_format_in_words(request.text_format))
+    parts.append(VERBOSITIES.get(request.verbosity or "", ""))
+    return "\n\n".join(filter(None, parts))
+
+
+def _directives(toolbox: Toolbox) -> str:
+    """How to call functions, if any is offered."""
+    if not toolbox.offered:
+        return ""
+    editing = [text for function, text in PATCH_DIRECTIVES.items() if function in toolbox.offered]
+    return " ".join([DIRECTIVES, *editing[:1]])
+
+
+def _format_in_words(text_format: Json) -> str:
+    schema = text_format.get("json_schema", {}).get("schema", {"type": "object"})
+    return (
+        "Your final answer, after all function calls, must be one JSON object and nothing "
+        f"else. It must fit this JSON schema: {orjson.dumps(schema).decode()}"
+    )
+
+
+def _downgrades(
+    request: ResponsesRequest, messages: list[Json], info: ModelInfo, calls_as_text: bool
+) -> tuple[str, ...]:
+    """What was asked for and is left out, or done in another way."""
+    is_blind = not info.can("vision") and any(BLIND in each["content"] for each in messages)
+    cannot_think = request.effort not in (None, "none") and not info.can("thinking")
+    found = {
+        "has no tools: it is told of them in words, which small models often forget": calls_as_text,
+        "cannot think: the effort is left out": cannot_think,
+        "sees nothing: pictures are left out": is_blind,
+    }
+    return tuple(sentence for sentence, applies in found.items() if applies)
+
+
+def _first(*values: float | None) -> float | None:
+    """The first value that is not None."""
+    return next((value for value in values if value is not None), None)
