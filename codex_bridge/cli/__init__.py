@@ -10,27 +10,41 @@ from typing import Any, NoReturn
 
 from codex_bridge import __version__
 from codex_bridge.cli import configure, doctor, prepare
+from codex_bridge.cli.command_line import CommandError, whole_number
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point of the console script; ends the process with its exit code."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    if given[:1] == ["run"]:
+    """Entry point of the console script; ends the process with its exit code.
+
+    0: done; 1: failed, with one line on stderr; 2: wrong usage; 130: Ctrl-C.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == ["run"]:
         # twistd parses these, so that both commands take the same options.
-        run(given[1:])
+        run(words[1:])
         return
-    parsed = _parser().parse_args(given)
-    if parsed.command == "demo":
+    options = _parser().parse_args(words)
+    if options.command == "demo":
         from codex_bridge.cli.demo import demo
 
-        demo(serve=parsed.serve, port=parsed.port)
-    elif "action" in parsed:
-        try:
-            sys.exit(parsed.action(parsed) or 0)
-        except BrokenPipeError:
-            # Whoever reads has seen enough; Python would complain once more when it flushes.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(1)
+        demo(serve=options.serve, port=options.port)
+        return
+    try:
+        code = options.action(options) or 0
+    except CommandError as error:
+        code = _tell(1, str(error))
+    except KeyboardInterrupt:
+        code = _tell(130, "stopped; run the same command again to finish")
+    except BrokenPipeError:
+        # The reader of our output closed it. Python would complain again when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    sys.exit(code)
+
+
+def _tell(code: int, sentence: str) -> int:
+    print(f"codex-bridge: {sentence}", file=sys.stderr)
+    return code
 
 
 def run(options: Sequence[str]) -> None:
@@ -42,7 +56,7 @@ def run(options: Sequence[str]) -> None:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Tells a mistake in one line; usage pages drown the sentence that counts."""
+    """Reports a mistake in one line: a usage page would hide the sentence that matters."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"codex-bridge: {message}; see {self.prog} --help\n")
@@ -60,17 +74,12 @@ def _parser() -> argparse.ArgumentParser:
         "--serve", action="store_true", help="keep bridge and model up for the real Codex CLI"
     )
     demo.add_argument(
-        "--port", type=_port, default=None, help="port of the bridge (default: any free one)"
+        "--port",
+        type=whole_number(0, 65535, "give a number from 0 to 65535"),
+        default=None,
+        help="port of the bridge (default: any free one)",
     )
-    configuring = commands.add_parser("configure", help="tell Codex of the bridge and its models")
-    configure.add_arguments(configuring)
-    configuring.set_defaults(action=configure.configure)
+    configure.add_to(commands)
     prepare.add_to(commands)
     doctor.add_to(commands)
     return parser
-
-
-def _port(text: str) -> int:
-    if not text.isdigit() or not 0 <= int(text) <= 65535:
-        raise argparse.ArgumentTypeError("give a number from 0 to 65535")
-    return int(text)

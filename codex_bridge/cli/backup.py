@@ -1,4 +1,4 @@
-"""Files of a folder changed so that the very first state can be had back, byte for byte."""
+"""Changes to the files of a folder that can be undone to the very first state, byte for byte."""
 
 from __future__ import annotations
 
@@ -14,149 +14,144 @@ from typing import Any
 
 from attrs import define, field
 
-from codex_bridge.cli.trouble import Trouble
+from codex_bridge.cli.command_line import CommandError
 
 FOLDER = "codex-bridge-backup"
 MANIFEST = "manifest.json"
 PRIVATE = 0o600
-"""Mode of new files: what stands in Codex's folder may be secret."""
-Contents = dict[str, bytes | None]
+"""Mode of new files: Codex's folder may hold secrets."""
+Contents = Mapping[str, bytes | None]
 """By file name; None: there is no such file."""
-Settle = Callable[[bytes], bytes]
-"""Takes out of a file's contents what may change in them without anybody's doing."""
+Normalize = Callable[[bytes], bytes]
+"""Leaves out of a file's contents what another program changes by itself."""
 
 
 @define
-class Kept:
+class Record:
     """What is known of a file that was changed."""
 
     mode: int | None
-    """That it had before; None: it did not exist."""
+    """Its mode before the first change; None: it did not exist."""
     written: list[str] = field(factory=list)
-    """Digests of what was written to it, exact and settled."""
+    """Digests of what was written to it, exact and normalized."""
 
 
 class Folder:
     """A folder, what its files were before the first change, and what was written since."""
 
-    def __init__(self, path: Path, settle: Settle = bytes) -> None:
-        """Raises Trouble where an earlier backup cannot be read."""
+    def __init__(self, path: Path, normalize: Normalize = bytes) -> None:
+        """Raises CommandError if an earlier backup cannot be read."""
         self.path = path
-        self._settle = settle
         self.backup = path / FOLDER
-        self._made = not path.exists()
-        self._kept: dict[str, Kept] = {}
+        self._normalize = normalize
+        self._made_folder = not path.exists()
+        self._records: dict[str, Record] = {}
         manifest = self.backup / MANIFEST
         if manifest.exists():
             try:
-                known: Any = json.loads(manifest.read_bytes())
-                self._made = bool(known["made_folder"])
-                self._kept = {name: Kept(**each) for name, each in known["files"].items()}
+                content: Any = json.loads(manifest.read_bytes())
+                self._made_folder = bool(content["made_folder"])
+                self._records = {name: Record(**each) for name, each in content["files"].items()}
             except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
-                raise Trouble(f"{manifest} cannot be read ({error}); nothing was changed") from None
+                message = f"{manifest} cannot be read ({error}); nothing was changed"
+                raise CommandError(message) from None
 
     @property
     def is_changed(self) -> bool:
         """Whether there is something to undo."""
-        return bool(self._kept)
+        return bool(self._records)
 
     def read(self, name: str) -> bytes | None:
-        """What stands in a file now. Raises OSError."""
+        """What a file holds now. Raises OSError."""
         try:
             return (self.path / name).read_bytes()
         except FileNotFoundError:
             return None
 
-    def before(self, name: str) -> bytes | None:
-        """What stood in it before the first change. Raises OSError."""
-        kept = self._kept.get(name)
-        if kept is None:
+    def original(self, name: str) -> bytes | None:
+        """What a file held before the first change. Raises OSError."""
+        record = self._records.get(name)
+        if record is None:
             return self.read(name)
-        return None if kept.mode is None else (self.backup / name).read_bytes()
+        return None if record.mode is None else (self.backup / name).read_bytes()
 
     def base(self, name: str) -> bytes | None:
-        """What a change starts from: the first state, unless something changed in the file."""
-        return self.read(name) if self.is_changed_since(name) else self.before(name)
+        """What a change starts from: the original, or the file as somebody else changed it."""
+        return self.read(name) if self.is_changed_since(name) else self.original(name)
 
     def is_changed_since(self, name: str) -> bool:
         """Whether a file is neither as it was written nor as it was before."""
-        now, kept = self.read(name), self._kept.get(name)
-        return kept is None or (now != self.before(name) and digest(now) not in kept.written)
+        now, record = self.read(name), self._records.get(name)
+        return record is None or (now != self.original(name) and digest(now) not in record.written)
 
     def changed_by_others(self) -> list[str]:
-        """The files of which that is true even when they are settled."""
-        return [name for name in self._kept if self._is_foreign(name)]
+        """The files that are changed since, normalized too."""
+        return [name for name in self._records if self._is_foreign(name)]
 
     def _is_foreign(self, name: str) -> bool:
-        if not self.is_changed_since(name):
-            return False
-        now = self._settled(self.read(name))
-        return now not in {self._settled(self.before(name)), *self._kept[name].written}
+        now = self._digest(self.read(name))
+        known = {self._digest(self.original(name)), *self._records[name].written}
+        return self.is_changed_since(name) and now not in known
 
-    def _settled(self, data: bytes | None) -> str:
-        return digest(None if data is None else self._settle(data))
+    def _digest(self, data: bytes | None) -> str:
+        return digest(None if data is None else self._normalize(data))
 
-    def write(self, wanted: Mapping[str, bytes | None]) -> list[str]:
+    def write(self, wanted: Contents) -> list[str]:
         """Give files new contents; the names of those that changed. Raises OSError.
 
-        All that undoing takes is on the disk before the first file is touched.
+        Everything that undoing needs is on the disk before the first file is touched.
         """
         changed = [name for name, data in wanted.items() if data != self.read(name)]
         if not changed:
             return []
+        self.backup.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name in changed:
-            # A file that somebody else changed keeps no digest, so that undoing asks first.
-            if name not in self._kept or not self._is_foreign(name):
-                self._keep(name).written += [digest(wanted[name]), self._settled(wanted[name])]
-        self._save()
+            # A file that somebody else changed gets no digest, so that undoing asks first.
+            if name not in self._records or not self._is_foreign(name):
+                self._record(name).written += [digest(wanted[name]), self._digest(wanted[name])]
+        files = {
+            name: {"mode": record.mode, "written": record.written}
+            for name, record in self._records.items()
+        }
+        manifest = {"made_folder": self._made_folder, "files": files}
+        replace(self.backup / MANIFEST, json.dumps(manifest, indent=2).encode() + b"\n", PRIVATE)
         for name in changed:
             self._put(name, wanted[name], _mode(self.path / name))
         return changed
 
-    def _keep(self, name: str) -> Kept:
-        if name not in self._kept:
+    def _record(self, name: str) -> Record:
+        """The record of a file, which is backed up if it has none yet."""
+        if name not in self._records:
             data = self.read(name)
-            self._kept[name] = Kept(None if data is None else _mode(self.path / name))
+            self._records[name] = Record(None if data is None else _mode(self.path / name))
             if data is not None:
-                self._make_backup()
                 replace(self.backup / name, data, PRIVATE)
-        return self._kept[name]
-
-    def _make_backup(self) -> None:
-        self.backup.mkdir(mode=0o700, parents=True, exist_ok=True)
-
-    def _save(self) -> None:
-        self._make_backup()
-        files = {
-            name: {"mode": kept.mode, "written": kept.written} for name, kept in self._kept.items()
-        }
-        manifest = {"made_folder": self._made, "files": files}
-        replace(self.backup / MANIFEST, json.dumps(manifest, indent=2).encode() + b"\n", PRIVATE)
+        return self._records[name]
 
     def undo(self) -> list[str]:
-        """Put everything back; the names of the files that changed by it. Raises OSError."""
+        """Put everything back; the names of the files that this changed. Raises OSError."""
         wanted = self.first_state()
         changed = [name for name, data in wanted.items() if data != self.read(name)]
         for name in changed:
-            self._put(name, wanted[name], self._kept[name].mode)
+            self._put(name, wanted[name], self._records[name].mode)
         shutil.rmtree(self.backup)
-        self._kept = {}
-        if self._made:
-            # What Codex has put there since is Codex's.
+        self._records = {}
+        if self._made_folder:
+            # It stays if Codex has put files there since.
             with suppress(OSError):
                 self.path.rmdir()
         return changed
 
     def first_state(self) -> Contents:
         """What undoing would write. Raises OSError."""
-        return {name: self.before(name) for name in self._kept}
+        return {name: self.original(name) for name in self._records}
 
     def _put(self, name: str, data: bytes | None, mode: int | None) -> None:
         path = self.path / name
         if data is not None:
             replace(path, data, PRIVATE if mode is None else mode)
         else:
-            # Behind a link that led nowhere, there is nothing again.
+            # A symbolic link stays; the file that it leads to goes.
             path.resolve().unlink(missing_ok=True)
 
 
@@ -172,7 +167,7 @@ def _mode(path: Path) -> int | None:
 
 
 def replace(path: Path, data: bytes, mode: int) -> None:
-    """Write a file, or what a link leads to, whole or not at all. Raises OSError."""
+    """Write a file, or the one that a link leads to, whole or not at all. Raises OSError."""
     target = path.resolve()
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")

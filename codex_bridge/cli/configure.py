@@ -7,42 +7,40 @@ import difflib
 import json
 import os
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import NoReturn
 
-from attrs import frozen
-
-from codex_bridge.cli import blocking, codex
+from codex_bridge.cli import blocking_http, codex_program
 from codex_bridge.cli.aliases import aliases
-from codex_bridge.cli.backup import Folder
-from codex_bridge.cli.profile import (
+from codex_bridge.cli.backup import Contents, Folder
+from codex_bridge.cli.codex_config import (
     CATALOG,
     CONFIG,
     NAME,
     PROFILE,
-    Wishes,
+    Entries,
     overrides,
     rewritten,
-    settled,
+    without_trust_notes,
 )
-from codex_bridge.cli.trouble import Trouble
+from codex_bridge.cli.command_line import CommandError, Commands, add_bridge_url
+from codex_bridge.cli.model_names import same_model
 from codex_bridge.vocabulary import Json
 
 PATIENCE = 60
-"""Seconds for the bridge to ask Ollama of each model."""
+"""Seconds for the bridge to ask Ollama about each model."""
 START = "Start it: codex-bridge run"
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command line of `codex-bridge configure`."""
+def add_to(commands: Commands) -> None:
+    """Declare the command and its options."""
+    parser = commands.add_parser("configure", help="tell Codex of the bridge and its models")
     parser.add_argument(
         "models",
         nargs="*",
         metavar="MODEL",
         help="models to tell of, the default one first (default: all that can call tools)",
     )
-    blocking.add_bridge_url(parser)
+    add_bridge_url(parser)
     parser.add_argument(
         "--codex-home",
         metavar="FOLDER",
@@ -69,74 +67,68 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--force", action="store_true", help="with --undo: also files that were changed since"
     )
+    parser.set_defaults(action=configure)
 
 
-def configure(given: argparse.Namespace) -> None:
-    """Do what the command line says. Ends the process with one line where it cannot."""
+def configure(options: argparse.Namespace) -> None:
+    """Do what the command line says. Raises CommandError."""
     try:
-        home = Folder(Path(os.path.abspath(given.codex_home.expanduser())), settled)
-        if given.undo:
-            _undo(home, force=given.force, dry_run=given.dry_run)
+        home = Folder(Path(os.path.abspath(options.codex_home.expanduser())), without_trust_notes)
+        if options.undo:
+            _undo(home, force=options.force, dry_run=options.dry_run)
         else:
-            _configure(home, given)
-    except Trouble as trouble:
-        _fail(str(trouble))
+            _configure(home, options)
+    except BrokenPipeError:
+        raise
     except (OSError, RuntimeError) as error:
-        # RuntimeError: a link that leads to itself.
-        where = getattr(error, "filename", None)
-        _fail(f"{f'{where}: ' if where else ''}{getattr(error, 'strerror', None) or error}")
+        # RuntimeError: a symbolic link that leads to itself.
+        reason = getattr(error, "strerror", None) or str(error)
+        file = getattr(error, "filename", None)
+        raise CommandError(f"{file}: {reason}" if file else reason) from None
 
 
-def _fail(sentence: str) -> NoReturn:
-    sys.exit(f"codex-bridge: {sentence}")
-
-
-@frozen
-class _Plan:
-    """What is to be written, and for what."""
-
-    wishes: Wishes
-    catalog: list[Json]
-    files: dict[str, bytes | None]
-    notes: list[str]
-
-
-def _configure(home: Folder, given: argparse.Namespace) -> None:
-    plan = _plan(home, given)
-    # What a shell is to read must stand alone.
-    report = sys.stderr if given.aliases else sys.stdout
-    if given.dry_run:
-        for line in _diff(home, plan.files):
-            print(line, file=report)
-    else:
-        changed = home.write(plan.files)
-        for line in _report(home, plan, changed):
-            print(line, file=report)
-    for note in plan.notes:
-        print(f"codex-bridge: {note}", file=sys.stderr)
-    if given.aliases:
-        print("\n".join(aliases(model["slug"] for model in plan.catalog)))
-
-
-def _plan(home: Folder, given: argparse.Namespace) -> _Plan:
-    """All that can go wrong goes wrong here, before anything is written."""
-    named = given.codex_version
-    version = codex.version_number(named) if named else codex.installed_version()
-    url = given.bridge_url
-    offered = fetch_catalog(url, ".".join(map(str, version)))
-    catalog = chosen(offered, given.models)
-    if given.instructions == "codex":
-        text = codex.own_instructions()
+def _configure(home: Folder, options: argparse.Namespace) -> None:
+    # Everything that can fail comes before the first write.
+    version = _codex_version(options.codex_version)
+    catalog = chosen(fetch_catalog(options.bridge_url, version), options.models)
+    if options.instructions == "codex":
+        text = codex_program.own_instructions()
         catalog = [model | {"base_instructions": text} for model in catalog]
-    path = str(home.path / CATALOG)
-    key_variable = blocking.KEY_VARIABLE if blocking.key_headers() else None
-    wishes = Wishes(catalog[0]["slug"], url, path, version, key_variable)
     before = {name: home.base(name) for name in (CONFIG, PROFILE)}
-    listed = json.dumps({"models": catalog}, indent=2, ensure_ascii=False) + "\n"
-    # In this order: a file is there before another one names it.
-    files = {CATALOG: listed.encode(), **rewritten(before, wishes)}
-    files[CONFIG] = files.pop(CONFIG)
-    return _Plan(wishes, catalog, files, _notes(catalog, overrides(before[CONFIG])))
+    notes = _notes(catalog, overrides(before[CONFIG]))
+    files = _files(home.path, options.bridge_url, version, catalog, before)
+
+    # With --aliases, a shell reads stdout, so all else goes to stderr.
+    out = sys.stderr if options.aliases else sys.stdout
+    if options.dry_run:
+        lines = _diff(home, files)
+    else:
+        title = (
+            f"Codex {'.'.join(map(str, version))} on local models, through {options.bridge_url}:"
+        )
+        lines = [title, *map(_command, range(len(catalog)), catalog)]
+        lines += _report(home, files, home.write(files))
+    for line in lines:
+        print(line, file=out)
+    for note in notes:
+        print(f"codex-bridge: {note}", file=sys.stderr)
+    if options.aliases:
+        print("\n".join(aliases(model["slug"] for model in catalog)))
+
+
+def _codex_version(name: str | None) -> tuple[int, int, int]:
+    return codex_program.needed_version(name) if name else codex_program.installed_version()
+
+
+def _files(
+    home: Path, url: str, version: tuple[int, int, int], catalog: list[Json], before: Contents
+) -> Contents:
+    """What is to be written. A file comes before those that name it."""
+    key_variable = blocking_http.KEY_VARIABLE if blocking_http.bridge_key() else None
+    entries = Entries(catalog[0]["slug"], url, str(home / CATALOG), version, key_variable)
+    text = json.dumps({"models": catalog}, indent=2, ensure_ascii=False) + "\n"
+    config = rewritten(before, entries)
+    return {CATALOG: text.encode(), PROFILE: config[PROFILE], CONFIG: config[CONFIG]}
 
 
 def _notes(catalog: list[Json], overridden: list[str]) -> list[str]:
@@ -153,18 +145,18 @@ def _notes(catalog: list[Json], overridden: list[str]) -> list[str]:
     return notes
 
 
-def fetch_catalog(url: str, version: str) -> list[Json]:
-    """What the bridge at `url` tells a Codex of `version` of its models. Raises Trouble."""
+def fetch_catalog(url: str, version: tuple[int, int, int]) -> list[Json]:
+    """What the bridge at `url` tells this version of Codex of its models. Raises CommandError."""
+    path = f"/v1/models?client_version={'.'.join(map(str, version))}"
     try:
-        path = f"/v1/models?client_version={version}"
-        answer = blocking.ask(url, "GET", path, seconds=PATIENCE, headers=blocking.key_headers())
-    except blocking.Unreachable as error:
-        raise Trouble(f"no bridge answers at {url} ({error}). {START}") from None
-    if answer.status != 200:
-        raise Trouble(f"{url} answers: {answer.error}")
-    models = (answer.json or {}).get("models")
+        response = blocking_http.bridge(url).ask("GET", path, seconds=PATIENCE)
+    except blocking_http.Unreachable as error:
+        raise CommandError(f"no bridge answers at {url} ({error}). {START}") from None
+    if response.status != 200:
+        raise CommandError(f"{url} answers: {response.error}")
+    models = (response.json or {}).get("models")
     if not isinstance(models, list):
-        raise Trouble(f"what answers at {url} is no codex-bridge (perhaps Ollama). {START}")
+        raise CommandError(f"what answers at {url} is no codex-bridge (perhaps Ollama). {START}")
     return models
 
 
@@ -172,42 +164,35 @@ def _calls_tools(model: Json) -> bool:
     return bool(model.get("apply_patch_tool_type"))
 
 
-def chosen(offered: list[Json], wanted: list[str]) -> list[Json]:
-    """The entries of the models `wanted`, in that order; of all with tools where none is.
+def chosen(catalog: list[Json], wanted: list[str]) -> list[Json]:
+    """The entries of the models `wanted`, in that order; if none is, of all that can call tools.
 
-    Raises Trouble for a model that is not there.
+    Raises CommandError for a model that is not there.
     """
     if not wanted:
-        able = [model for model in offered if _calls_tools(model)]
+        able = [model for model in catalog if _calls_tools(model)]
         if not able:
-            raise Trouble("Ollama has no model that can call tools; run: ollama pull qwen3:14b")
+            raise CommandError(
+                "Ollama has no model that can call tools; run: ollama pull qwen3:14b"
+            )
         return able
-    by_name = {model["slug"].lower(): model for model in offered}
     found = {}
     for name in wanted:
-        model = by_name.get(name.lower()) or by_name.get(f"{name.lower()}:latest")
+        model = next((each for each in catalog if same_model(each["slug"], name)), None)
         if model is None:
-            there = ", ".join(sorted(by_name)) or "no model at all"
-            raise Trouble(f"Ollama has no model {name}; it has {there}")
+            there = ", ".join(sorted(each["slug"] for each in catalog)) or "no model at all"
+            raise CommandError(f"Ollama has no model {name}; it has {there}")
         found[model["slug"]] = model
     return list(found.values())
 
 
-def _diff(home: Folder, wanted: Mapping[str, bytes | None]) -> list[str]:
+def _diff(home: Folder, wanted: Contents) -> list[str]:
     """What would change, as a unified diff."""
     lines: list[str] = []
     for name, after in wanted.items():
-        before = home.read(name)
-        if before == after:
-            continue
-        path = home.path / name
-        lines += difflib.unified_diff(
-            _lines(before),
-            _lines(after),
-            "/dev/null" if before is None else str(path),
-            "/dev/null" if after is None else str(path),
-            lineterm="",
-        )
+        path, before = str(home.path / name), home.read(name)
+        old, new = ("/dev/null" if data is None else path for data in (before, after))
+        lines += difflib.unified_diff(_lines(before), _lines(after), old, new, lineterm="")
     return lines
 
 
@@ -215,19 +200,19 @@ def _lines(data: bytes | None) -> list[str]:
     return (data or b"").decode(errors="replace").splitlines()
 
 
-def _report(home: Folder, plan: _Plan, changed: list[str]) -> list[str]:
-    version = ".".join(map(str, plan.wishes.version))
-    lines = [f"Codex {version} on local models, through {plan.wishes.bridge_url}:"]
-    for number, model in enumerate(plan.catalog):
-        window = model.get("context_window")
-        room = f"{window:,} tokens" if window else "context unknown"
-        command = f"codex -p {NAME}" + (f" -m {model['slug']}" if number else "")
-        lines.append(f"  {command:<44}  # {model['slug']}, {room}")
-    wrote = [str(home.path / name) for name in changed if plan.files[name] is not None]
-    removed = [str(home.path / name) for name in changed if plan.files[name] is None]
-    lines += [f"wrote {path}" for path in wrote] + [f"removed {path}" for path in removed]
-    lines.append("codex-bridge configure --undo puts everything back." if changed else "No change.")
-    return lines
+def _command(place: int, model: Json) -> str:
+    """How to start Codex with a model; the first one is the default."""
+    window = model.get("context_window")
+    context = f"{window:,} tokens" if window else "context unknown"
+    command = f"codex -p {NAME}" + (f" -m {model['slug']}" if place else "")
+    return f"  {command:<44}  # {model['slug']}, {context}"
+
+
+def _report(home: Folder, files: Contents, changed: list[str]) -> list[str]:
+    wrote = [f"wrote {home.path / name}" for name in changed if files[name] is not None]
+    removed = [f"removed {home.path / name}" for name in changed if files[name] is None]
+    end = "codex-bridge configure --undo puts everything back." if changed else "No change."
+    return [*wrote, *removed, end]
 
 
 def _undo(home: Folder, *, force: bool, dry_run: bool) -> None:
@@ -238,7 +223,7 @@ def _undo(home: Folder, *, force: bool, dry_run: bool) -> None:
         print("\n".join(_diff(home, home.first_state())))
         return
     if (foreign := home.changed_by_others()) and not force:
-        raise Trouble(
+        raise CommandError(
             f"changed since, by you or by Codex: {', '.join(foreign)} in {home.path}; nothing was "
             f"undone. --undo --dry-run shows what would be, --undo --force does it"
         )

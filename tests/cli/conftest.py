@@ -14,7 +14,7 @@ from attrs import frozen
 from twisted.internet.threads import deferToThread
 
 from codex_bridge.cli import main
-from tests.cli.patients import patient
+from tests.cli.doctor_models import scripted
 from tests.conftest import Start
 from tests.fake_ollama import Model
 from tests.harness import Setup
@@ -103,7 +103,7 @@ def well(start: Start, home: Path) -> Callable[..., Awaitable[Setup]]:
     """Start a bridge that Codex is configured for."""
 
     async def run(model: Model | None = None, **more: Any) -> Setup:
-        setup = await start(model or patient(), **more)
+        setup = await start(model or scripted(), **more)
         (home / "config.toml").write_text(provider(setup))
         return setup
 

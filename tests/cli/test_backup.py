@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codex_bridge.cli.backup import FOLDER, Folder
-from codex_bridge.cli.trouble import Trouble
+from codex_bridge.cli.command_line import CommandError
 
 CONTENTS = st.one_of(st.none(), st.binary(max_size=60))
 NAMES = ("a.toml", "b.json")
@@ -127,5 +127,5 @@ def test_no_change_writes_nothing(tmp_path: Path) -> None:
 def test_a_broken_backup_is_told(tmp_path: Path, manifest: bytes) -> None:
     (tmp_path / FOLDER).mkdir()
     (tmp_path / FOLDER / "manifest.json").write_bytes(manifest)
-    with pytest.raises(Trouble, match=r"manifest\.json cannot be read"):
+    with pytest.raises(CommandError, match=r"manifest\.json cannot be read"):
         Folder(tmp_path)

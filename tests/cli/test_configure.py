@@ -19,8 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.threads import deferToThread
 
-from codex_bridge.cli import codex, main
-from codex_bridge.cli.configure import add_arguments
+from codex_bridge.cli import codex_program, configure, main
 from codex_bridge.clients.catalog import catalog
 from codex_bridge.vocabulary import ModelInfo
 from tests.cli.command import call, state
@@ -224,7 +223,7 @@ def test_what_cannot_be_written_is_one_line(home: Path) -> None:
 
 @pytest.mark.usefixtures("offered")
 def test_codexs_own_instructions_take_the_place_of_ours(home: Path) -> None:
-    with patch.object(codex, "own_instructions", return_value="Long ones."):
+    with patch.object(codex_program, "own_instructions", return_value="Long ones."):
         call(home, NEW, "--instructions", "codex")
     told = json.loads((home / "bridge-models.json").read_text())["models"]
     assert {model["base_instructions"] for model in told} == {"Long ones."}
@@ -314,8 +313,10 @@ async def test_what_is_down_or_no_bridge_is_one_line(start: Start, home: Path) -
 
 def test_every_option_is_in_the_documentation() -> None:
     parser = argparse.ArgumentParser()
-    add_arguments(parser)
-    flags = {flag for action in parser._actions for flag in action.option_strings}
+    commands = parser.add_subparsers()
+    configure.add_to(commands)
+    actions = commands.choices["configure"]._actions
+    flags = {flag for action in actions for flag in action.option_strings}
     table = (ROOT / "docs" / "models.md").read_text()
     assert {flag for flag in flags - {"-h", "--help"} if f"| `{flag}` |" not in table} == set()
 

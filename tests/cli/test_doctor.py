@@ -10,7 +10,7 @@ import pytest_twisted
 
 from codex_bridge.cli import main
 from tests.cli.conftest import Doctor, Well, provider
-from tests.cli.patients import leaked, patient
+from tests.cli.doctor_models import leaked, scripted
 from tests.conftest import Start
 from tests.fake_ollama import FakeOllama, ModelFacts, sides
 
@@ -116,11 +116,11 @@ async def test_ollama_down_behind_the_bridge(doctor: Doctor, start: Start) -> No
 async def test_an_ollama_that_codex_refuses(
     doctor: Doctor, start: Start, reactor_under_test: Any
 ) -> None:
-    fake = FakeOllama(reactor_under_test, patient(), version="0.13.3")
+    fake = FakeOllama(reactor_under_test, scripted(), version="0.13.3")
     done = await doctor((await start(fake=fake)).url, "--no-probe")
     status, detail, remedy = done.check("ollama version")
     assert (done.code, status) == (1, "failed")
-    assert detail == "0.13.3; Codex needs 0.13.4 or newer: `codex --oss` refuses it"
+    assert detail == "0.13.3; Codex refuses an Ollama older than 0.13.4"
     assert remedy == "update Ollama: https://ollama.com/download"
 
 
@@ -148,7 +148,7 @@ async def test_a_model_that_codex_would_not_find(
     detail: str,
     remedy: str,
 ) -> None:
-    fake = FakeOllama(reactor_under_test, patient(), models=[NO_TOOLS, ModelFacts("qwen3:latest")])
+    fake = FakeOllama(reactor_under_test, scripted(), models=[NO_TOOLS, ModelFacts("qwen3:latest")])
     done = await doctor((await start(fake=fake)).url, wanted, "--no-probe")
     assert (done.code, done.check("model")) == (1, ("failed", detail, remedy))
 
@@ -169,7 +169,7 @@ async def test_a_server_that_is_not_ollama_is_tried_all_the_same(
 ) -> None:
     for path in ("/api/version", "/api/tags", "/api/ps", "/api/show"):
         monkeypatch.delitem(sides.ROUTES, path)
-    done = await doctor((await start(patient())).url)
+    done = await doctor((await start(scripted())).url)
     assert (done.code, done.json["verdict"]) == (0, "good")
     for name in ("ollama version", "capabilities", "context"):
         assert done.check(name)[0] == "warning"
@@ -180,7 +180,7 @@ async def test_a_server_that_is_not_ollama_is_tried_all_the_same(
 async def test_of_models_that_sleep_the_first_with_tools_is_taken(
     doctor: Doctor, start: Start, reactor_under_test: Any
 ) -> None:
-    fake = FakeOllama(reactor_under_test, patient(), models=[NO_TOOLS, ModelFacts()])
+    fake = FakeOllama(reactor_under_test, scripted(), models=[NO_TOOLS, ModelFacts()])
     fake.loaded.clear()
     done = await doctor((await start(fake=fake)).url, "--no-probe")
     assert done.check("model")[1] == (
@@ -193,7 +193,7 @@ async def test_a_model_without_tools_is_tried_in_words(
     doctor: Doctor, start: Start, reactor_under_test: Any
 ) -> None:
     command = leaked("exec_command", {"cmd": "ls /tmp/doctor"})
-    fake = FakeOllama(reactor_under_test, patient(command=command), models=[NO_TOOLS])
+    fake = FakeOllama(reactor_under_test, scripted(command=command), models=[NO_TOOLS])
     setup = await start(fake=fake)
     done = await doctor(setup.url)
     trials = {trial["name"]: trial["outcome"] for trial in done.json["probe"]["trials"]}
@@ -205,7 +205,7 @@ async def test_a_model_without_tools_is_tried_in_words(
 async def test_a_context_that_is_too_small(
     doctor: Doctor, start: Start, reactor_under_test: Any
 ) -> None:
-    fake = FakeOllama(reactor_under_test, patient(), models=[ModelFacts(num_ctx=8192)])
+    fake = FakeOllama(reactor_under_test, scripted(), models=[ModelFacts(num_ctx=8192)])
     setup = await start(fake=fake, upstream_api="chat")
     done = await doctor(setup.url)
     status, detail, remedy = done.check("context")
@@ -218,7 +218,7 @@ async def test_a_context_that_is_too_small(
 async def test_a_context_that_the_bridge_makes_large_enough(
     doctor: Doctor, start: Start, reactor_under_test: Any
 ) -> None:
-    fake = FakeOllama(reactor_under_test, patient(), models=[ModelFacts(num_ctx=None)])
+    fake = FakeOllama(reactor_under_test, scripted(), models=[ModelFacts(num_ctx=None)])
     setup = await start(fake=fake)
     before = await doctor(setup.url, "--no-probe")
     status, detail, _ = before.check("context")

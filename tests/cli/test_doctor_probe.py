@@ -14,7 +14,7 @@ from twisted.internet.threads import deferToThread
 from codex_bridge.cli.doctor.report import COLUMNS
 from tests import processes
 from tests.cli.conftest import Doctor, Json, Well
-from tests.cli.patients import GOOD_TICKET, TICKET, leaked, patient
+from tests.cli.doctor_models import GOOD_TICKET, TICKET, leaked, scripted
 from tests.fake_ollama import Call, Die, Hold, Refuse, Say
 
 
@@ -65,7 +65,7 @@ async def test_the_verdict_tells_models_apart(
     outcome: str,
     mended: dict[str, int],
 ) -> None:
-    done = await doctor((await well(patient(**answers))).url)
+    done = await doctor((await well(scripted(**answers))).url)
     assert (done.json["verdict"], done.outcome(trial)) == (verdict, outcome)
     assert mended.items() <= done.json["probe"]["mended"].items()
     assert bool(mended) is bool(done.json["probe"]["mended"])
@@ -89,7 +89,7 @@ async def test_the_verdict_tells_models_apart(
 async def test_a_model_that_fails_is_told_in_its_own_words(
     doctor: Doctor, well: Well, answer: Any, said: str
 ) -> None:
-    done = await doctor((await well(patient(plain=answer))).url)
+    done = await doctor((await well(scripted(plain=answer))).url)
     status, detail, remedy = done.check("probe plain")
     assert (done.code, status, done.json["verdict"]) == (1, "failed", "unknown")
     assert detail.startswith("a plain question: error")
@@ -99,7 +99,7 @@ async def test_a_model_that_fails_is_told_in_its_own_words(
 
 @pytest_twisted.ensureDeferred
 async def test_the_probe_ends_when_its_time_is_over(doctor: Doctor, well: Well) -> None:
-    setup = await well(patient(plain=[Say("It"), Hold(Deferred())]))
+    setup = await well(scripted(plain=[Say("It"), Hold(Deferred())]))
     done = await doctor(setup.url, "--timeout", "0.2")
     status, detail, remedy = done.check("probe plain")
     assert (done.code, status, detail) == (1, "failed", "a plain question: out of time")
@@ -155,7 +155,7 @@ async def test_as_a_process_it_reports_and_ends_with_its_code(
 
 @pytest_twisted.ensureDeferred
 async def test_ctrl_c_ends_the_probe_cleanly(well: Well, codex: Path, tmp_path: Path) -> None:
-    setup = await well(patient(plain=[Say("It"), Hold(Deferred())]))
+    setup = await well(scripted(plain=[Say("It"), Hold(Deferred())]))
     seen = setup.fake.chat_seen()
     process = processes.spawn(
         "codex-bridge", "doctor", "--codex", str(codex), "--bridge-url", setup.url, cwd=tmp_path
@@ -165,5 +165,5 @@ async def test_ctrl_c_ends_the_probe_cleanly(well: Well, codex: Path, tmp_path: 
     out: Any = await deferToThread(process.communicate, timeout=processes.TIMEOUT)
     assert process.returncode == 130
     assert "Traceback" not in out[0]
-    assert out[0].endswith("codex-bridge: stopped before the end\n")
+    assert out[0].endswith("codex-bridge: stopped; run the same command again to finish\n")
     await chat.when_hung_up()

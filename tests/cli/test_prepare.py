@@ -11,9 +11,9 @@ import pytest_twisted
 from twisted.internet.threads import deferToThread
 
 from codex_bridge.cli import main
-from codex_bridge.cli.prepare import derived_name, named_context, same_model
+from codex_bridge.cli.model_names import derived_name, named_context, same_model
 from tests import processes
-from tests.cli.registry import Registry
+from tests.cli.model_making import Registry
 from tests.fake_ollama import FakeOllama, ModelFacts, sides
 
 MODELS = (ModelFacts(num_ctx=None), ModelFacts("qwen3:latest", num_ctx=None))
@@ -76,7 +76,7 @@ def test_a_derived_model_is_named_after_what_it_came_from(
 ) -> None:
     assert derived_name(model, num_ctx) == name
     assert named_context(name) == num_ctx
-    assert derived_name(name, 4096, remove=True) == name
+    assert derived_name(name, num_ctx) == name
 
 
 def test_names_that_mean_one_model_are_known_as_such() -> None:
@@ -205,7 +205,7 @@ async def test_an_ollama_that_does_not_make_it_is_told_in_one_line(
     done = await prepare("qwen3:14b")
     assert done.code == 1
     assert said in done.err
-    assert "update Ollama" in done.err
+    assert "instead, OLLAMA_CONTEXT_LENGTH gives all models" in done.err
     assert done.err.count("\n") == 1
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from threading import Timer
 from typing import Any
 
-from tests.codex.cli import TIMEOUT, Codex
+from tests.codex.program import TIMEOUT, Codex
 
 Json = dict[str, Any]
 

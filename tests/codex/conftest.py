@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from twisted.internet.threads import deferToThread
 
-from tests.codex.cli import VERSIONS, Codex, Run, install
+from tests.codex.program import VERSIONS, Codex, Run, install
 from tests.harness import Setup
 
 

@@ -11,8 +11,8 @@ import pytest_twisted
 from twisted.internet.threads import deferToThread
 from twisted.logger import formatEvent
 
-from tests.codex.cli import NEEDS_CLI, Codex
 from tests.codex.conftest import run
+from tests.codex.program import NEEDS_CLI, Codex
 from tests.conftest import LogBook, Start
 from tests.fake_ollama import Call, Calls, Die, FakeOllama, Playlist, Say, Think
 from tests.harness import Json

@@ -11,10 +11,10 @@ import pytest
 import pytest_twisted
 from twisted.internet.threads import deferToThread
 
-from codex_bridge.cli.codex import own_instructions
+from codex_bridge.cli.codex_program import own_instructions
 from codex_bridge.clients.instructions import INSTRUCTIONS
 from tests.cli.command import Done, call
-from tests.codex.cli import NEEDS_CLI, Codex, Run
+from tests.codex.program import NEEDS_CLI, Codex, Run
 from tests.conftest import Start
 from tests.fake_ollama import Call, FakeOllama, ModelFacts, Playlist, Say
 

@@ -9,8 +9,8 @@ from twisted.internet.threads import deferToThread
 
 from tests.codex import walk
 from tests.codex.app_server import converse
-from tests.codex.cli import NEEDS_CLI, Codex
 from tests.codex.conftest import run
+from tests.codex.program import NEEDS_CLI, Codex
 from tests.codex.scenario import Json
 from tests.conftest import Start
 from tests.fake_ollama import Answer, Call, Calls, FakeOllama, Finish, ModelFacts, Say

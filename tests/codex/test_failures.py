@@ -9,7 +9,7 @@ import pytest_twisted
 from attrs import frozen
 from twisted.internet.threads import deferToThread
 
-from tests.codex.cli import NEEDS_CLI, VERSIONS, Codex, Run
+from tests.codex.program import NEEDS_CLI, VERSIONS, Codex, Run
 from tests.conftest import Start
 from tests.fake_ollama import Answer, Die, Finish, Pause, Refuse, Say
 from tests.harness import Setup

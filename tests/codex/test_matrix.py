@@ -9,8 +9,8 @@ import pytest_twisted
 from attrs import evolve
 
 from tests.codex import walk
-from tests.codex.cli import NEEDS_CLI, VERSIONS, Codex
 from tests.codex.conftest import run
+from tests.codex.program import NEEDS_CLI, VERSIONS, Codex
 from tests.codex.scenario import DONE, Scenario, Step, Style, real
 from tests.codex.styles import LEAKED, MARKS, Writer, leaked
 from tests.conftest import Start

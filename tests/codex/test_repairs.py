@@ -9,8 +9,8 @@ import pytest_twisted
 from attrs import evolve
 
 from tests.codex import walk
-from tests.codex.cli import NEEDS_CLI, Codex
 from tests.codex.conftest import run
+from tests.codex.program import NEEDS_CLI, Codex
 from tests.codex.scenario import Json, Scenario, Step, Style
 from tests.codex.styles import argued, named, renamed_key, with_input, with_keys
 from tests.conftest import Start

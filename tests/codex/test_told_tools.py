@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest_twisted
 
-from tests.codex.cli import NEEDS_CLI, Codex
 from tests.codex.conftest import run
+from tests.codex.program import NEEDS_CLI, Codex
 from tests.conftest import LogBook, Start
 from tests.fake_ollama import Answer, FakeOllama, ModelFacts, Say
 

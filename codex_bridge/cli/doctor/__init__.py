@@ -1,9 +1,9 @@
-"""`codex-bridge doctor`: everything between Codex and the model, checked; and the model tried.
+"""`codex-bridge doctor`: check everything between Codex and the model, and try the model.
 
-gather.py, probe.py          -> facts and answers: all that blocks
-checks.py, environment.py    facts -> checks; pure
-trials.py                    what the probe asks, answers -> judgements and verdict; pure
-report.py                    checks -> lines, JSON, a row; pure
+gather.py, probe.py                  network and machine -> facts, answers; the only I/O
+server_checks.py, codex_checks.py    facts -> checks; pure
+trials.py                            the requests of the probe; answers -> verdict; pure
+report.py                            checks -> lines, JSON, a row; pure
 """
 
 from __future__ import annotations
@@ -16,23 +16,29 @@ from collections.abc import Iterable
 import orjson
 from attrs import define, field
 
-from codex_bridge.cli import blocking
+from codex_bridge.cli.blocking_http import Unreachable
+from codex_bridge.cli.command_line import Commands, add_bridge_url
 from codex_bridge.cli.doctor import gather, report
-from codex_bridge.cli.doctor.checks import context_checks, facts_checks, known_context
-from codex_bridge.cli.doctor.environment import codex_check, config_checks, proxy_check
-from codex_bridge.cli.doctor.facts import Check, Facts, ModelFacts, Status, failed
+from codex_bridge.cli.doctor.codex_checks import codex_check, config_checks, proxy_check
+from codex_bridge.cli.doctor.facts import Check, ModelFacts, ServerFacts, Status, failed
 from codex_bridge.cli.doctor.probe import probe
+from codex_bridge.cli.doctor.server_checks import (
+    context_checks,
+    known_context,
+    model_checks,
+    server_checks,
+)
 from codex_bridge.cli.doctor.trials import Probe
 
 DEFAULT_TIMEOUT = 300.0
 """Seconds for the whole probe."""
 
 
-def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_to(commands: Commands) -> None:
     """Declare the command and its options."""
     parser = commands.add_parser("doctor", help="check everything, and try a model's tool calls")
     parser.add_argument("model", nargs="?", metavar="MODEL", help="default: the one that is loaded")
-    blocking.add_bridge_url(parser)
+    add_bridge_url(parser)
     parser.add_argument("--codex", default="codex", metavar="PATH", help="the Codex CLI")
     parser.add_argument("--no-probe", action="store_true", help="do not load and try the model")
     parser.add_argument(
@@ -60,78 +66,71 @@ def _seconds(text: str) -> float:
 
 @define
 class _Examination:
-    """One run: what was found so far."""
+    """One run of doctor: what it found so far."""
 
-    given: argparse.Namespace
+    options: argparse.Namespace
+    server: ServerFacts
     checks: list[Check] = field(factory=list)
-    probe: Probe | None = None
     models: ModelFacts = field(factory=ModelFacts)
-    ollama: str = "?"
+    probe: Probe | None = None
 
     def run(self) -> None:
-        """Make every check, telling each as it is made."""
-        given = self.given
-        server = gather.server_facts(given.bridge_url)
-        self.ollama = str(server.upstream.get("version") or "?")
-        self._find_models(Facts(server))
-        self._add([proxy_check(os.environ, given.bridge_url)])
-        codex = gather.codex_facts(given.codex, os.environ)
-        self._add([codex_check(codex)])
-        tries = server.is_bridge and self.models.info is not None and not given.no_probe
-        if tries:
-            self.probe = probe(given.bridge_url, str(self.models.chosen), given.timeout, self._tell)
-            # The model is loaded by now, and the bridge has asked for its context.
-            again = gather.server_facts(given.bridge_url)
-            self.models = gather.model_facts(again, given.model or self.models.chosen)
+        """Make every check, and print each as soon as it is made."""
+        url = self.options.bridge_url
+        self._add(server_checks(self.server))
+        if self.server.reaches_ollama:
+            self._look_at_models()
+        codex = gather.codex_facts(self.options.codex, os.environ)
+        self._add([proxy_check(os.environ, url), codex_check(codex)])
+        if self.server.health and self.models.info and not self.options.no_probe:
+            self.probe = probe(url, self.models.info.name, self.options.timeout, self._announce)
+            # The probe loaded the model, and the bridge now knows its context.
+            wanted = self.options.model or self.models.chosen
+            self.models = gather.model_facts(gather.server_facts(url), wanted)
         self._add(context_checks(self.models))
         context, _ = known_context(self.models)
-        self._add(config_checks(codex, given.bridge_url, str(self.models.chosen), context))
+        self._add(config_checks(codex, url, str(self.models.chosen), context))
         if self.probe:
             self._add(report.probe_checks(self.probe))
 
-    def _find_models(self, facts: Facts) -> None:
-        trouble: list[Check] = []
-        if facts.server.reaches_ollama:
-            try:
-                self.models = gather.model_facts(facts.server, self.given.model)
-            except blocking.Unreachable as error:
-                remedy = "see if Ollama is busy or stuck: ollama ps"
-                trouble = [failed("model", f"Ollama does not tell its models ({error})", remedy)]
-        made = facts_checks(Facts(facts.server, self.models))
-        self._add([check for check in made if not trouble or check.name != "model"] + trouble)
+    def _look_at_models(self) -> None:
+        try:
+            self.models = gather.model_facts(self.server, self.options.model)
+        except Unreachable as error:
+            remedy = "see if Ollama is busy or stuck: ollama ps"
+            self._add([failed("model", f"Ollama does not tell its models ({error})", remedy)])
+        else:
+            self._add(model_checks(self.models))
 
     def _add(self, checks: Iterable[Check]) -> None:
         for check in checks:
             self.checks.append(check)
-            if not (self.given.json or self.given.row):
+            if not (self.options.json or self.options.row):
                 print(report.line(check), flush=True)
 
-    def _tell(self, trial: str) -> None:
-        """Which trial is on its way: on stderr, where it is in nobody's way."""
+    def _announce(self, trial: str) -> None:
+        """Print which trial comes next; on stderr, so that the report on stdout stays whole."""
         print(f"trying {self.models.chosen}: {report.ASKED[trial]} …", file=sys.stderr, flush=True)
 
 
-def doctor(given: argparse.Namespace) -> int:
-    """Examine and report; the exit code: 0, 1 if something failed, 130 after Ctrl-C."""
-    run = _Examination(given)
+def doctor(options: argparse.Namespace) -> int:
+    """Examine and report; the exit code: 0, or 1 if a check failed."""
+    run = _Examination(options, gather.server_facts(options.bridge_url))
     try:
         run.run()
-    except KeyboardInterrupt:
-        print("codex-bridge: stopped before the end", file=sys.stderr)
-        return 130
-    except blocking.Unreachable as error:
+    except Unreachable as error:
         run._add([failed("bridge", f"it went away ({error})", "start it: codex-bridge run")])
-    if given.json:
+    if options.json:
         print(orjson.dumps(report.as_json(run.checks, run.probe)).decode())
-    elif given.row and run.probe:
-        print(report.row(run.probe, run.models, run.ollama))
-    elif given.row:
+    elif options.row and run.probe:
+        print(report.row(run.probe, run.models, str(run.server.upstream.get("version") or "?")))
+    elif options.row:
         print(_first_failure(run.checks), file=sys.stderr)
     return report.exit_code(run.checks)
 
 
 def _first_failure(checks: list[Check]) -> str:
     """Why there is no row."""
-    bad = [check for check in checks if check.status is Status.FAILED]
-    why = f"{bad[0].name}: {bad[0].detail}; {bad[0].remedy}" if bad else "leave out --no-probe"
+    bad = next((check for check in checks if check.status is Status.FAILED), None)
+    why = f"{bad.name}: {bad.detail}; {bad.remedy}" if bad else "leave out --no-probe"
     return f"codex-bridge: no row without a probe; {why}"

@@ -1,4 +1,4 @@
-"""What doctor knows, and what it makes of it: facts in, checks out."""
+"""What doctor finds out, and the checks that it makes of it: facts in, checks out."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Status(Enum):
 
 @frozen
 class Check:
-    """One line of the report; `remedy` is the next one, "" where nothing is to do."""
+    """A check that was made: one line of the report, and one for the remedy if it has one."""
 
     name: str
     status: Status
@@ -38,67 +38,54 @@ def warning(name: str, detail: str, remedy: str = "") -> Check:
 
 
 def failed(name: str, detail: str, remedy: str) -> Check:
-    """It does not work until the remedy was applied."""
+    """It does not work until the remedy is applied."""
     return Check(name, Status.FAILED, detail, remedy)
 
 
 @frozen
 class ServerFacts:
-    """What answers at the bridge's address."""
+    """The server at the bridge's address."""
 
     url: str
     trouble: str = ""
-    """Why nothing answered; "" if something did."""
-    health_status: int = 0
+    """Why nothing answered; "" if a server did."""
     health: Json | None = None
-    """The body of GET /__health, if it was that of a bridge."""
-    root: str = ""
-    """What GET / says."""
-
-    @property
-    def is_bridge(self) -> bool:
-        """Whether it is a codex-bridge."""
-        return self.health is not None
-
-    @property
-    def is_ollama(self) -> bool:
-        """Whether it is Ollama itself."""
-        return not self.is_bridge and "Ollama is running" in self.root
+    """The body of GET /__health; None if it is not that of a bridge."""
+    is_ollama: bool = False
+    """Whether it is Ollama itself."""
 
     @property
     def upstream(self) -> Json:
-        """What the bridge says of the server behind it."""
-        told = (self.health or {}).get("upstream")
-        return told if isinstance(told, dict) else {}
+        """What the bridge tells of the server behind it; empty without a bridge."""
+        upstream: Json = (self.health or {}).get("upstream", {})
+        return upstream
 
     @property
     def reaches_ollama(self) -> bool:
-        """Whether models can be asked about."""
+        """Whether it can be asked about models."""
         return self.is_ollama or bool(self.upstream.get("reachable"))
 
 
 @frozen
 class ModelFacts:
-    """What is known of the models behind it."""
+    """The models that the server has, and the one that doctor looks at."""
 
     names: tuple[str, ...] = ()
     """As /api/tags has them."""
     wanted: str | None = None
     """The one that the user named."""
     chosen: str | None = None
-    """The one that is looked at."""
+    """The one that doctor looks at."""
     why: str = ""
-    """Why that one, where the user named none."""
+    """Why that one, if the user named none."""
     info: ModelInfo | None = None
     served: Json | None = None
     """What the bridge tells of it: {"api", "context", "reason"}; None before it served it."""
-    bridge_tells_contexts: bool = False
-    """Whether this bridge tells them at all."""
 
 
 @frozen
 class CodexFacts:
-    """What is known of the Codex CLI here."""
+    """The Codex CLI on this machine."""
 
     program: str = "codex"
     version: str | None = None
@@ -111,12 +98,3 @@ class CodexFacts:
     catalogs: dict[str, str] = field(factory=dict)
     """The model catalogs that these name, by path."""
     environ: dict[str, str] = field(factory=dict)
-
-
-@frozen
-class Facts:
-    """Everything that was gathered."""
-
-    server: ServerFacts
-    models: ModelFacts = ModelFacts()
-    codex: CodexFacts = CodexFacts()

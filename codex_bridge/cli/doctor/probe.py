@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 
 from codex_bridge import __version__
-from codex_bridge.cli import blocking
+from codex_bridge.cli import blocking_http
 from codex_bridge.cli.doctor import gather
 from codex_bridge.cli.doctor.trials import TRIALS, Answer, Judgement, Probe, judged, request
 from codex_bridge.vocabulary import Json
@@ -20,27 +20,26 @@ HEADERS = {
 DELTAS = ("response.output_text.delta", "response.reasoning_summary_text.delta")
 
 
-def probe(url: str, model: str, seconds: float, tell: Callable[[str], None]) -> Probe:
-    """Make every trial, all of them within `seconds`; `tell` is told which is on its way."""
+def probe(url: str, model: str, seconds: float, announce: Callable[[str], None]) -> Probe:
+    """Make every trial, all of them within `seconds`; `announce` gets the name of each before."""
     deadline = time.monotonic() + seconds
     done: list[Judgement] = []
     command: Answer | None = None
     for trial in TRIALS:
-        tell(trial.name)
-        left = max(0.0, deadline - time.monotonic())
-        answer = _answer(url, request(model, trial, command), left)
+        announce(trial.name)
+        answer = _answer(url, request(model, trial, command), deadline - time.monotonic())
         command = answer if trial.name == "command" else command
         done.append(judged(trial, answer))
         if answer.timed_out or answer.error:
-            # The next would wait, or fail, just the same.
+            # The next trial would fail in the same way.
             break
     return Probe(model, tuple(done))
 
 
 def _answer(url: str, body: Json, seconds: float) -> Answer:
-    """The answer to one request, with what the bridge mended in it.
+    """The answer to one request, with what the bridge repaired in it.
 
-    The bridge counts for all of its clients: what others do meanwhile is counted here, too.
+    The bridge counts for all its clients: repairs for others at the same time are in it, too.
     """
     if seconds <= 0:
         return Answer(timed_out=True)
@@ -49,39 +48,34 @@ def _answer(url: str, body: Json, seconds: float) -> Answer:
     first: float | None = None
     last: Json = {}
     try:
-        with blocking.opened(
-            url,
-            "POST",
-            "/v1/responses",
-            body,
-            seconds=seconds,
-            headers=HEADERS | blocking.key_headers(),
-        ) as opened:
-            for event in _events(opened.lines):
+        with blocking_http.bridge(url).open(
+            "POST", "/v1/responses", body, seconds=seconds, headers=HEADERS
+        ) as response:
+            for event in _events(response.lines):
                 if first is None and event.get("type") in DELTAS:
                     first = time.monotonic() - started
                 last = event
-    except blocking.OutOfTime:
+    except blocking_http.OutOfTime:
         return Answer(timed_out=True)
-    except blocking.Unreachable as error:
+    except blocking_http.Unreachable as error:
         return Answer(error=f"the bridge broke off ({error})")
     return _read(last, first, time.monotonic() - started, Counter(gather.repairs(url)) - before)
 
 
 def _events(lines: Iterator[bytes]) -> Iterator[Json]:
-    """The events of a stream; a plain JSON body, an error, comes as one."""
+    """The events of a stream. An error that is a plain JSON body counts as one event."""
     for line in lines:
-        event = blocking.json_object(line.removeprefix(b"data: "))
+        event = blocking_http.json_object(line.removeprefix(b"data: "))
         if event is not None:
             yield event
 
 
 def _read(last: Json, first: float | None, seconds: float, repairs: Counter[str]) -> Answer:
-    """The answer that the last event of a stream tells."""
+    """The answer in the last event of a stream."""
     response = last.get("response")
     if not isinstance(response, dict) or last.get("type") != "response.completed":
         failure = response if isinstance(response, dict) else last
-        return Answer(error=blocking.error_text(failure) or "the answer broke off")
+        return Answer(error=blocking_http.error_text(failure) or "the answer broke off")
     usage = response.get("usage") or {}
     return Answer(
         output=response.get("output") or [],

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from codex_bridge.cli.doctor.checks import known_context
 from codex_bridge.cli.doctor.facts import Check, ModelFacts, Status, failed, ok, warning
+from codex_bridge.cli.doctor.server_checks import known_context
 from codex_bridge.cli.doctor.trials import TRIALS, Judgement, Probe
 from codex_bridge.vocabulary import Json
 
@@ -41,23 +41,27 @@ def probe_checks(probe: Probe) -> list[Check]:
 
 
 def _trial_check(trial: Judgement) -> Check:
-    name, asked = f"probe {trial.name}", ASKED[trial.name]
-    said = f"{trial.outcome}{f' ({trial.detail})' if trial.detail else ''}"
+    name = f"probe {trial.name}"
+    detail = f"{ASKED[trial.name]}: {trial.outcome}"
+    if trial.detail:
+        detail += f" ({trial.detail})"
     if trial.is_right:
-        mended = f", mended: {', '.join(trial.mended)}" if trial.mended else ""
-        return ok(name, f"{asked}: {said}{mended}")
+        counts = [f"{what} x{n}" if n > 1 else what for what, n in trial.answer.repairs.items()]
+        return ok(name, detail + (f", mended: {', '.join(counts)}" if counts else ""))
     if trial.outcome == "out of time":
         remedy = "give it more time (--timeout 900), or see with `ollama ps` if it is on the CPU"
-        return failed(name, f"{asked}: {said}", remedy)
+        return failed(name, detail, remedy)
     if trial.outcome == "error":
         remedy = "mend that; the log of the bridge has more (codex-bridge run --debug)"
-        return failed(name, f"{asked}: {said}", remedy)
-    return warning(name, f"{asked}: {said}")
+        return failed(name, detail, remedy)
+    return warning(name, detail)
 
 
 def _verdict(probe: Probe) -> Check:
-    verdict = probe.verdict
-    detail = ", ".join(filter(None, [f"{probe.model}: {verdict}", *_speed(probe)]))
+    verdict, first, rate = probe.verdict, _first_token(probe), _rate(probe)
+    detail = f"{probe.model}: {verdict}"
+    detail += f", first token {first}" if first else ""
+    detail += f", {rate} tokens/s" if rate else ""
     if verdict in {"good", "works, with mending"}:
         return ok("verdict", detail)
     if verdict == "weak":
@@ -68,12 +72,7 @@ def _verdict(probe: Probe) -> Check:
     return failed("verdict", detail, "apply the remedy above, then run doctor again")
 
 
-def _speed(probe: Probe) -> list[str]:
-    first, rate = _first(probe), _rate(probe)
-    return [f"first token {first}" if first else "", f"{rate} tokens/s" if rate else ""]
-
-
-def _first(probe: Probe) -> str:
+def _first_token(probe: Probe) -> str:
     return "" if probe.first_token is None else f"{probe.first_token:.2f} s"
 
 
@@ -117,7 +116,7 @@ def _probe_json(probe: Probe) -> Json:
             }
             for trial in probe.trials
         ],
-        "mended": probe.mended,
+        "mended": probe.repairs,
         "first_token_seconds": _rounded(probe.first_token),
         "tokens_per_second": _rounded(probe.tokens_per_second),
     }
@@ -136,8 +135,8 @@ def row(probe: Probe, models: ModelFacts, ollama: str) -> str:
         ollama,
         str(context or "?"),
         *(outcomes.get(trial.name, "not tried") for trial in TRIALS),
-        ", ".join(probe.mended) or "nothing",
-        _first(probe) or "?",
+        ", ".join(probe.repairs) or "nothing",
+        _first_token(probe) or "?",
         _rate(probe) or "?",
         probe.verdict,
     ]

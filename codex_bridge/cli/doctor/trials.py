@@ -1,14 +1,13 @@
-"""What the probe asks of a model, and how an answer is judged. Pure."""
+"""The requests of the probe, and how their answers are judged. Pure."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
 
 import orjson
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 
 from codex_bridge.vocabulary import Json
 
@@ -71,20 +70,20 @@ OUTPUT = (
 CALL_ID = "call_doctor"
 SUM, IN_OUTPUT = re.compile(r"\b(?:5|five)\b", re.IGNORECASE), re.compile("4711")
 MEASURABLE = 0.1
-"""Seconds of streaming below which a speed says nothing."""
+"""Seconds of streaming from which on a speed is reported."""
 
 
 @frozen
 class Answer:
-    """What came back for one request of the probe."""
+    """The answer to one request of the probe."""
 
     output: list[Json] = field(factory=list)
     """Output items, as in `response.completed`."""
     error: str = ""
-    """Why there is no whole answer; "" if there is one."""
+    """Why there is no whole answer; "" if there is one, or if it only came too late."""
     timed_out: bool = False
     repairs: dict[str, int] = field(factory=dict)
-    """What the bridge mended in it -> how often."""
+    """What the bridge repaired in it -> how often."""
     first_token: float | None = None
     """Seconds to the first piece of text or reasoning."""
     seconds: float = 0.0
@@ -98,45 +97,64 @@ class Answer:
 
     @property
     def text(self) -> str:
-        """What it says."""
-        said = [item for item in self.output if item.get("type") == "message"]
-        parts = [part for item in said for part in item.get("content") or []]
+        """The text in it."""
+        messages = [item for item in self.output if item.get("type") == "message"]
+        parts = [part for message in messages for part in message.get("content") or []]
         return "".join(str(part.get("text") or "") for part in parts)
 
 
 @frozen
+class Trial:
+    """One request, and what a good answer to it is."""
+
+    name: str
+    prompt: str
+    judge: Callable[[Answer], tuple[str, str]]
+    """Answer -> outcome and detail; the outcome of a good one is "called" or "answered"."""
+
+
+@frozen
 class Judgement:
-    """What became of one trial."""
+    """The result of one trial."""
 
     name: str
     outcome: str
     """called, answered, or in words what it did instead."""
-    is_right: bool
-    mended: tuple[str, ...] = ()
     detail: str = ""
     answer: Answer = Answer()
 
+    @property
+    def is_right(self) -> bool:
+        """Whether the model did what it should."""
+        return self.outcome in {"called", "answered"}
 
-@frozen
-class Trial:
-    """One request, and what a good answer is."""
+    @property
+    def is_broken(self) -> bool:
+        """Whether there was no whole answer to judge."""
+        return self.outcome in {"error", "out of time"}
 
-    name: str
-    prompt: str
-    judge: Callable[[Answer], Judgement]
-    wants_call: bool
+
+def judged(trial: Trial, answer: Answer) -> Judgement:
+    """The result of a trial. An answer that never came says nothing about the model."""
+    if answer.timed_out:
+        return Judgement(trial.name, "out of time", answer=answer)
+    if answer.error:
+        return Judgement(trial.name, "error", answer.error, answer)
+    outcome, detail = trial.judge(answer)
+    return Judgement(trial.name, outcome, detail, answer)
 
 
 def request(model: str, trial: Trial, first: Answer | None = None) -> Json:
     """The body that Codex would send for a trial.
 
-    The trial "result" goes on from the answer to "command", or from a good one.
+    The trial "result" continues `first`, the answer to "command", or a good one in its place.
     """
-    items: list[Json] = [_said(trial.prompt)]
+    text = {"type": "input_text", "text": trial.prompt}
+    items: list[Json] = [{"type": "message", "role": "user", "content": [text]}]
     if trial.name == "result":
-        made = [call for call in (first.calls if first else []) if _is_command(call)]
+        calls = [call for call in (first.calls if first else []) if _is_command(call)]
         call = {"type": "function_call", "name": RUNNER, "call_id": CALL_ID}
-        arguments = made[0]["arguments"] if made else '{"cmd":"ls /tmp/doctor"}'
+        arguments = calls[0]["arguments"] if calls else '{"cmd":"ls /tmp/doctor"}'
         result = {"type": "function_call_output", "call_id": CALL_ID, "output": OUTPUT}
         items += [call | {"arguments": arguments}, result]
     return {
@@ -153,40 +171,64 @@ def request(model: str, trial: Trial, first: Answer | None = None) -> Json:
     }
 
 
-def _said(text: str) -> Json:
-    content = [{"type": "input_text", "text": text}]
-    return {"type": "message", "role": "user", "content": content}
+def _is_command(call: Json) -> bool:
+    return call.get("name") == RUNNER and not call.get("namespace")
 
 
-def _arguments(call: Json) -> Json:
+def _is_ticket(call: Json) -> bool:
+    return call.get("name") == TICKET and call.get("namespace") == NAMESPACE
+
+
+def _call(
+    answer: Answer, is_wanted: Callable[[Json], bool], mistake: Callable[[Json], str]
+) -> tuple[str, str]:
+    """Judge an answer that has to be a call; `mistake` names what is wrong in its arguments."""
+    if not answer.calls:
+        return "no call", _short(answer.text) or "an empty answer"
+    call = next((call for call in answer.calls if is_wanted(call)), None)
+    if call is None:
+        return "wrong tool", _tool_name(answer.calls[0])
+    text = str(call.get("arguments"))
+    if wrong := mistake(_arguments(text)):
+        return "wrong arguments", f"{wrong}: {_short(text)}"
+    return "called", ""
+
+
+def _text(answer: Answer, right: re.Pattern[str], called: str) -> tuple[str, str]:
+    """Judge an answer that has to be text with `right` in it; `called` is said of a call."""
+    if answer.calls:
+        return called, _tool_name(answer.calls[0])
+    if not right.search(answer.text):
+        return "wrong answer", _short(answer.text) or "empty"
+    return "answered", ""
+
+
+def _arguments(text: str) -> Json:
     try:
-        value = orjson.loads(str(call.get("arguments")))
+        value = orjson.loads(text)
     except orjson.JSONDecodeError:
         return {}
     return value if isinstance(value, dict) else {}
 
 
-def _is_command(call: Json) -> bool:
-    return call.get("name") == RUNNER and not call.get("namespace")
+def _mistake_in_command(arguments: Json) -> str:
+    command = arguments.get("cmd")
+    if not isinstance(command, str) or not command.strip():
+        return "no command"
+    return "" if "/tmp" in command + str(arguments.get("workdir")) else "another folder"  # noqa: S108
 
 
-def _called(name: str, answer: Answer, is_tool: Callable[[Json], bool], wrong: Any) -> Judgement:
-    """Judge an answer that has to be a call; `wrong` tells what is wrong with its arguments."""
-    calls = answer.calls
-    mine = [call for call in calls if is_tool(call)]
-    if not calls:
-        return Judgement(name, "no call", False, detail=_short(answer.text) or "an empty answer")
-    if not mine:
-        return Judgement(name, "wrong tool", False, detail=_tool_name(calls[0]))
-    if trouble := wrong(_arguments(mine[0])):
-        detail = f"{trouble}: {_short(str(mine[0].get('arguments')))}"
-        return Judgement(name, "wrong arguments", False, detail=detail)
-    return Judgement(name, "called", True)
+def _mistake_in_ticket(arguments: Json) -> str:
+    labels = arguments.get("labels")
+    words = labels if isinstance(labels, list) else []
+    if sorted(str(word).lower() for word in words) != ["red", "urgent"]:
+        return "labels"
+    return "" if arguments.get("place") == {"floor": 3, "room": 12} else "place"
 
 
 def _tool_name(call: Json) -> str:
-    space = call.get("namespace")
-    return f"{space}.{call.get('name')}" if space else str(call.get("name"))
+    namespace = call.get("namespace")
+    return f"{namespace}.{call.get('name')}" if namespace else str(call.get("name"))
 
 
 def _short(text: str) -> str:
@@ -194,131 +236,70 @@ def _short(text: str) -> str:
     return line if len(line) <= 80 else f"{line[:79]}…"
 
 
-def _judge_command(answer: Answer) -> Judgement:
-    def wrong(arguments: Json) -> str:
-        command = arguments.get("cmd")
-        if not isinstance(command, str) or not command.strip():
-            return "no command"
-        return "" if "/tmp" in command + str(arguments.get("workdir")) else "another folder"  # noqa: S108
-
-    return _called("command", answer, _is_command, wrong)
-
-
-def _judge_nested(answer: Answer) -> Judgement:
-    def is_ticket(call: Json) -> bool:
-        return call.get("name") == TICKET and call.get("namespace") == NAMESPACE
-
-    def wrong(arguments: Json) -> str:
-        labels = arguments.get("labels")
-        found = labels if isinstance(labels, list) else []
-        if sorted(str(each).lower() for each in found) != ["red", "urgent"]:
-            return "labels"
-        return "" if arguments.get("place") == {"floor": 3, "room": 12} else "place"
-
-    return _called("nested", answer, is_ticket, wrong)
-
-
-def _judge_plain(answer: Answer) -> Judgement:
-    return _answered("plain", answer, SUM, "called without need")
-
-
-def _judge_result(answer: Answer) -> Judgement:
-    return _answered("result", answer, IN_OUTPUT, "called again")
-
-
-def _answered(name: str, answer: Answer, right: re.Pattern[str], called: str) -> Judgement:
-    """Judge an answer that has to be text with something `right` in it."""
-    if answer.calls:
-        return Judgement(name, called, False, detail=_tool_name(answer.calls[0]))
-    if not right.search(answer.text):
-        return Judgement(name, "wrong answer", False, detail=_short(answer.text) or "empty")
-    return Judgement(name, "answered", True)
-
-
-def judged(trial: Trial, answer: Answer) -> Judgement:
-    """What to think of an answer; one that never came is no one's fault yet."""
-    if answer.timed_out:
-        made = Judgement(trial.name, "out of time", False)
-    elif answer.error:
-        made = Judgement(trial.name, "error", False, detail=answer.error)
-    else:
-        made = trial.judge(answer)
-    mended = tuple(f"{what} x{n}" if n > 1 else what for what, n in answer.repairs.items())
-    return evolve(made, mended=mended, answer=answer)
-
-
 TRIALS = (
     Trial(
         "plain",
         "What is 2 + 3? Answer with the number alone, without a tool.",
-        _judge_plain,
-        wants_call=False,
+        lambda answer: _text(answer, SUM, "called without need"),
     ),
     Trial(
         "command",
         "List the files in the folder /tmp/doctor with a shell command.",
-        _judge_command,
-        wants_call=True,
+        lambda answer: _call(answer, _is_command, _mistake_in_command),
     ),
     Trial(
         "result",
         "Which file is in the folder /tmp/doctor? Tell me its name.",
-        _judge_result,
-        wants_call=False,
+        lambda answer: _text(answer, IN_OUTPUT, "called again"),
     ),
     Trial(
         "nested",
         "Create a ticket titled 'Broken lamp' with the labels red and urgent, for room 12 on "
         "floor 3.",
-        _judge_nested,
-        wants_call=True,
+        lambda answer: _call(answer, _is_ticket, _mistake_in_ticket),
     ),
 )
+WANT_CALLS = {"command", "nested"}
 
 
 @frozen
 class Probe:
-    """All that the probe found."""
+    """The results of all trials."""
 
     model: str
     trials: tuple[Judgement, ...] = ()
-    """Fewer than asked for, where one had no answer."""
+    """Fewer than TRIALS if one had no answer."""
 
     @property
     def verdict(self) -> str:
-        """good, "works, with mending", weak, cannot, or unknown where it could not be tried."""
-        broken = [each for each in self.trials if each.outcome in {"error", "out of time"}]
-        if any("does not support tools" in each.detail for each in broken):
+        """good, "works, with mending", weak, cannot, or unknown if a trial had no answer."""
+        broken = [trial for trial in self.trials if trial.is_broken]
+        if any("does not support tools" in trial.detail for trial in broken):
             return "cannot"
         if broken or len(self.trials) < len(TRIALS):
             return "unknown"
-        wanting = {trial.name for trial in TRIALS if trial.wants_call}
-        tried = [each for each in self.trials if each.name in wanting]
-        if all(each.outcome == "no call" for each in tried):
+        if all(trial.outcome == "no call" for trial in self.trials if trial.name in WANT_CALLS):
             return "cannot"
-        if not all(each.is_right for each in self.trials):
+        if not all(trial.is_right for trial in self.trials):
             return "weak"
-        return "works, with mending" if self.mended else "good"
+        return "works, with mending" if self.repairs else "good"
 
     @property
-    def mended(self) -> dict[str, int]:
-        """What the bridge mended -> how often."""
-        total: Counter[str] = Counter()
-        for each in self.trials:
-            total += Counter(each.answer.repairs)
-        return dict(total)
+    def repairs(self) -> dict[str, int]:
+        """What the bridge repaired -> how often."""
+        return dict(sum((Counter(trial.answer.repairs) for trial in self.trials), Counter()))
 
     @property
     def first_token(self) -> float | None:
         """Seconds to the first token with the model loaded: the least of all answers."""
-        known = [each.answer.first_token for each in self.trials]
-        return min((seconds for seconds in known if seconds is not None), default=None)
+        times = [trial.answer.first_token for trial in self.trials]
+        return min((seconds for seconds in times if seconds is not None), default=None)
 
     @property
     def tokens_per_second(self) -> float | None:
-        """Of the longest answer that was streamed; None if none took long enough to tell."""
-        best = max((each.answer for each in self.trials), key=_streamed, default=Answer())
-        seconds, tokens = _streamed(best), best.output_tokens - 1
+        """Of the longest answer that was streamed; None if none was long enough to measure."""
+        longest = max((trial.answer for trial in self.trials), key=_streamed, default=Answer())
+        seconds, tokens = _streamed(longest), longest.output_tokens - 1
         return tokens / seconds if seconds >= MEASURABLE and tokens > 0 else None
 
 

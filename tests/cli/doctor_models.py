@@ -23,7 +23,7 @@ GOOD: dict[str, Answer] = {
 }
 
 
-def patient(**answers: Answer) -> Model:
+def scripted(**answers: Answer) -> Model:
     """A model that does well but for the trials whose answers are given."""
 
     def model(request: Json) -> Answer:

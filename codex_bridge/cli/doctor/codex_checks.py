@@ -1,34 +1,32 @@
-"""Facts -> checks on what is around: proxies, Codex and its configuration. Pure."""
+"""Facts -> checks on proxies, Codex and its configuration. Pure."""
 
 from __future__ import annotations
 
 import ipaddress
 import json
-import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from urllib.parse import urlsplit
 
 from attrs import frozen
 
+from codex_bridge.cli.codex_config import CONFIG, NAME, PROFILE, PROFILE_FILES_SINCE
+from codex_bridge.cli.codex_program import version_number
 from codex_bridge.cli.doctor.facts import Check, CodexFacts, failed, ok, warning
-from codex_bridge.engines.models import version_number
 from codex_bridge.vocabulary import Json
 
-OLDEST = (0, 130)
-"""The Codex from which on every version should work."""
+OLDEST_CODEX = (0, 130)
+"""The bridge is made for this and newer ones."""
 RESERVED = ("amazon-bedrock", "lmstudio", "ollama", "openai")
 FALLBACK_WINDOW = 272_000
-"""Tokens that Codex takes for the context of a model it does not know."""
-PROFILE_FILES = (0, 134)
-"""The Codex from which on a profile is a file of its own."""
+"""Tokens of context that Codex assumes for a model that it does not know."""
 CONFIGURE = "write it anew: codex-bridge configure"
 LOCAL = ("localhost", "127.0.0.1")
 Environ = Mapping[str, str]
 
 
 def proxy_check(environ: Environ, bridge_url: str) -> Check:
-    """Whether a proxy stands between Codex and the bridge."""
+    """Whether Codex sends its requests to the bridge through a proxy."""
     scheme = urlsplit(bridge_url).scheme
     found = [
         name
@@ -79,21 +77,22 @@ def codex_check(codex: CodexFacts) -> Check:
             f"{codex.program} does not run ({codex.trouble})",
             "install it: npm install -g @openai/codex; or name it: --codex PATH",
         )
-    found = re.search(r"(\d+)\.(\d+)(?:\.(\d+))?", codex.version)
-    if found is None:
+    version = version_number(codex.version)
+    if version is None:
         return warning("codex", f"its version cannot be read: {codex.version}")
-    if tuple(int(part) for part in found.groups(default="0")) < OLDEST:
+    name = ".".join(map(str, version))
+    if version < OLDEST_CODEX:
         return warning(
             "codex",
-            f"{found[0]}; the bridge is made for 0.130 and newer",
+            f"{name}; the bridge is made for 0.130 and newer",
             "update it: npm install -g @openai/codex@latest",
         )
-    return ok("codex", found[0])
+    return ok("codex", name)
 
 
 @frozen
 class Scope:
-    """Settings that hold together: a file's top level, or one of its profiles."""
+    """Settings that apply together: the top level of a file, or one of its profiles."""
 
     where: str
     values: Json
@@ -103,21 +102,21 @@ class Scope:
 def config_checks(
     codex: CodexFacts, bridge_url: str, model: str, context: int | None
 ) -> list[Check]:
-    """What Codex's configuration says of the bridge; `context` is what the model has, if known."""
+    """Checks on Codex's configuration; `context` is that of `model` in tokens, if it is known."""
     parsed, problems = _parsed(codex)
     providers = _providers(parsed)
     ours = {key for key, (_, each) in providers.items() if _points_at(each, bridge_url)}
     for key, (where, provider) in providers.items():
         problems += _provider_problems(key, where, provider, key in ours)
-    # A provider with a command for its key asks the bridge itself for what it knows of models.
-    told = {key for key in ours if "auth" in providers[key][1]}
-    has_window = "model_context_window" in parsed.get("config.toml", {})
+    # Through a provider with a command for its key, Codex asks the bridge itself about models.
+    asking = {key for key in ours if "auth" in providers[key][1]}
+    has_window = "model_context_window" in parsed.get(CONFIG, {})
     for scope in _scopes(parsed):
         used = _is_used(scope, ours, model)
         problems += _window_problems(scope, used, context)
         problems += _catalog_problems(scope, codex.catalogs, model, context)
-        is_told = has_window or scope.is_profile or scope.values.get("model_provider") in told
-        if used and not is_told:
+        knows = has_window or scope.is_profile or scope.values.get("model_provider") in asking
+        if used and not knows:
             problems += _missing_window(scope, context)
     problems += _double_profiles(parsed, codex.version)
     return problems or [_fine(codex, bridge_url, ours)]
@@ -131,7 +130,7 @@ def catalog_paths(files: Mapping[str, str]) -> set[str]:
 
 
 def _parsed(codex: CodexFacts) -> tuple[dict[str, Json], list[Check]]:
-    """Each file's settings, and what is wrong with those that cannot be read."""
+    """The settings in each file, and a check for each file that cannot be read."""
     parsed: dict[str, Json] = {}
     problems: list[Check] = []
     for name, text in codex.files.items():
@@ -175,7 +174,7 @@ def _points_at(provider: Json, bridge_url: str) -> bool:
 
 
 def _place(url: str) -> tuple[str, int | None]:
-    """Host and port; this machine has one name here."""
+    """Host and port, with one name for all addresses of this machine."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     local = host in {*LOCAL, "::1", "0.0.0.0"}  # noqa: S104 - compared, not listened on
@@ -196,13 +195,13 @@ def _provider_problems(key: str, where: str, provider: Json, is_ours: bool) -> I
 
 
 def _is_used(scope: Scope, ours: set[str], model: str) -> bool:
-    """Whether settings are surely those with which Codex talks to the bridge."""
+    """Whether Codex certainly talks to the bridge with these settings."""
     provider = scope.values.get("model_provider")
     return provider in ours or (provider is None and scope.values.get("model") == model)
 
 
 def _window_problems(scope: Scope, is_used: bool, context: int | None) -> Iterator[Check]:
-    """A context window that is larger than what is there."""
+    """A context window that is larger than the model's."""
     window, provider = scope.values.get("model_context_window"), scope.values.get("model_provider")
     if not (isinstance(window, int) and context and window > context):
         return
@@ -217,7 +216,7 @@ def _window_problems(scope: Scope, is_used: bool, context: int | None) -> Iterat
 def _catalog_problems(
     scope: Scope, catalogs: Mapping[str, str], model: str, context: int | None
 ) -> Iterator[Check]:
-    """A catalog that is not there, or says more of the model than is there."""
+    """A catalog that cannot be read, or names a larger context than the model has."""
     path = scope.values.get("model_catalog_json")
     if not isinstance(path, str):
         return
@@ -235,7 +234,7 @@ def _catalog_problems(
 
 
 def _missing_window(scope: Scope, context: int | None) -> Iterator[Check]:
-    """No context window; without a word, Codex plans with one of 272,000 tokens."""
+    """No context window: Codex silently plans with 272,000 tokens."""
     if "model_context_window" in scope.values or "model_catalog_json" in scope.values:
         return
     detail = f"{scope.where}: no model_context_window, so Codex plans with {FALLBACK_WINDOW}"
@@ -243,10 +242,10 @@ def _missing_window(scope: Scope, context: int | None) -> Iterator[Check]:
 
 
 def _double_profiles(parsed: dict[str, Json], version: str | None) -> Iterator[Check]:
-    """A profile in both places; newer versions refuse that."""
-    in_table = "bridge" in _table(parsed.get("config.toml", {}), "profiles")
-    numbers = version_number(re.sub(r"^\D+", "", version or ""))
-    if in_table and "bridge.config.toml" in parsed and (numbers or OLDEST) >= PROFILE_FILES:
+    """A profile in both places, which newer versions of Codex refuse."""
+    in_table = NAME in _table(parsed.get(CONFIG, {}), "profiles")
+    number = version_number(version or "") or OLDEST_CODEX
+    if in_table and PROFILE in parsed and number >= PROFILE_FILES_SINCE:
         detail = "config.toml has [profiles.bridge] beside bridge.config.toml; Codex refuses both"
         yield failed("config", detail, "delete [profiles.bridge] from config.toml")
 

@@ -1,46 +1,39 @@
-"""Facts -> checks on servers, model and context. Pure, so that tables can test them."""
+"""Facts -> checks on the bridge, Ollama, the model and its context. Pure."""
 
 from __future__ import annotations
 
 import re
 from typing import Any
 
-from codex_bridge.cli.doctor.facts import Check, Facts, ModelFacts, ServerFacts, failed, ok, warning
-from codex_bridge.cli.prepare import derived_name
-from codex_bridge.engines.contexts import ENOUGH, guess
+from codex_bridge.cli.doctor.facts import Check, ModelFacts, ServerFacts, failed, ok, warning
+from codex_bridge.cli.model_names import derived_name, same_model
+from codex_bridge.engines.contexts import ENOUGH
 from codex_bridge.engines.models import version_number
 from codex_bridge.vocabulary import ModelInfo
 
-OLDEST = (0, 13, 4)
-"""The Ollama that Codex asks for."""
+OLDEST_OLLAMA = (0, 13, 4)
+"""`codex --oss` refuses every older one."""
 RECOMMENDED = 32768
 """Tokens of context."""
-LACKS = (
-    ((0, 13, 4), "`codex --oss` refuses it"),
-    ((0, 12, 6), "it hides errors in the midst of an answer, and cuts prompts that are too long"),
-    ((0, 12, 4), "thinking is not switched on by itself"),
-    ((0, 9, 7), "it does not tell the context that it allocated"),
-)
-"""Version -> what those before it lack."""
 MOVE = (
     "move Ollama (OLLAMA_HOST=127.0.0.1:11433 ollama serve), then start the bridge: "
     "codex-bridge run"
 )
 SHOWN = 8
-"""Names of models that a line lists."""
+"""Names of models in a line."""
 
 
 def server_checks(server: ServerFacts) -> list[Check]:
-    """The bridge, and the Ollama behind it."""
+    """Checks on the bridge and the Ollama behind it."""
     checks = [_bridge(server)]
     if server.is_ollama:
         checks.append(
             failed("port", f"what answers at {server.url} is Ollama itself, not the bridge", MOVE)
         )
-    if server.is_bridge:
+    elif server.health is not None:
         checks.append(_ollama(server))
-    if server.is_bridge and server.reaches_ollama:
-        checks.append(_version(server.upstream.get("version")))
+        if server.reaches_ollama:
+            checks.append(_version(server.upstream.get("version")))
     return checks
 
 
@@ -64,12 +57,12 @@ def _bridge(server: ServerFacts) -> Check:
 
 
 def _ollama(server: ServerFacts) -> Check:
-    told = server.upstream
-    where = told.get("url")
-    if not told.get("reachable"):
+    upstream = server.upstream
+    where = upstream.get("url")
+    if not upstream.get("reachable"):
         return failed(
             "ollama",
-            f"the bridge does not reach Ollama at {where} ({told.get('error')})",
+            f"the bridge does not reach Ollama at {where} ({upstream.get('error')})",
             f"start Ollama there (OLLAMA_HOST={_authority(where)} ollama serve), or start the "
             f"bridge with its --ollama-url",
         )
@@ -89,20 +82,20 @@ def _version(text: Any) -> Check:
             "the server behind the bridge tells no version; it may not be Ollama",
             "with another server, use Codex with a provider of its own in config.toml, not --oss",
         )
-    # A release candidate comes before its release, and Codex sees it so.
-    is_candidate = version == OLDEST and "-" in str(text)
-    if any(version) and (version < OLDEST or is_candidate):
-        lacks = [what for needed, what in LACKS if version < needed] or [LACKS[0][1]]
+    # A release candidate comes before its release, and Codex orders them so. 0.0.0 is a build
+    # from source, which Codex accepts.
+    is_candidate = version == OLDEST_OLLAMA and "-" in str(text)
+    if any(version) and (version < OLDEST_OLLAMA or is_candidate):
         return failed(
             name,
-            f"{text}; Codex needs 0.13.4 or newer: {'; '.join(lacks)}",
+            f"{text}; Codex refuses an Ollama older than 0.13.4",
             "update Ollama: https://ollama.com/download",
         )
     return ok(name, str(text))
 
 
 def model_checks(models: ModelFacts) -> list[Check]:
-    """The model, and what it can."""
+    """Checks on the model and its capabilities."""
     present = _present(models)
     if models.info is None or models.chosen is None:
         return [present]
@@ -118,11 +111,11 @@ def _present(models: ModelFacts) -> Check:
         return ok("model", f"{models.chosen} ({models.why}); there is: {listed}")
     if wanted in models.names:
         return ok("model", wanted)
-    if meant := lookalike(wanted, models.names):
+    if listed_as := lookalike(wanted, models.names):
         return failed(
             "model",
-            f"{wanted} is not listed, {meant} is; Codex compares exactly and would download it",
-            f"say: codex -m {meant}",
+            f"{wanted} is not listed, {listed_as} is; Codex compares exactly and would download it",
+            f"say: codex -m {listed_as}",
         )
     return failed(
         "model", f"{wanted} is not there; there is: {listed}", f"get it: ollama pull {wanted}"
@@ -131,8 +124,7 @@ def _present(models: ModelFacts) -> Check:
 
 def lookalike(wanted: str, names: tuple[str, ...]) -> str | None:
     """The listed name that means the same to Ollama as `wanted`."""
-    lower = wanted.lower()
-    return next((name for name in names if name.lower() in {lower, f"{lower}:latest"}), None)
+    return next((name for name in names if same_model(name, wanted)), None)
 
 
 def _list(names: tuple[str, ...]) -> str:
@@ -145,8 +137,8 @@ def _capabilities(model: str, info: ModelInfo) -> Check:
     if info.capabilities is None:
         return warning(
             name,
-            "Ollama does not tell what the model can",
-            "update Ollama: https://ollama.com/download",
+            "the server does not tell what the model can do",
+            "run doctor without --no-probe to see if it calls tools",
         )
     words = [f"{'' if info.can(each) else 'no '}{each}" for each in ("tools", "thinking", "vision")]
     if not info.can("tools"):
@@ -159,19 +151,20 @@ def _capabilities(model: str, info: ModelInfo) -> Check:
 
 
 def context_checks(models: ModelFacts) -> list[Check]:
-    """The context that the model has, against what Codex needs."""
+    """A check on the context that the model has, compared with what Codex needs."""
     if models.info is None or models.chosen is None:
         return []
     tokens, source = known_context(models)
     if tokens is None:
-        return [_unknown(models)]
+        detail = "unknown: the model is not loaded, and sets no num_ctx of its own"
+        return [warning("context", detail, "run doctor without --no-probe, which loads it")]
     detail = f"{tokens} tokens ({source})"
     if tokens >= RECOMMENDED:
         return [ok("context", detail)]
     remedy = _more_context(models.chosen, models.info)
     if tokens >= ENOUGH:
         return [warning("context", f"{detail}; {RECOMMENDED} are recommended", remedy)]
-    if models.bridge_tells_contexts and models.served is None:
+    if models.served is None:
         return [
             warning(
                 "context",
@@ -186,27 +179,18 @@ def context_checks(models: ModelFacts) -> list[Check]:
 def known_context(models: ModelFacts) -> tuple[int | None, str]:
     """Tokens, and who says so: the bridge that asked for them, Ollama, or the Modelfile."""
     info, served = models.info, models.served or {}
-    told = served.get("context")
+    planned = served.get("context")
     loaded = info.allocated_context if info else None
-    if isinstance(told, int) and told > 0:
-        if served.get("api") == "chat" and loaded and loaded < told:
+    if isinstance(planned, int) and planned > 0:
+        if served.get("api") == "chat" and loaded and loaded < planned:
             return loaded, "allocated now"
         who = "told by the bridge" if served.get("api") == "chat" else "the bridge asks for it"
-        return told, f"{who}: {served.get('reason')}"
+        return planned, f"{who}: {served.get('reason')}"
     if loaded:
         return loaded, "allocated now"
     if info and info.own_context:
         return info.own_context, "num_ctx of the model; it is not loaded"
     return None, ""
-
-
-def _unknown(models: ModelFacts) -> Check:
-    info = models.info or ModelInfo("")
-    if info.server_version and info.server_version < (0, 9, 7):
-        detail = f"this Ollama does not tell it; its default is {guess(info)} tokens"
-        return warning("context", detail, _more_context(str(models.chosen), info))
-    detail = "unknown: the model is not loaded, and sets no num_ctx of its own"
-    return warning("context", detail, "run doctor without --no-probe, which loads it")
 
 
 def _more_context(model: str, info: ModelInfo) -> str:
@@ -217,11 +201,3 @@ def _more_context(model: str, info: ModelInfo) -> str:
         f"codex-bridge prepare {model} --num-ctx {most}, then use {derived_name(model, most)}; "
         f"or OLLAMA_CONTEXT_LENGTH={most} for all models"
     )
-
-
-def facts_checks(facts: Facts) -> list[Check]:
-    """Everything that can be said of servers and model before the model is tried."""
-    checks = server_checks(facts.server)
-    if facts.server.reaches_ollama:
-        checks += model_checks(facts.models)
-    return checks

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from codex_bridge.cli.codex import own_instructions, version_number
-from codex_bridge.cli.trouble import Trouble
+from codex_bridge.cli.codex_program import own_instructions, version_number
+from codex_bridge.cli.command_line import CommandError
 
 
 @pytest.mark.parametrize(
@@ -16,9 +16,10 @@ from codex_bridge.cli.trouble import Trouble
         ("codex-cli 0.130.0\n", (0, 130, 0)),
         ("codex-cli 0.146.0-alpha.2", (0, 146, 0)),
         ("0.145", (0, 145, 0)),
+        ("nonsense", None),
     ],
 )
-def test_versions_are_read(text: str, version: tuple[int, ...]) -> None:
+def test_versions_are_read(text: str, version: tuple[int, ...] | None) -> None:
     assert version_number(text) == version
 
 
@@ -54,5 +55,5 @@ def test_a_codex_that_does_not_tell_them_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str
 ) -> None:
     program(tmp_path, script, monkeypatch)
-    with pytest.raises(Trouble, match="did not tell its own instructions"):
+    with pytest.raises(CommandError, match="did not tell its own instructions"):
         own_instructions()

@@ -9,10 +9,10 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codex_bridge.cli.profile import CONFIG, PROFILE, Wishes, overrides, rewritten
-from codex_bridge.cli.trouble import Trouble
+from codex_bridge.cli.codex_config import CONFIG, PROFILE, Entries, overrides, rewritten
+from codex_bridge.cli.command_line import CommandError
 
-OLD = Wishes(
+OLD = Entries(
     "qwen3:14b", "http://127.0.0.1:11434", "/home/x/.codex/bridge-models.json", (0, 130, 0)
 )
 NEW = evolve(OLD, version=(0, 169, 0))
@@ -31,8 +31,8 @@ args = [
 """
 
 
-def make(wishes: Wishes, config: bytes | None, profile: bytes | None = None) -> dict[str, str]:
-    made = rewritten({CONFIG: config, PROFILE: profile}, wishes)
+def make(entries: Entries, config: bytes | None, profile: bytes | None = None) -> dict[str, str]:
+    made = rewritten({CONFIG: config, PROFILE: profile}, entries)
     return {name: text.decode() for name, text in made.items() if text is not None}
 
 
@@ -59,7 +59,9 @@ def test_a_new_codex_gets_a_file_of_its_own_and_nothing_else() -> None:
     [((0, 130, 0), False), ((0, 133, 0), False), ((0, 134, 0), True), ((1, 0, 0), True)],
 )
 def test_the_version_decides(version: tuple[int, ...], in_file: bool) -> None:
-    assert evolve(OLD, version=version).in_profile_file is in_file
+    entries = evolve(OLD, version=version)
+    files = rewritten({CONFIG: None, PROFILE: None}, entries)
+    assert [name for name, text in files.items() if text] == [PROFILE if in_file else CONFIG]
 
 
 def test_the_provider_is_patient_and_not_called_openai() -> None:
@@ -86,9 +88,9 @@ def test_the_provider_is_patient_and_not_called_openai() -> None:
     ],
 )
 def test_every_layout_keeps_what_it_says(config: bytes) -> None:
-    for wishes in (OLD, NEW):
+    for entries in (OLD, NEW):
         before = tomllib.loads(config.decode())
-        after = tomllib.loads(make(wishes, config).get(CONFIG, ""))
+        after = tomllib.loads(make(entries, config).get(CONFIG, ""))
         for tree in (before, after):
             tree.pop("profiles", {}).pop("bridge", None)
             tree.pop("model_providers", None)
@@ -117,16 +119,16 @@ def test_a_profile_in_the_old_way_is_taken_out_for_a_new_codex() -> None:
 
 @pytest.mark.parametrize("config", [b"a = = b\n", b"\xff\xfe", b"[a]\n[a]\n", b"\x00"])
 def test_what_is_no_toml_is_told(config: bytes) -> None:
-    for wishes in (OLD, NEW):
-        if wishes is NEW and config == b"\x00":
+    for entries in (OLD, NEW):
+        if entries is NEW and config == b"\x00":
             continue
-        with pytest.raises(Trouble, match=r"config\.toml is no valid TOML.*nothing was changed"):
-            rewritten({CONFIG: config, PROFILE: None}, wishes)
+        with pytest.raises(CommandError, match=r"is no valid TOML: .*; nothing was changed"):
+            rewritten({CONFIG: config, PROFILE: None}, entries)
 
 
 @pytest.mark.parametrize("config", [b"profiles = 3\n", b"[[model_providers]]\nname = 'x'\n"])
 def test_what_should_be_a_table_and_is_none_is_told(config: bytes) -> None:
-    with pytest.raises(Trouble, match="nothing was changed"):
+    with pytest.raises(CommandError, match="nothing was changed"):
         rewritten({CONFIG: config, PROFILE: None}, OLD)
 
 
@@ -152,20 +154,20 @@ LINES = st.one_of(
 
 @given(st.lists(LINES, max_size=8), st.sampled_from(["\n", "\r\n"]), st.sampled_from([OLD, NEW]))
 def test_whatever_stands_there_it_is_right_or_refused(
-    lines: list[str], newline: str, wishes: Wishes
+    lines: list[str], newline: str, entries: Entries
 ) -> None:
     config = newline.join(lines).encode()
     try:
-        made = make(wishes, config)
-    except Trouble as trouble:
-        assert "nothing was changed" in str(trouble)  # noqa: PT017
+        made = make(entries, config)
+    except CommandError as error:
+        assert "nothing was changed" in str(error)  # noqa: PT017
         return
     values = tomllib.loads(made[CONFIG])
-    if wishes is OLD:
+    if entries is OLD:
         assert values["profiles"]["bridge"].items() >= OLD.profile.items()
         assert values["model_providers"]["bridge"].items() >= OLD.provider.items()
     else:
         profiles = values.get("profiles")
         assert not isinstance(profiles, dict) or "bridge" not in profiles
-    again = make(wishes, made[CONFIG].encode())
+    again = make(entries, made[CONFIG].encode())
     assert again[CONFIG] == made[CONFIG]

@@ -1,0 +1,57 @@
+"""What the commands share: how they fail, and how they read addresses and numbers."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable
+from typing import TypeAlias
+
+from codex_bridge.settings import DEFAULTS, URL_VARIABLE
+from codex_bridge.values import base_url
+
+DEFAULT_BRIDGE_URL = f"http://127.0.0.1:{DEFAULTS.port}"
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+class CommandError(Exception):
+    """A command cannot go on; the text is the one line that the user reads."""
+
+
+def whole_number(least: int, most: int, advice: str) -> Callable[[str], int]:
+    """For argparse: a reader of whole numbers; `advice` is the error for all else."""
+
+    def read(text: str) -> int:
+        if not (text.isascii() and text.isdigit() and least <= int(text) <= most):
+            raise argparse.ArgumentTypeError(advice)
+        return int(text)
+
+    return read
+
+
+def ollama_url(text: str) -> str:
+    """For argparse: the base URL of Ollama, without a trailing slash."""
+    return _url(text.strip(), DEFAULTS.ollama_url)
+
+
+def bridge_url(text: str) -> str:
+    """For argparse: the base URL of the bridge. The /v1 that Codex wants behind it is cut off."""
+    return _url(text.strip().rstrip("/").removesuffix("/v1"), DEFAULT_BRIDGE_URL)
+
+
+def _url(text: str, example: str) -> str:
+    try:
+        return base_url(text, example)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{error} (got {text!r})") from None
+
+
+def add_bridge_url(parser: argparse.ArgumentParser) -> None:
+    """Declare --bridge-url."""
+    parser.add_argument(
+        "--bridge-url",
+        type=bridge_url,
+        metavar="URL",
+        default=os.environ.get(URL_VARIABLE) or DEFAULT_BRIDGE_URL,
+        help=f"where the bridge listens (default: ${URL_VARIABLE}, or {DEFAULT_BRIDGE_URL})",
+    )
