@@ -25,7 +25,7 @@ import tiktoken
 from codex_bridge.tools.shown import ToolProfile
 from codex_bridge.tools.toolbox import Toolbox
 from tests.codex import walk
-from tests.codex.cli import VERSIONS, Codex, install
+from tests.codex.program import VERSIONS, Codex, install
 
 # The rule by which Qwen's tokenizer splits a text into words.
 WORDS = (

@@ -25,9 +25,12 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("suite")
 
-# A shell gives what it starts in the background SIGINT ignored, and so would be the programs
-# that tests start and end with it.
+# A shell starts background jobs with SIGINT ignored, nohup with SIGHUP. The programs that tests
+# start would inherit that, and tests send them both signals. A handler of our own is not
+# inherited: they get the default.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda *_: None)
 
 Start = Callable[..., Awaitable[harness.Setup]]
 

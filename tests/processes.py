@@ -19,7 +19,8 @@ from attrs import define
 
 BIN = Path(sys.executable).parent
 ROOT = Path(__file__).parent.parent
-TIMEOUT = 30
+TIMEOUT = 60
+"""Seconds after which a process is stuck, on a busy machine too."""
 
 
 def environment(**variables: str) -> dict[str, str]:

@@ -1,1 +1,1 @@
-"""What differs between the clients of the bridge."""
+"""How the clients of the bridge differ, and what Codex is told of models."""

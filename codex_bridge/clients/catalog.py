@@ -1,7 +1,7 @@
-"""What Codex is told of a model: one entry of its catalog, in words that every version takes.
+"""What Codex is told of a model: an entry of its catalog that every version of Codex accepts.
 
-A catalog with one entry that lacks a key, or has null where a version wants a value, is
-refused as a whole. So every key that 0.130, 0.145 and 0.169 ask for is always there.
+Codex refuses a whole catalog if one entry lacks a key, or has null where that version needs a
+value. So every key that 0.130, 0.145 or 0.169 needs is always there.
 """
 
 from __future__ import annotations
@@ -13,44 +13,45 @@ from codex_bridge.clients.instructions import INSTRUCTIONS
 from codex_bridge.vocabulary import Json, ModelInfo
 
 COMPACT_PERCENT = 80
-"""Part of the context at which Codex sums up: the rest is for one more answer, the results of
-its calls, and the error of Codex's estimate of both."""
+"""Percentage of the context at which Codex compacts. The rest is for one more answer, for the
+results of its calls, and for the error in Codex's estimate of both."""
 PROMPT_PERCENT = 93
-"""Part of the context that a prompt may take: a longer one is refused before it is sent."""
+"""Percentage of the context that a prompt may take. Codex does not send a longer one."""
 OUTPUT_BYTES, OUTPUT_CONTEXT = 10_000, 32_768
-"""Bytes of a tool's output that the model is shown, from this context (tokens) on."""
+"""Codex shows a model at most so many bytes of a tool's output; for a context (in tokens) that
+is smaller, a smaller part."""
 LEAST_OUTPUT_BYTES = 1_000
-LEVELS = {
-    "low": "Thinks briefly",
-    "medium": "Thinks as much as most tasks need",
-    "high": "Thinks long, for hard tasks",
-}
+LEVELS = [
+    {"effort": "low", "description": "Thinks briefly"},
+    {"effort": "medium", "description": "Thinks as much as most tasks need"},
+    {"effort": "high", "description": "Thinks long, for hard tasks"},
+]
 SIZE = re.compile(r"(?<![\w.])(?:(\d+)x)?(\d+(?:\.\d+)?)([bm])(?![a-z0-9])", re.IGNORECASE)
 SHORT_WORD = 3
-"""Letters up to which a word of a name is an abbreviation: GPT, OSS, GLM."""
+"""Words of a name with at most so many letters are abbreviations: GPT, OSS, GLM."""
 
 
 def catalog(models: Iterable[tuple[ModelInfo, int | None]]) -> list[Json]:
-    """The entries for models with their contexts (tokens, None: unknown), the best first.
+    """The entries for models and their contexts (in tokens, None: unknown), the best first.
 
-    The best can call tools, runs on this machine, and has the most parameters by its name,
-    then the most context. Models that only embed are left out.
+    A model is better if it can call tools, then if it runs on this machine, then if its name
+    tells more parameters, then if it has more context. Models that only embed are left out.
     """
-    able = [(info, context) for info, context in models if info.can("completion")]
-    able.sort(key=lambda each: _merit(*each), reverse=True)
-    return [entry(info, context, place) for place, (info, context) in enumerate(able, 1)]
+    chatting = [(info, context) for info, context in models if info.can("completion")]
+    chatting.sort(key=lambda each: _merit(*each), reverse=True)
+    return [entry(info, context, place) for place, (info, context) in enumerate(chatting, 1)]
 
 
 def entry(info: ModelInfo, context: int | None, priority: int = 1) -> Json:
     """The entry for one model; `priority` is its place in Codex's list, from 1."""
     thinks = info.capabilities is not None and info.can("thinking")
-    room = f"{context:,} tokens of context" if context else "unknown context"
-    made = {
+    size = f"{context:,} tokens of context" if context else "unknown context"
+    return {
         "slug": info.name,
         "display_name": display_name(info.name),
-        "description": f"{info.name} in Ollama, {room}",
+        "description": f"{info.name} in Ollama, {size}",
         "default_reasoning_level": "medium" if thinks else None,
-        "supported_reasoning_levels": _levels() if thinks else [],
+        "supported_reasoning_levels": LEVELS if thinks else [],
         "supports_reasoning_summaries": thinks,
         "default_reasoning_summary": "auto",
         "shell_type": "unified_exec",
@@ -67,8 +68,8 @@ def entry(info: ModelInfo, context: int | None, priority: int = 1) -> Json:
         "priority": priority,
         "availability_nux": None,
         "upgrade": None,
+        **_window(context),
     }
-    return made | _window(context)
 
 
 def _window(context: int | None) -> Json:
@@ -82,12 +83,8 @@ def _window(context: int | None) -> Json:
     }
 
 
-def _levels() -> list[Json]:
-    return [{"effort": effort, "description": text} for effort, text in LEVELS.items()]
-
-
 def output_bytes(context: int | None) -> int:
-    """How much of a tool's output suits a context, in bytes: about a tenth of it at most."""
+    """The limit for a tool's output in bytes: about a tenth of the context at most."""
     share = OUTPUT_BYTES * (context or OUTPUT_CONTEXT) // OUTPUT_CONTEXT
     return min(OUTPUT_BYTES, max(LEAST_OUTPUT_BYTES, share))
 
@@ -97,7 +94,7 @@ def _merit(info: ModelInfo, context: int | None) -> tuple[float, ...]:
 
 
 def parameters(name: str) -> float | None:
-    """Billions of parameters as a model's name tells them: "qwen3:14b" -> 14.0."""
+    """Billions of parameters by a model's name: "qwen3:14b" -> 14.0; None if it tells none."""
     found = SIZE.search(name)
     if not found:
         return None

@@ -1,7 +1,7 @@
-"""What a model is told of its work, in place of Codex's own 17 to 21 kB.
+"""The instructions that a model gets in place of Codex's own, which take 17 to 21 kB.
 
-Short on purpose: a local model keeps to a few rules better than to many, and each token
-here is one that it has to read again with every new session.
+They are short because a local model follows a few rules better than many, and has to read every
+token of them in every new session.
 """
 
 from __future__ import annotations

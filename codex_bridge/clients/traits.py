@@ -1,4 +1,4 @@
-"""How the clients of the bridge want to be told, and how they are recognised."""
+"""How the clients of the bridge are recognised, and which form of failures each needs."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from codex_bridge.errors import ApiError
 
 @frozen
 class ClientTraits:
-    """What one kind of client expects where clients differ."""
+    """What one kind of client expects, in the points in which clients differ."""
 
     name: str
     fails_in_stream: bool
-    """Tell every failure as an event, even one that is known before the stream begins."""
+    """Report every failure as an event, even one that is known before the stream begins."""
     length_completes: bool
-    """End an answer that was cut at the token limit as completed."""
+    """End a reply whose answer was cut at the token limit as completed, not as incomplete."""
     empty_fails: bool
-    """Tell an answer that says nothing as a failure: this client would end without a word."""
+    """Report an empty answer as a failure: this client would end and print nothing."""
     repeat_prompt: bool
     """Repeat instructions and tools in the response objects."""
 
@@ -29,16 +29,16 @@ class ClientTraits:
         if error.code == "context_length_exceeded":
             return error.code
         if error.retry_after is not None:
-            # Codex waits for as long as the sentence says ("try again in 10s"), five times.
+            # Codex reads the wait from the sentence ("try again in 10s"), and retries five times.
             return "rate_limit_exceeded"
-        # The one code with which Codex shows the sentence once and does not repeat the
-        # request; with the other it repeats it five times within seconds.
+        # With invalid_prompt Codex shows the sentence once and sends no second request; it is
+        # the only code of that kind. With server_error it retries five times within seconds.
         return "server_error" if error.passing else "invalid_prompt"
 
 
-# Codex repeats a request that failed with an HTTP status 5 to 30 times and mostly hides the
-# body; an incomplete answer it throws away (and 0.130 asks for it five more times). It reads
-# nothing of a response object but id, status, usage and error.
+# Codex retries a request that failed with an HTTP status 5 to 30 times, and mostly hides the body.
+# It throws an incomplete reply away (0.130 also retries five times). Of a response object it reads
+# only id, status, usage and error.
 CODEX = ClientTraits(
     "codex", fails_in_stream=True, length_completes=True, empty_fails=True, repeat_prompt=False
 )
@@ -48,11 +48,11 @@ SDK = ClientTraits(
 
 
 CODEX_HEADERS = ("x-codex-turn-metadata", "x-codex-window-id", "x-codex-beta-features")
-"""Programs that Codex runs inside of, as an editor does, give it a name of their own."""
+"""They identify Codex inside an editor, where the editor sets the names in other headers."""
 
 
 def traits_of(headers: Headers) -> ClientTraits:
-    """The profile of the client that sent `headers`."""
+    """The traits of the client that sent `headers`."""
     if any(headers.hasHeader(name) for name in CODEX_HEADERS):
         return CODEX
     for name in ("originator", "user-agent"):

@@ -6,13 +6,21 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from attrs import define
 
-VERSIONS = ("0.130.0", "0.145.0", "0.169.0")
-TIMEOUT = 60
+from codex_bridge.cli.codex_program import refusing_server
+
+DEFAULT_VERSIONS = "0.130.0 0.145.0 0.169.0"
+VERSIONS = tuple(os.environ.get("CODEX_VERSIONS", DEFAULT_VERSIONS).replace(",", " ").split())
+"""The versions that are tested, the oldest first; CODEX_VERSIONS names others."""
+OLDEST_AND_NEWEST = tuple(dict.fromkeys((VERSIONS[0], VERSIONS[-1])))
+TIMEOUT = 100
 """Seconds for one run, which takes one or two; then it is killed, and its code says so."""
 NOWHERE = "http://127.0.0.1:1"
 OFFLINE = {
@@ -22,8 +30,8 @@ OFFLINE = {
     "NO_PROXY": "127.0.0.1,localhost",
     "RES_OPTIONS": "timeout:1 attempts:1",
 }
-"""The CLI asks after updates and experiments of its maker at every start; a resolver that
-does not answer would hold it up. Behind a proxy that nobody serves it gives up at once."""
+"""At every start the CLI asks its maker for updates and experiments. A resolver that does not
+answer would delay it; behind a proxy that nobody serves it gives up at once."""
 
 
 def cache_folder() -> Path:
@@ -35,17 +43,20 @@ def cache_folder() -> Path:
 def install(version: str) -> Path:
     """The program of one version; installed once. Raises CalledProcessError as npm fails."""
     folder = cache_folder() / version
-    program = folder / "node_modules" / ".bin" / "codex"
-    if not program.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        subprocess.run(
-            ["npm", "install", "--no-audit", "--no-fund"]  # noqa: RUF005
-            + ["--prefix", str(folder), f"@openai/codex@{version}"],
-            check=True,
-            capture_output=True,
-            timeout=600,
-        )
-    return program
+    if not folder.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        # It is renamed when it is whole, so an install that is interrupted leaves no half one.
+        with tempfile.TemporaryDirectory(dir=folder.parent) as parent:
+            new = Path(parent) / version
+            subprocess.run(
+                ["npm", "install", "--no-audit", "--no-fund"]  # noqa: RUF005
+                + ["--prefix", str(new), f"@openai/codex@{version}"],
+                check=True,
+                capture_output=True,
+                timeout=600,
+            )
+            new.rename(folder)
+    return folder / "node_modules" / ".bin" / "codex"
 
 
 def has_npm() -> bool:
@@ -63,11 +74,11 @@ NEEDS_CLI = [
 
 @define
 class Run:
-    """What one run of the CLI left."""
+    """The result of one run of the CLI."""
 
     code: int
     output: str
-    """Standard output and error together: what a person sees."""
+    """Standard output and error together, as a person sees them."""
 
 
 @define
@@ -90,8 +101,17 @@ class Codex:
         return self._run({"CODEX_BRIDGE_API_KEY": key}, list(arguments))
 
     def exec_as_configured(self, *arguments: str) -> Run:
-        """The same with what stands in config.toml."""
+        """The same with the settings in config.toml."""
         return self._run({}, list(arguments))
+
+    def declared_tools(self, *arguments: str) -> frozenset[str]:
+        """The names of the tools that it declares in its first request."""
+        with refusing_server() as server:
+            run = self.exec_with_provider(server.url, *arguments, "hello")
+        (self.home / "config.toml").unlink()
+        names = frozenset(_names_of_tools(server.received))
+        assert names, run.output
+        return names
 
     def write_provider(self, url: str, more: str = "") -> None:
         """Name the bridge at `url` as the provider, in config.toml."""
@@ -107,7 +127,7 @@ class Codex:
         )
 
     def start(self, arguments: list[str]) -> subprocess.Popen[bytes]:
-        """The program, to be talked to; whoever starts it ends it."""
+        """Start the program with pipes to talk to it; the caller ends it."""
         return subprocess.Popen(
             [str(self.program), *arguments],
             env=self._environ({}),
@@ -149,6 +169,18 @@ class Codex:
         return Run(code, screen.read_text(errors="replace"))
 
     def _own(self) -> dict[str, str]:
-        """A home of its own also for the login shells it starts: a user's may be slow."""
+        """A home of its own, also for the login shells that it starts: a user's may be slow."""
         home = str(self.home)
         return {"HOME": home, "CODEX_HOME": home, "RUST_LOG": "error"}
+
+
+def _names_of_tools(request: Any) -> Iterator[str]:
+    """Every name of a declared tool, wherever in a request it stands."""
+    if isinstance(request, list):
+        for part in request:
+            yield from _names_of_tools(part)
+    elif isinstance(request, dict):
+        for tool in request.get("tools") or []:
+            yield tool.get("name") or tool["type"]
+        for part in request.values():
+            yield from _names_of_tools(part)

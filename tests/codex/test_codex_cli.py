@@ -12,9 +12,10 @@ from twisted.internet.threads import deferToThread
 from twisted.logger import formatEvent
 
 from tests.codex.conftest import run
-from tests.codex.program import NEEDS_CLI, Codex
+from tests.codex.program import NEEDS_CLI, VERSIONS, Codex
+from tests.codex.scenario import Chat
 from tests.conftest import LogBook, Start
-from tests.fake_ollama import Call, Calls, Die, FakeOllama, Playlist, Say, Think
+from tests.fake_ollama import Answer, Call, Calls, Die, FakeOllama, Playlist, Refuse, Say, Think
 from tests.harness import Json
 
 pytestmark = NEEDS_CLI
@@ -22,8 +23,10 @@ pytestmark = NEEDS_CLI
 
 @pytest.fixture(name="start")
 def over_both_dialects(start: Start, codex: Codex) -> Start:
-    """What Codex sends has nothing to do with how Ollama is asked: one version does for it."""
-    return partial(start, upstream_api="ollama" if codex.version == "0.145.0" else "chat")
+    """Codex's requests do not depend on the dialect that Ollama is asked in, so each version
+    needs only one of the two: every other one gets Ollama's own."""
+    is_native = VERSIONS.index(codex.version) % 2 == 1
+    return partial(start, upstream_api="ollama" if is_native else "chat")
 
 
 def results(chat: Json) -> list[str]:
@@ -167,9 +170,14 @@ async def test_a_missing_model_is_pulled_through_the_bridge(start: Start, codex:
 
 @pytest_twisted.ensureDeferred
 async def test_a_namespaced_tool_is_routed(start: Start, codex: Codex) -> None:
-    """0.169 declares its agent tools in a namespace, 0.130 flat: neither may be unsupported."""
-    name = "close_agent" if codex.version == "0.130.0" else "multi_agent_v1__close_agent"
-    setup = await start(Playlist([Call(name, {"target": "nobody"})], [Say("All done.")]))
+    """Newer versions declare their tools for agents in a namespace, older ones without."""
+
+    def model(request: Json) -> Answer:
+        chat = Chat(request)
+        done, close = Say("All done."), chat.function("close_agent")
+        return [done] if chat.results else [Call(close, {"target": "nobody"})]
+
+    setup = await start(model)
     done = await run(codex, setup, "close it")
     assert done.code == 0, done.output
     (result,) = results(setup.fake.turns[1].json)
@@ -194,8 +202,6 @@ async def test_a_provider_in_the_config_works(start: Start, codex: Codex) -> Non
 @pytest_twisted.ensureDeferred
 async def test_a_refusal_is_one_clear_sentence(start: Start, codex: Codex) -> None:
     """A model without tools: Ollama's sentence, shown once, and one request."""
-    from tests.fake_ollama import Refuse
-
     setup = await start(Playlist([Refuse(400, "gemma3:4b does not support tools")]))
     done = await run(codex, setup, "hi")
     assert done.code == 1

@@ -11,6 +11,7 @@ import pytest
 import pytest_twisted
 from twisted.internet.threads import deferToThread
 
+from codex_bridge.cli.codex_config import PROFILE
 from codex_bridge.cli.codex_program import own_instructions
 from codex_bridge.clients.instructions import INSTRUCTIONS
 from tests.cli.command import Done, call
@@ -87,10 +88,10 @@ async def test_codex_knows_the_models_until_it_is_undone(
     assert fake.chats[-1].json["model"] == "qwen3:4b"
     assert windows(codex.home) == {24576 * 93 // 100, 16384 * 93 // 100}
 
-    # Codex notes in config.toml which folders it trusts; a file of which only it has changed
-    # something is none of ours.
+    # Newer versions get a profile file of its own. Then config.toml is not ours, and undoing
+    # leaves in it what Codex itself noted there: which folders it trusts.
     config = codex.home / "config.toml"
-    before = MINE if codex.version == "0.130.0" else config.read_bytes()
+    before = config.read_bytes() if (codex.home / PROFILE).exists() else MINE
     await configured(codex, "--undo")
     assert config.read_bytes() == before
     assert before.startswith(MINE)

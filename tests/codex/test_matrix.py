@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 from attrs import evolve
+from twisted.internet.threads import deferToThread
 
 from tests.codex import walk
 from tests.codex.conftest import run
@@ -42,29 +43,46 @@ async def walk_through(
     return done.output
 
 
-def own(codex: Codex) -> list[Step]:
-    """Codex's own tools, but those for agents and the terminal."""
-    plan = [] if codex.version == "0.169.0" else [walk.plan()]
+DECLARED: dict[tuple[Any, ...], frozenset[str]] = {}
+
+
+async def declared(codex: Codex, *flags: str, **model: Any) -> frozenset[str]:
+    """The names of the tools that this version declares; asked for once."""
+    key = (codex.version, flags, tuple(model.items()))
+    if key not in DECLARED:
+        arguments = [*walk.settings(codex.folder, **model), *flags]
+        DECLARED[key] = await deferToThread(codex.declared_tools, *arguments)
+    return DECLARED[key]
+
+
+def own(tools: frozenset[str]) -> list[Step]:
+    """Codex's own tools, except those for agents and the terminal.
+
+    Not every version has a tool for plans.
+    """
+    plan = [walk.plan()] if "update_plan" in tools else []
     return [walk.command(), *plan, walk.picture(), walk.patch()]
 
 
-def searched(codex: Codex) -> list[Step]:
-    """The tools of the server and, where they are not declared, those for agents."""
-    tools = walk.search("reverse text, show arguments, image picture", "reverse_text")
-    agents = [] if codex.version == "0.130.0" else [walk.search("spawn wait agent", "spawn_agent")]
-    return [tools, *walk.server(), *agents, *walk.agents()]
+def searched(tools: frozenset[str]) -> list[Step]:
+    """The tools of the server, and those for agents, which some versions declare at once."""
+    of_server = walk.search("reverse text, show arguments, image picture", "reverse_text")
+    agents = [] if "spawn_agent" in tools else [walk.search("spawn wait agent", "spawn_agent")]
+    return [of_server, *walk.server(), *agents, *walk.agents()]
 
 
 @pytest_twisted.ensureDeferred
 async def test_declared_tools_work(start: Start, codex: Codex) -> None:
-    steps = [*own(codex), *walk.terminal(), *walk.server(), *walk.agents()]
+    tools = await declared(codex)
+    steps = [*own(tools), *walk.terminal(), *walk.server(), *walk.agents()]
     await walk_through(start, codex, steps, options={"tool_profile": "full"})
 
 
 @pytest.mark.parametrize("api", ["chat", "ollama"])
 @pytest_twisted.ensureDeferred
 async def test_tools_found_by_a_search_work(start: Start, codex: Codex, api: str) -> None:
-    steps = [*own(codex), *walk.terminal(), *searched(codex)]
+    tools = await declared(codex, supports_search_tool=True)
+    steps = [*own(tools), *walk.terminal(), *searched(tools)]
     options = {"upstream_api": api}
     await walk_through(start, codex, steps, options=options, supports_search_tool=True)
 
@@ -73,7 +91,8 @@ async def test_tools_found_by_a_search_work(start: Start, codex: Codex, api: str
 async def test_experimental_tools_work(start: Start, codex: Codex) -> None:
     """Code mode, the second kind of agents, and since 0.169 tools declared by an item."""
     flags = ["--enable", "code_mode", "--enable", "multi_agent_v2"]
-    steps = [*own(codex), walk.code(), *walk.server(), *walk.team()]
+    tools = await declared(codex, *flags, use_responses_lite=True)
+    steps = [*own(tools), walk.code(), *walk.server(), *walk.team()]
     options = {"tool_profile": "compact"}
     await walk_through(start, codex, steps, *flags, options=options, use_responses_lite=True)
 
@@ -82,7 +101,8 @@ async def test_experimental_tools_work(start: Start, codex: Codex) -> None:
 @pytest.mark.parametrize("codex", VERSIONS[-1:], indirect=True)
 @pytest_twisted.ensureDeferred
 async def test_calls_written_as_text_work(start: Start, codex: Codex, write: Writer) -> None:
-    steps = [*own(codex), *walk.terminal(), *searched(codex)]
+    tools = await declared(codex, supports_search_tool=True)
+    steps = [*own(tools), *walk.terminal(), *searched(tools)]
     style = leaked(write)
     shown = await walk_through(start, codex, steps, style=style, supports_search_tool=True)
     assert not [mark for mark in MARKS if mark in shown]
@@ -94,10 +114,11 @@ async def test_calls_written_as_text_work(start: Start, codex: Codex, write: Wri
 async def test_calls_written_each_in_another_way_work(
     start: Start, codex: Codex, first: int
 ) -> None:
-    """What is written depends on the model, not on Codex: a third of the pairs will do here."""
+    """The style depends on the model, not on Codex, so a third of the pairs is enough here."""
+    tools = await declared(codex, supports_search_tool=True)
     steps = [
         evolve(step, style=leaked(LEAKED[(first + n) % len(LEAKED)]))
-        for n, step in enumerate([*own(codex), *searched(codex)])
+        for n, step in enumerate([*own(tools), *searched(tools)])
     ]
     shown = await walk_through(start, codex, steps, supports_search_tool=True)
     assert not [mark for mark in MARKS if mark in shown]

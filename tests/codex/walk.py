@@ -116,7 +116,7 @@ def terminal() -> list[Step]:
             lambda chat: {
                 "session_id": int(_last(chat, r"session ID (\d+)")),
                 "chars": "hello\n",
-                "yield_time_ms": 5000,
+                "yield_time_ms": 30000,
             },
             "got hello",
             leaves={"typed.txt": "got hello\n"},
@@ -161,7 +161,7 @@ def agents() -> list[Step]:
             "wait_agent",
             lambda chat: {
                 "targets": [_last(chat, r'"agent_id": ?"([^"]+)"')],
-                "timeout_ms": 30000,
+                "timeout_ms": 60000,
             },
             CHILD_DONE,
         ),
@@ -177,7 +177,7 @@ def team() -> list[Step]:
     task = {"task_name": "mark", "message": CHILD, "fork_turns": "none"}
     return [
         Step("spawn_agent", task, "/root/mark", leaves=CHILD_LEAVES),
-        Step("wait_agent", {"timeout_ms": 30000}, "Wait completed", answered),
+        Step("wait_agent", {"timeout_ms": 60000}, "Wait completed", answered),
     ]
 
 

@@ -10,8 +10,8 @@ import pytest_twisted
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
-from codex_bridge.engines.retries import RULES, Rule
-from codex_bridge.vocabulary import FailureKind
+from tests import harness
+from tests.clocked import ClockedReactor
 from tests.conftest import Start
 from tests.fake_ollama import FakeOllama, ModelFacts, Playlist, Refuse, Say
 from tests.harness import CODEX, REQUEST
@@ -198,37 +198,42 @@ def item(role: str, text: str) -> dict[str, Any]:
     return {"type": "message", "role": role, "content": text}
 
 
-def slow_once(server: FakeOllama, path: bytes) -> None:
-    """The first question for `path` is not answered in time."""
-    answer, asked = server._respond, []
+def slow_once(server: FakeOllama, path: bytes) -> Deferred[None]:
+    """The first question for `path` is never answered; fires when it has been asked."""
+    answer, asked = server._respond, Deferred[None]()
 
     async def respond(request: Any, recorded: Any) -> None:
-        if request.path == path and not asked:
-            asked.append(path)
+        if request.path == path and not asked.called:
+            asked.callback(None)
             await Deferred()
         await answer(request, recorded)
 
     server._respond = respond  # type: ignore[method-assign]
+    return asked
 
 
 @pytest.mark.parametrize("path", [b"/api/version", b"/api/show", b"/api/ps"])
 @pytest.mark.parametrize(("settings", "num_ctx"), [({}, 32768), ({"num_ctx": 20_000}, 20_000)])
 @pytest_twisted.ensureDeferred
 async def test_an_ollama_too_busy_to_tell_of_itself_is_no_other_server(
-    start: Start,
     reactor_under_test: Any,
-    monkeypatch: pytest.MonkeyPatch,
     path: bytes,
     settings: Any,
     num_ctx: int,
 ) -> None:
-    monkeypatch.setattr("codex_bridge.engines.upstream.PATIENCE", 0.1)
-    monkeypatch.setitem(RULES, FailureKind.UNREACHABLE, Rule((0.0,)))
-    server = fake(reactor_under_test)
-    slow_once(server, path)
-    setup = await start(fake=server, **settings)
-    asked = {"input": 12_000 * "word "}
-    assert (await setup.ask(asked, headers=CODEX)).response["status"] == "completed"
+    time, server = ClockedReactor(), fake(reactor_under_test)
+    asked = slow_once(server, path)
+    setup = await harness.start(time, server, **settings)
+    answer = Deferred.fromCoroutine(setup.ask({"input": 12_000 * "word "}, headers=CODEX))
+    await asked
+    time.clock.advance(20)
+    while not answer.called:
+        # The bridge asks again "after 0 s", which is a timer of the clock, too.
+        time.clock.advance(0)
+        await deferLater(reactor_under_test, 0)
+    done = await answer
+    await setup.stop()
+    assert done.response["status"] == "completed"
     (turn,) = server.turns
     assert (turn.uri, turn.effective["num_ctx"]) == (b"/api/chat", num_ctx)
     assert turn.effective["prompt_tokens"] > 15_000
