@@ -16,11 +16,11 @@ Json = dict[str, Any]
 def converse(codex: Codex, url: str, prompts: Sequence[str]) -> list[str]:
     """Run one turn for each prompt in one thread; how each ended: "completed", "failed".
 
-    Blocks. Raises EOFError if the program ends before, as it does when its time is over.
+    Blocks. Raises EOFError if the program ends early, or is killed after TIMEOUT.
     """
     codex.write_provider(url)
     process = codex.start(["app-server"])
-    # It would wait for ever for a turn that never ends.
+    # Without it, a turn that never ends would hold up the test for ever.
     alarm = Timer(TIMEOUT, process.kill)
     alarm.start()
     with process:

@@ -1,4 +1,4 @@
-"""A scripted model that walks through tools one by one, and what its walk must have left."""
+"""A scripted model that calls tools one by one, and the checks on what its calls did."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ Style = Callable[[str, Json], Answer]
 """How a model writes a call of a function with arguments."""
 DONE = "The walk is over."
 CHILD = "You are the child: leave your mark."
-"""The task of a sub-agent, by which its requests are told from those of the main thread."""
+"""The task of a sub-agent; requests that contain it are not those of the main thread."""
 CHILD_DONE = "The child left its mark."
 REFUSALS = ("unsupported", "aborted", "failed to parse", "Fatal error")
-"""What Codex gives a model in place of a result when it cannot route or read a call."""
+"""What the result of a call contains if Codex cannot route or read the call."""
 
 
 def real(function: str, arguments: Json) -> Answer:
-    """The call as such."""
+    """A proper call, not one in text."""
     return [Call(function, arguments)]
 
 
 @frozen
 class Chat:
-    """One chat request: what a scripted model, or who looks at it later, wants to know."""
+    """One chat request, as the scripted model and the checks read it."""
 
     request: Json
 
@@ -48,20 +48,20 @@ class Chat:
 
     @property
     def results(self) -> list[str]:
-        """The tool results so far."""
+        """The results of calls so far."""
         return [m["content"] for m in self.request["messages"] if m["role"] == "tool"]
 
     @property
     def calls(self) -> list[tuple[str, Json]]:
-        """The calls so far, by function name and arguments, of a request as it was sent."""
+        """Function name and arguments of every call so far."""
         calls = [c["function"] for m in self.request["messages"] for c in m.get("tool_calls") or []]
-        # Text in chat completions, an object in Ollama's own dialect.
-        given = [(call["name"], call["arguments"]) for call in calls]
-        return [(n, a if isinstance(a, dict) else orjson.loads(a)) for n, a in given]
+        # Arguments are text in chat completions, an object in Ollama's own dialect.
+        pairs = [(call["name"], call["arguments"]) for call in calls]
+        return [(n, a if isinstance(a, dict) else orjson.loads(a)) for n, a in pairs]
 
     @property
     def images(self) -> list[str]:
-        """The data of the images behind the last tool result, of a request as it was sent."""
+        """The base64 data of the images after the last result, in either dialect."""
         messages = self.request["messages"]
         last = max(n for n, message in enumerate(messages) if message["role"] == "tool")
         parts = [m["content"] for m in messages[last + 1 :] if isinstance(m["content"], list)]
@@ -73,7 +73,7 @@ class Chat:
         return any(_is(name, tool) for name in self.functions)
 
     def function(self, tool: str) -> str:
-        """The function that stands for `tool`, whatever its namespace is called."""
+        """The function for `tool`, whatever its namespace is called. Raises LookupError."""
         for name in self.functions:
             if _is(name, tool):
                 return name
@@ -85,19 +85,19 @@ def _is(function: str, tool: str) -> bool:
 
 
 Check = Callable[[Chat], None]
-"""What asserts something about the chat behind a step."""
+"""Asserts something about the chat after a step."""
 
 
 def nothing(chat: Chat) -> None:
-    """For steps whose result says it all."""
+    """For steps whose result needs no other check."""
 
 
 @frozen
 class Step:
-    """One call: how it is made of the chat so far, and what the next chat must hold.
+    """One call, and what the next chat must contain.
 
-    `style` overrides the scenario's. Codex must get the arguments exactly as `arguments` made
-    them, however the style wrote them down; where that cannot be said, `exact` is False.
+    `arguments` may depend on the chat so far. `style` overrides the scenario's. However a style
+    writes the arguments, Codex must get them exactly, unless `exact` is False.
     """
 
     tool: str
@@ -108,18 +108,21 @@ class Step:
     style: Style | None = None
     exact: bool = True
     leaves: dict[str, str] = field(factory=dict)
-    """The files that it writes, with what they then hold."""
+    """The files that it writes, with their contents."""
 
-    def made(self, chat: Chat) -> tuple[str, Json]:
-        """Function and arguments. Raises LookupError where the chat does not hold what it takes."""
-        given = self.arguments
-        return chat.function(self.tool), given if isinstance(given, dict) else given(chat)
+    def call(self, chat: Chat) -> tuple[str, Json]:
+        """Function and arguments. Raises LookupError if the chat lacks what they depend on."""
+        arguments = self.arguments
+        if not isinstance(arguments, dict):
+            arguments = arguments(chat)
+        return chat.function(self.tool), arguments
 
 
 class Scenario:
-    """A model that takes one step per request, by the number of results it sees.
+    """A model that takes one step per request. Each thread has steps of its own.
 
-    So a request that is repeated gets the same answer again. Each thread has steps of its own.
+    The number of results in a request tells which step is next, so a request that is repeated
+    gets the same answer again.
     """
 
     def __init__(
@@ -130,15 +133,15 @@ class Scenario:
         self._style = style
 
     def __call__(self, request: Json) -> Answer:
-        """The call of the next step; words where none is left or none can be made."""
+        """The call of the next step; text if there is none, or if it cannot be made."""
         chat = Chat(request)
         steps = self._child if chat.of_child else self._steps
-        walked = len(chat.results)
-        if walked >= len(steps):
+        done = len(chat.results)
+        if done >= len(steps):
             return [Say(CHILD_DONE if chat.of_child else DONE)]
-        step = steps[walked]
+        step = steps[done]
         try:
-            function, arguments = step.made(chat)
+            function, arguments = step.call(chat)
         except LookupError as error:
             return [Say(f"Stuck at {step.tool}: {error}")]
         return (step.style or self._style)(function, arguments)
@@ -149,10 +152,10 @@ class Scenario:
         return {name: text for step in self._steps for name, text in step.leaves.items()}
 
     def verify(self, chats: Sequence[Recorded]) -> None:
-        """Every thread made all its steps, each to the effect it should have."""
-        seen = [Chat(chat.json) for chat in chats]
-        _verify(self._steps, [chat for chat in seen if not chat.of_child])
-        if children := [chat for chat in seen if chat.of_child]:
+        """Every thread made all its steps, and each had the effect that it should have."""
+        read = [Chat(chat.json) for chat in chats]
+        _verify(self._steps, [chat for chat in read if not chat.of_child])
+        if children := [chat for chat in read if chat.of_child]:
             _verify(self._child, children)
 
 
@@ -162,9 +165,9 @@ def _verify(steps: Sequence[Step], chats: list[Chat]) -> None:
         for step, (before, after) in zip(steps, pairwise(chats), strict=False)
         for problem in _problems(step, before, after)
     ]
-    problems += [f"{step.tool}: not walked" for step in steps[max(len(chats) - 1, 0) :]]
+    problems += [f"{step.tool}: not called" for step in steps[max(len(chats) - 1, 0) :]]
     assert not problems, "\n".join([*problems, str(chats[-1:] and chats[-1].results[-1:])])
-    # 0.130 may tell that a sub-agent ended only after the last answer, which makes one more.
+    # 0.130 may report the end of a sub-agent only after the last answer: then there is one more.
     assert [len(chat.results) for chat in chats[len(steps) :]] in ([len(steps)], 2 * [len(steps)])
     for before, after in pairwise(chats):
         for key in ("messages", "tools"):
@@ -177,7 +180,7 @@ def _problems(step: Step, before: Chat, after: Chat) -> Iterator[str]:
     if len(after.results) != len(before.results) + 1:
         yield f"no result, but {after.request['messages'][-2:]}"
         return
-    result, wanted, called = after.results[-1], step.made(before), after.calls[-1]
+    result, wanted, called = after.results[-1], step.call(before), after.calls[-1]
     if any(word in result for word in REFUSALS) or step.result not in result:
         yield f"{result!r} does not hold {step.result!r}"
     if called != wanted and (step.exact or called[0] != wanted[0]):

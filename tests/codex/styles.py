@@ -1,4 +1,4 @@
-"""Ways in which models write calls as text, and how arguments and names come out wrong."""
+"""Styles in which models write calls as text, and get their arguments and names wrong."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from tests.fake_ollama import Answer, Fragments, Say
 
 Writer = Callable[[str, Json], str]
 BAR = "\uff5c"
-"""What deepseek's marks have in place of a vertical line."""
+"""The character that deepseek's marks have in place of a vertical line."""
 PIECE = 7
-"""Characters of a delta: no mark and no call comes in one."""
+"""Characters of a delta: shorter than every mark and call."""
 
 
 def pieces(text: str) -> tuple[str, ...]:
@@ -21,7 +21,7 @@ def pieces(text: str) -> tuple[str, ...]:
 
 
 def leaked(write: Writer) -> Style:
-    """A call as text, in an answer that ends as if it were one."""
+    """A call as text in a complete answer."""
 
     def style(function: str, arguments: Json) -> Answer:
         text = write(function, arguments)
@@ -64,8 +64,8 @@ def bare_parameters(function: str, arguments: Json) -> str:
 
 
 def qwen_coder(function: str, arguments: Json) -> str:
-    given = [f"<parameter={key}>\n{_plain(v)}\n</parameter>\n" for key, v in arguments.items()]
-    return f"<function={function}>\n{''.join(given)}</function>\n</tool_call>"
+    parts = [f"<parameter={key}>\n{_plain(v)}\n</parameter>\n" for key, v in arguments.items()]
+    return f"<function={function}>\n{''.join(parts)}</function>\n</tool_call>"
 
 
 def mistral(function: str, arguments: Json) -> str:
@@ -106,8 +106,8 @@ def harmony(function: str, arguments: Json) -> str:
 
 
 def gemma(function: str, arguments: Json) -> str:
-    given = ",".join(f"{key}:{_gemma(value)}" for key, value in arguments.items())
-    return f"<start_function_call>call:{function}{{{given}}}<end_function_call>"
+    parts = ",".join(f"{key}:{_gemma(value)}" for key, value in arguments.items())
+    return f"<start_function_call>call:{function}{{{parts}}}<end_function_call>"
 
 
 def _gemma(value: Any) -> str:
@@ -121,8 +121,8 @@ def _gemma(value: Any) -> str:
 
 
 def invoke(function: str, arguments: Json) -> str:
-    given = [f'<parameter name="{key}">{_plain(v)}</parameter>\n' for key, v in arguments.items()]
-    call = f'<invoke name="{function}">\n{"".join(given)}</invoke>'
+    parts = [f'<parameter name="{key}">{_plain(v)}</parameter>\n' for key, v in arguments.items()]
+    call = f'<invoke name="{function}">\n{"".join(parts)}</invoke>'
     return f"<function_calls>\n{call}\n</function_calls>"
 
 
@@ -144,21 +144,21 @@ LEAKED: tuple[Writer, ...] = (
     invoke,
 )
 MARKS = ("tool_call", "<function", "<invoke", "TOOL_CALLS", "<|", f"<{BAR}", "functions.", "call:")
-"""What of these writings must never reach the user."""
+"""The parts of these styles that must never reach the user."""
 
 
 def argued(change: Callable[[Json], str]) -> Style:
-    """A call as such with arguments as `change` writes them, in pieces."""
+    """A proper call with arguments as `change` writes them, in pieces."""
     return lambda function, arguments: [Fragments(function, pieces(change(arguments)))]
 
 
 def with_keys(**changes: Any) -> Style:
-    """A call as such with some arguments changed or added."""
+    """A proper call with some arguments changed or added."""
     return argued(lambda arguments: _dump(arguments | changes))
 
 
 def renamed_key(right: str, wrong: str) -> Style:
-    """A call as such with an argument under another name."""
+    """A proper call with an argument under another name."""
     return argued(
         lambda arguments: _dump(
             {wrong if key == right else key: value for key, value in arguments.items()}
@@ -167,10 +167,10 @@ def renamed_key(right: str, wrong: str) -> Style:
 
 
 def with_input(change: Callable[[str], str]) -> Style:
-    """A call as such of a freeform tool with its text changed."""
+    """A proper call of a freeform tool with its text changed."""
     return argued(lambda arguments: _dump({"input": change(arguments["input"])}))
 
 
 def named(change: Callable[[str], str]) -> Style:
-    """A call as such of a function whose name `change` writes."""
+    """A proper call of a function whose name `change` writes."""
     return lambda function, arguments: [Fragments(change(function), (_dump(arguments),))]

@@ -50,6 +50,7 @@ async def configured(codex: Codex, *arguments: str) -> Done:
 async def run(codex: Codex, *arguments: str) -> Run:
     done: Run = await deferToThread(codex.exec_with_profile, *arguments)
     assert done.code == 0, done.output
+    # Codex would say: "Model metadata for … not found".
     assert "etadata" not in done.output
     assert "ERROR" not in done.output
     return done

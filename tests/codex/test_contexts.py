@@ -46,7 +46,7 @@ async def test_codex_compacts_by_the_tokens_it_is_told_and_goes_on(
     assert "Went on." in done.output
     first, compaction, last = (chat.json for chat in setup.fake.chats)
     assert "tools" not in compaction
-    # All that was said before is in it, so that the model has it in its cache.
+    # It begins with the conversation so far, which the model has in its cache.
     assert compaction["messages"][1 : len(first["messages"])] == first["messages"][1:]
     assert texts(last, "tool") == []
 
@@ -72,7 +72,7 @@ async def test_a_prompt_that_does_not_fit_is_refused_and_the_next_turn_compacts(
     setup = await start(fake=fake)
     ended = await deferToThread(converse, codex, setup.url, ["count", "go on"])
     assert ended == ["failed", "completed"]
-    # What might not fit was asked so that Ollama refuses it, and cuts nothing.
+    # A prompt that may not fit is sent so that Ollama refuses it and cuts nothing.
     taken = [turn for turn in fake.turns if turn.effective]
     shown = [len(turn.effective["messages"]) for turn in taken if turn.effective]
     assert shown == [len(turn.json["messages"]) for turn in taken]

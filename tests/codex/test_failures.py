@@ -1,4 +1,4 @@
-"""Failures, with the real Codex CLI: the user reads one sentence, or nothing at all."""
+"""Failures, with the real Codex CLI: the user reads one sentence, or none."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ SLIP = [Refuse(500, "XML syntax error on line 5: element <parameter> closed by <
 
 @frozen
 class Case:
-    """What the model does each time, and what comes of it."""
+    """The answers of the model, how many it gives, and what the user reads."""
 
     answers: list[Answer]
     generations: int
     says: str = ""
-    """What the user reads, once; nothing where it goes well."""
+    """The one sentence that the user reads; "" if a retry helps."""
 
 
 CASES = {
@@ -43,14 +43,14 @@ CASES = {
     "it says nothing, once": Case([[Finish("stop")], [Say("Done.")]], 2),
     "it says nothing": Case([[Finish("stop")]], 2, "answered with nothing, twice"),
     "no memory": Case([[Refuse(500, "model requires more system memory")]], 1, "smaller model"),
-    # What was shown cannot be taken back: the client asks again, as it does by itself.
+    # Text that was shown cannot be taken back, so the bridge leaves the retry to the client.
     "it breaks off in the middle, once": Case([HALF, [Say("Done.")]], 2),
     "it breaks off in the middle": Case([HALF], 6, "Ollama broke off its answer"),
 }
 
 
 def playing(answers: list[Answer]) -> Any:
-    """A model that gives these answers, the last one for ever."""
+    """A model that gives these answers, and then repeats the last one."""
     left = list(answers)
     return lambda _: left.pop(0) if len(left) > 1 else left[0]
 
@@ -61,9 +61,9 @@ async def ask(codex: Codex, setup: Setup) -> Run:
 
 
 def errors(done: Run) -> set[str]:
-    """The lines in which the user is told of a failure.
+    """The lines that report a failure to the user, without those that report a retry.
 
-    `codex exec` prints the last one twice, whatever it is. Retries have lines of their own.
+    `codex exec` prints the last one twice.
     """
     lines = {line for line in done.output.splitlines() if line.startswith("ERROR")}
     return {line for line in lines if "Reconnecting" not in line}
@@ -77,8 +77,8 @@ async def test_a_failure_is_one_sentence_or_none(start: Start, codex: Codex, cas
     assert len(setup.fake.turns) == case.generations, done.output
     if case.says:
         assert done.code == 1
-        (told,) = errors(done)
-        assert case.says in told
+        (line,) = errors(done)
+        assert case.says in line
     else:
         assert (done.code, errors(done)) == (0, set()), done.output
         assert "Done." in done.output
@@ -91,8 +91,8 @@ async def test_a_model_that_is_missing_is_one_sentence_with_the_remedy(
     setup = await start()
     del setup.fake.models["qwen3:14b"]
     done = await ask(codex, setup)
-    (told,) = errors(done)
-    assert told.endswith("Model qwen3:14b is not in Ollama. Run: ollama pull qwen3:14b")
+    (line,) = errors(done)
+    assert line.endswith("Model qwen3:14b is not in Ollama. Run: ollama pull qwen3:14b")
     assert done.code == 1
 
 
@@ -103,8 +103,8 @@ async def test_an_ollama_that_is_down_is_one_sentence_with_the_remedy(
     setup = await start()
     await setup.fake.stop()
     done = await ask(codex, setup)
-    (told,) = errors(done)
-    assert f"Ollama does not answer at {setup.fake.url}: connection refused." in told
+    (line,) = errors(done)
+    assert f"Ollama does not answer at {setup.fake.url}: connection refused." in line
     assert done.code == 1
 
 

@@ -60,8 +60,8 @@ COMMANDS: dict[str, Style] = {
     "text behind": argued(_talkative),
     "encoded twice": argued(_twice),
     "no last brace": argued(_open),
-    "number as string": with_keys(yield_time_ms="5000"),
-    "fraction for an integer": with_keys(yield_time_ms=5000.0),
+    "number as string": with_keys(yield_time_ms="30000"),
+    "fraction for an integer": with_keys(yield_time_ms=30000.0),
     "null for an optional": with_keys(workdir=None, sandbox_permissions=None),
     "command for cmd": renamed_key("cmd", "command"),
     "functions": named(lambda name: f"functions.{name}"),
@@ -72,7 +72,7 @@ COMMANDS: dict[str, Style] = {
     "bash": named(lambda name: "bash"),
     "container.exec": named(lambda name: "container.exec"),
 }
-"""Ways to get a call of exec_command wrong without a doubt about what was meant."""
+"""Mistakes in a call of exec_command that leave no doubt about the right call."""
 PATCHES: dict[str, Style] = {
     "bare": argued(lambda arguments: str(arguments["input"])),
     "other key": renamed_key("input", "patch"),
@@ -82,20 +82,20 @@ PATCHES: dict[str, Style] = {
     "no end": with_input(lambda patch: patch.replace("*** End Patch\n", "")),
     "no pluses": with_input(lambda patch: patch.replace("\n+", "\n")),
 }
-"""Ways to get the patch of apply_patch wrong, or what it is wrapped in."""
+"""Mistakes in the patch of apply_patch, or in its wrapping."""
 NAMES: dict[str, Style] = {
     "a dot": named(lambda name: ".".join(name.rsplit("__", 1))),
     "a slash": named(lambda name: "/".join(name.rsplit("__", 1))),
     "no namespace": named(lambda name: name.rsplit("__", 1)[1]),
 }
-"""Ways to write the name of a function that has a namespace."""
+"""Wrong names of a function that has a namespace."""
 
 
 def _command(mistake: str, style: Style) -> Step:
-    """A command that leaves a file named after the mistake, which makes it two lines long."""
+    """A command of two lines that writes a file named after the mistake."""
     file = shlex.quote(f"{mistake}.txt")
     cmd = f"echo one > {file}\necho two >> {file}; echo $((40+2))"
-    arguments: Json = {"cmd": cmd, "tty": False, "yield_time_ms": 5000}
+    arguments: Json = {"cmd": cmd, "tty": False, "yield_time_ms": 30000}
     leaves = {f"{mistake}.txt": "one\ntwo\n"}
     return Step("exec_command", arguments, "42", style=style, leaves=leaves)
 
@@ -104,12 +104,12 @@ def _patch(mistake: str, style: Style) -> Step:
     """A patch that adds a file named after the mistake."""
     patch = f"*** Begin Patch\n*** Add File: {mistake}.txt\n+one\n+two\n*** End Patch\n"
     leaves = {f"{mistake}.txt": "one\ntwo\n"}
-    # A mended patch is the one meant in effect, not in every space.
+    # The repaired patch has the same effect, but not the same spaces.
     return Step("apply_patch", {"input": patch}, "Success", style=style, exact=False, leaves=leaves)
 
 
-async def _mended(start: Start, codex: Codex, steps: list[Step]) -> None:
-    """Let a model take `steps`, whose styles are full of mistakes, as if there were none."""
+async def _repaired(start: Start, codex: Codex, steps: list[Step]) -> None:
+    """Let a model take `steps`, whose styles contain mistakes; each step has its effect."""
     walk.prepare(codex.folder)
     model = Scenario(steps)
     setup = await start(model)
@@ -122,22 +122,22 @@ async def _mended(start: Start, codex: Codex, steps: list[Step]) -> None:
 @pytest_twisted.ensureDeferred
 async def test_commands_with_mistakes_run(start: Start, codex: Codex) -> None:
     steps = [_command(mistake, style) for mistake, style in COMMANDS.items()]
-    await _mended(start, codex, steps)
+    await _repaired(start, codex, steps)
 
 
 @pytest_twisted.ensureDeferred
 async def test_patches_with_mistakes_apply(start: Start, codex: Codex) -> None:
-    await _mended(start, codex, [_patch(mistake, style) for mistake, style in PATCHES.items()])
+    await _repaired(start, codex, [_patch(mistake, style) for mistake, style in PATCHES.items()])
 
 
 @pytest_twisted.ensureDeferred
 async def test_namespaced_tools_run_under_wrong_names(start: Start, codex: Codex) -> None:
     call = Step("reverse_text", {"text": "ab"}, "reversed: ba")
-    await _mended(start, codex, [evolve(call, style=style) for style in NAMES.values()])
+    await _repaired(start, codex, [evolve(call, style=style) for style in NAMES.values()])
 
 
 @pytest_twisted.ensureDeferred
-async def test_lists_and_values_of_wrong_types_are_mended(start: Start, codex: Codex) -> None:
+async def test_lists_and_values_of_wrong_types_are_repaired(start: Start, codex: Codex) -> None:
     right = {"words": ["one"], "times": 2, "loud": True, "more": {"depth": 3}}
     wrong = with_keys(words="one", times="2", loud="true", more={"depth": 3.0}, path=None)
     words = with_keys(cmd=["touch", "words.txt"])
@@ -156,4 +156,4 @@ async def test_lists_and_values_of_wrong_types_are_mended(start: Start, codex: C
         evolve(walk.picture(), style=renamed_key("path", "file_path")),
         Step("show_arguments", right, check=walk.arrived(right), style=wrong),
     ]
-    await _mended(start, codex, steps)
+    await _repaired(start, codex, steps)

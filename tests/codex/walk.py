@@ -57,26 +57,26 @@ CHILD_LEAVES = {"child.txt": "child-6\n"}
 
 
 def settings(folder: Path, **model: Any) -> list[str]:
-    """Arguments by which Codex declares all it has: its own tools, and those of our server.
+    """Arguments with which Codex declares all its own tools, and those of our server.
 
-    `model` goes into the catalog's entry of the model. With `supports_search_tool` the tools
-    of the server, and since 0.145 those for agents, are not declared but found by tool_search.
+    `model` changes the catalog's entry of the model. With `supports_search_tool` the tools of the
+    server, and in newer versions those for agents, are not declared but found by tool_search.
     """
     catalog = folder.parent / "catalog.json"
     catalog.write_text(json.dumps({"models": [MODEL | model]}))
-    given = {
+    values = {
         "model_catalog_json": str(catalog),
         "mcp_servers.demo.command": sys.executable,
         "mcp_servers.demo.args": [mcp_server.__file__],
         # 0.130 would declare the tools of a server that has only three.
         "features.tool_search_always_defer_mcp_tools": bool(model.get("supports_search_tool")),
     }
-    # TOML's strings and lists are JSON's.
-    return [word for key, value in given.items() for word in ("-c", f"{key}={json.dumps(value)}")]
+    # Strings and lists in TOML are written as in JSON.
+    return [word for key, value in values.items() for word in ("-c", f"{key}={json.dumps(value)}")]
 
 
 def prepare(folder: Path) -> None:
-    """What the steps find in the working folder."""
+    """Write the files that the steps work on."""
     (folder / "notes.txt").write_text(NOTES)
     (folder / "blue.png").write_bytes(png(b"\0\0\xff"))
 
@@ -103,7 +103,7 @@ def command() -> Step:
 
 
 def terminal() -> list[Step]:
-    """A command that waits for what is typed into it."""
+    """A command that waits for input, and the input."""
     waits = 'echo ready; read -r line; echo "got $line" > typed.txt; cat typed.txt'
     return [
         Step(
@@ -139,12 +139,12 @@ def patch() -> Step:
 
 
 def search(query: str, finds: str) -> Step:
-    """A search that offers the tool that it `finds`."""
+    """A search after which the tool that it `finds` is offered."""
     return Step("tool_search", {"query": query, "limit": 8}, finds, check=_offers(finds))
 
 
 def server() -> list[Step]:
-    """The tools of our server: words, a picture, and arguments of all kinds."""
+    """The tools of our server: for text, for a picture, and for arguments of all kinds."""
     arguments = {"words": ["a", "b"], "times": 2, "loud": True, "more": {"depth": 3}}
     return [
         Step("reverse_text", {"text": "a < b & c"}, "reversed: c & b < a"),
@@ -154,7 +154,7 @@ def server() -> list[Step]:
 
 
 def agents() -> list[Step]:
-    """A sub-agent, and the wait for its end."""
+    """Starting a sub-agent, and waiting for its end."""
     return [
         Step("spawn_agent", {"message": CHILD}, "agent_id", leaves=CHILD_LEAVES),
         Step(
@@ -205,7 +205,7 @@ def left(folder: Path) -> dict[str, str]:
 
 
 def _last(chat: Chat, pattern: str) -> str:
-    """What `pattern` finds in the last result. Raises LookupError if that is nothing."""
+    """The group of `pattern` in the last result. Raises LookupError if there is none."""
     found = re.search(pattern, chat.results[-1])
     if not found:
         raise LookupError(f"no {pattern} in {chat.results[-1]}")

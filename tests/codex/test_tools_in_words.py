@@ -33,5 +33,5 @@ async def test_a_model_without_tools_runs_a_command_and_reads_its_result(
     assert "It works." in done.output
     first, second = (chat.json["messages"] for chat in setup.fake.turns)
     assert second[: len(first)] == first
-    told = [event for event in logged.events if "has no tools" in event.get("line", "")]
-    assert len(told) == 1
+    notes = [event for event in logged.events if "has no tools" in event.get("line", "")]
+    assert len(notes) == 1
