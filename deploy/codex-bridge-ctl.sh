@@ -5,7 +5,7 @@
 #   codex-bridge-ctl.sh stop                 let it end, within 35 s
 #   codex-bridge-ctl.sh restart [options]    without options: those of the last start
 #   codex-bridge-ctl.sh status               is the process there?
-#   codex-bridge-ctl.sh health               is it of use? Its own answer, as JSON
+#   codex-bridge-ctl.sh health               can it serve? The JSON of its /__health
 #   codex-bridge-ctl.sh logs [-f]            the last lines of the log; -f follows it
 #
 # Exit codes: 0 ok, 1 failed, 3 not running (status and health).
@@ -13,8 +13,8 @@
 # Environment:
 #   CODEX_BRIDGE_STATE_DIR   pid file and log (default: ~/.local/state/codex-bridge);
 #                            one directory for each bridge that runs at the same time
-#   CODEX_BRIDGE_VENV        virtualenv that holds the bridge (default: the one this script
-#                            lies in or beside, else the twistd on PATH)
+#   CODEX_BRIDGE_VENV        virtualenv of the bridge (default: the one that this script is
+#                            in or beside, else the twistd on PATH)
 #   CODEX_BRIDGE_PORT, CODEX_BRIDGE_OLLAMA_URL and so on: the options, read at every start
 
 set -u
@@ -39,27 +39,15 @@ now() {
     date +%s
 }
 
-pause() {
-    sleep 0.2 2>/dev/null || sleep 1
-}
-
 # --- where things are -------------------------------------------------------------------
 
-self=$0
-while [ -h "$self" ]; do
-    target=$(readlink "$self")
-    case $target in
-        /*) self=$target ;;
-        *) self=$(dirname "$self")/$target ;;
-    esac
-done
-here=$(cd -P -- "$(dirname "$self")" && pwd -P) || exit 1
-self=$here/$(basename "$self")
+self=$(readlink -f "$0") || exit 1
+here=$(dirname "$self")
 
 wanted=${CODEX_BRIDGE_STATE_DIR:-${XDG_STATE_HOME:-${HOME:-}/.local/state}/codex-bridge}
 
 locate_state() {
-    # One spelling of the path, whichever way it was given: is_ours compares it.
+    # The same path has to give the same text every time, because is_ours compares it.
     state=$(cd -P -- "$wanted" 2>/dev/null && pwd -P) || state=$wanted
     pidfile=$state/codex-bridge.pid
     log=$state/codex-bridge.log
@@ -68,7 +56,7 @@ locate_state() {
 }
 
 make_state() {
-    # Sets python and twistd while relative names still mean what the caller meant.
+    # Before the cd below, which would change the meaning of relative paths.
     locate_twistd
     umask 077
     mkdir -p -- "$wanted" 2>/dev/null
@@ -76,7 +64,7 @@ make_state() {
         fail "cannot write to $wanted; name another directory in CODEX_BRIDGE_STATE_DIR"
     fi
     locate_state
-    # The daemon stays where it was started, and Python looks for modules there.
+    # The daemon stays in this directory, and Python looks for modules there.
     cd -- "$state" || exit 1
 }
 
@@ -98,7 +86,7 @@ locate_twistd() {
         /*) ;;
         *) twistd=$PWD/$twistd ;;
     esac
-    # Its first line names the interpreter, except where the path was too long for one.
+    # Its first line names the interpreter, unless the path is too long for such a line.
     python=$(sed -n '1s/^#! *\(.*python[0-9.]*\)$/\1/p' "$twistd")
     [ -x "$python" ] || python=${twistd%/*}/python3
 }
@@ -113,7 +101,8 @@ command_of() {
     fi 2>/dev/null
 }
 
-# Whether process $1 is the bridge of this state directory: pids are used again.
+# Whether process $1 is the bridge of this state directory. The system gives old pids to new
+# processes, so the command line decides.
 is_ours() {
     case $(command_of "$1") in
         *"--pidfile=$pidfile"*) return 0 ;;
@@ -121,7 +110,7 @@ is_ours() {
     esac
 }
 
-# Sets pid if the bridge runs. Removes a pid file that a killed bridge left behind.
+# Whether the bridge runs; sets pid. Removes a pid file that a killed bridge left behind.
 is_running() {
     pid=
     [ -e "$pidfile" ] || return 1
@@ -143,22 +132,16 @@ wait_for_end() {
     deadline=$(($(now) + $2))
     while is_ours "$1"; do
         [ "$(now)" -lt "$deadline" ] || return 1
-        pause
+        sleep 0.2
     done
 }
 
 # --- what it says -----------------------------------------------------------------------
 
-# GET $1, body to stdout. Returns 0 for status 200, 1 for any other, 2 if nothing answers.
+# Print the body of GET $1. Returns 0 for status 200, 1 for any other, 2 if nothing answers.
 fetch() {
-    if command -v curl >/dev/null 2>&1; then
-        answer=$(curl -q -gsS --noproxy '*' --max-time 5 -w '\n%{http_code}' "$1" 2>/dev/null) ||
-            return 2
-        printf '%s\n' "${answer%???}" | sed '/^$/d'
-        [ "${answer#"${answer%???}"}" = 200 ]
-    else
-        [ -n "${python:-}" ] || locate_twistd
-        "$python" -c '
+    [ -n "${python:-}" ] || locate_twistd
+    "$python" -c '
 import sys, urllib.error, urllib.request
 opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 try:
@@ -169,15 +152,14 @@ except Exception:
     sys.exit(2)
 print(answer.read().decode().strip())
 sys.exit(answer.status != 200)' "$1"
-    fi
 }
 
-# The base URL of the bridge that runs, written down at its start.
+# The base URL of the running bridge, which start() wrote to a file.
 url() {
     cat "$url_file" 2>/dev/null || echo "an unknown address"
 }
 
-# The base URL that the options $@ and the environment lead to, by the bridge's own rules.
+# The base URL for the options $@ and the environment, as the bridge itself reads them.
 url_of() {
     "$python" -c '
 import sys
@@ -197,7 +179,7 @@ host = f"[{host}]" if ":" in host else host
 print(f"http://{host}:{settings.port}")' "$@"
 }
 
-# The last line of the log that tells where a bridge listens; empty if there is none.
+# The last line of the log that says where a bridge listens; empty if there is none.
 logged() {
     grep 'codex-bridge .* listens on http:' "$log" 2>/dev/null | tail -n 1
 }
@@ -224,7 +206,7 @@ check_options() {
 start() {
     before=$(logged)
     output=$("$twistd" --pidfile="$pidfile" --logfile="$log" codex-bridge "$@" 2>&1 </dev/null) || {
-        printf '%s\n' "${output:-codex-bridge: twistd failed without a word; see $log}" >&2
+        printf '%s\n' "${output:-codex-bridge: twistd failed and printed nothing; see $log}" >&2
         exit 1
     }
     : >"$arguments"
@@ -251,7 +233,7 @@ start() {
         esac
         [ "$(now)" -lt "$deadline" ] ||
             fail "runs (pid $pid) but gave no answer at $new_url within $START_PATIENCE s; see $log"
-        pause
+        sleep 0.2
     done
     tail -n 5 "$log" >&2
     fail "ended right after its start; the lines above are from $log"
@@ -281,17 +263,27 @@ stop() {
     say "stopped (pid $ending)"
 }
 
+# Sets body to the answer of /__health, and returns whether the bridge can serve. Ends the script
+# if there is no answer.
+ask_health() {
+    body=$(fetch "$(url)/__health")
+    case $? in
+        0) ;;
+        1) return 1 ;;
+        *) fail "pid $pid is there, but gives no answer at $(url); see: logs" ;;
+    esac
+}
+
 status() {
     is_running || {
         say "not running"
         exit 3
     }
-    fetch "$(url)/__health" >/dev/null
-    case $? in
-        0) say "running (pid $pid) at $(url)" ;;
-        1) say "running (pid $pid) at $(url), but of no use; see: health" ;;
-        *) fail "pid $pid is there, but gives no answer at $(url); see: logs" ;;
-    esac
+    if ask_health; then
+        say "running (pid $pid) at $(url)"
+    else
+        say "running (pid $pid) at $(url), but of no use; see: health"
+    fi
 }
 
 health() {
@@ -299,12 +291,10 @@ health() {
         say "not running" >&2
         exit 3
     }
-    fetch "$(url)/__health"
-    case $? in
-        0) ;;
-        2) fail "pid $pid is there, but gives no answer at $(url); see: logs" ;;
-        *) exit 1 ;;
-    esac
+    ask_health
+    code=$?
+    printf '%s\n' "$body"
+    exit "$code"
 }
 
 logs() {
@@ -336,7 +326,7 @@ case $command in
                 set -- "$@" "$argument"
             done <"$arguments"
         fi
-        # Before the old one is gone: a typing mistake must not cost a running bridge.
+        # Before the old one is stopped: a mistake in the options must not end a running bridge.
         check_options "$@"
         stop
         start "$@"
