@@ -58,15 +58,6 @@ class Response:
 
 
 @frozen
-class OpenResponse:
-    """A response whose body is still coming."""
-
-    status: int
-    lines: Iterator[bytes]
-    """Without their line ends. Raises Unreachable and OutOfTime."""
-
-
-@frozen
 class Server:
     """A server to send requests to."""
 
@@ -79,8 +70,8 @@ class Server:
         self, method: str, path: str, body: Json | None = None, seconds: float = PATIENCE
     ) -> Response:
         """One request and its whole response, within `seconds`. Raises Unreachable."""
-        with self.open(method, path, body, seconds=seconds) as response:
-            return Response(response.status, b"\n".join(response.lines))
+        with self.open(method, path, body, seconds=seconds) as (status, lines):
+            return Response(status, b"\n".join(lines))
 
     @contextmanager
     def open(
@@ -91,10 +82,10 @@ class Server:
         *,
         seconds: float,
         headers: Mapping[str, str] | None = None,
-    ) -> Iterator[OpenResponse]:
-        """A request whose response is read line by line, all of it within `seconds`.
+    ) -> Iterator[tuple[int, Iterator[bytes]]]:
+        """A request; the status of its response, and the lines of its body as they come.
 
-        Raises Unreachable.
+        Raises Unreachable, in the lines too if not all of them come within `seconds`.
         """
         parts = urlsplit(self.url)
         is_https = parts.scheme == "https"
@@ -111,7 +102,7 @@ class Server:
                 # comes from it.
                 socket: Any = connection.sock
                 response = connection.getresponse()
-            yield OpenResponse(response.status, _lines(response, socket, deadline))
+            yield response.status, _lines(response, socket, deadline)
 
 
 def bridge(url: str) -> Server:

@@ -145,16 +145,16 @@ def _create(ollama: Server, order: Order, version: str) -> None:
         "stream": True,
     }
     last: Json = {}
-    with ollama.open("POST", "/api/create", body, seconds=CREATION) as response:
-        for line in response.lines:
+    with ollama.open("POST", "/api/create", body, seconds=CREATION) as (http_status, lines):
+        for line in lines:
             before = last.get("status")
             last = json_object(line) or {"error": line.decode(errors="replace")}
-            if "error" in last or response.status != 200:
+            if "error" in last or http_status != 200:
                 break
             if last.get("status") not in {before, "success"}:
                 print(f"  {last.get('status')}", flush=True)
     if last.get("status") != "success":
-        reason = error_text(last) or f"it ended without success, HTTP {response.status}"
+        reason = error_text(last) or f"it ended without success, HTTP {http_status}"
         raise CommandError(f"Ollama {version} did not make {order.name} ({reason}); {INSTEAD}")
 
 

@@ -238,7 +238,7 @@ CATALOG = '{"models": [{"slug": "qwen3:14b", "context_window": %d}]}'
             "failed",
             "rename [model_providers.ollama], to bridge for example",
         ),
-        ("model = \n", "failed", "mend that line"),
+        ("model = \n", "failed", "correct that line"),
         (
             OURS + "[profiles.local]\nmodel_provider = 'bridge'\nmodel_context_window = 99999\n",
             "failed",

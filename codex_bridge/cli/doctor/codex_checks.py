@@ -6,6 +6,7 @@ import ipaddress
 import json
 import tomllib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 from attrs import frozen
@@ -27,45 +28,35 @@ Environ = Mapping[str, str]
 
 def proxy_check(environ: Environ, bridge_url: str) -> Check:
     """Whether Codex sends its requests to the bridge through a proxy."""
-    scheme = urlsplit(bridge_url).scheme
-    found = [
-        name
-        for upper in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
-        for name in (upper, upper.lower())
-        if environ.get(name)
-    ]
-    host = urlsplit(bridge_url).hostname or ""
-    exempt = environ.get("NO_PROXY") or environ.get("no_proxy") or ""
-    missing = [each for each in dict.fromkeys((*LOCAL, host)) if not _exempts(exempt, each)]
+    kinds = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+    found = [name for kind in kinds for name in (kind, kind.lower()) if environ.get(name)]
     if not found:
         return ok("proxy", "no proxy variables")
+    parts = urlsplit(bridge_url)
+    exempt = environ.get("NO_PROXY") or environ.get("no_proxy") or ""
+    hosts = dict.fromkeys((*LOCAL, parts.hostname or ""))
+    missing = [host for host in hosts if not _exempts(exempt, host)]
     if not missing:
         return ok("proxy", f"{', '.join(found)} set, NO_PROXY={exempt} keeps the bridge out of it")
     kept = [entry for each in exempt.split(",") if (entry := each.strip())]
     remedy = f"export NO_PROXY={','.join([*kept, *missing])}"
-    concerned = [n for n in found if n.upper() in {"ALL_PROXY", f"{scheme.upper()}_PROXY"}]
-    if not concerned:
-        detail = f"{', '.join(found)} set without NO_PROXY for {' and '.join(missing)}"
-        return warning("proxy", f"{detail}; it does not concern {scheme}: addresses", remedy)
-    return failed(
-        "proxy",
-        f"{', '.join(concerned)} also takes Codex's requests to {' and '.join(missing)}",
-        remedy,
-    )
+    used = [n for n in found if n.upper() in {"ALL_PROXY", f"{parts.scheme.upper()}_PROXY"}]
+    if used:
+        detail = f"{', '.join(used)} also takes Codex's requests to {' and '.join(missing)}"
+        return failed("proxy", detail, remedy)
+    detail = f"{', '.join(found)} set without NO_PROXY for {' and '.join(missing)}"
+    return warning("proxy", f"{detail}; it does not concern {parts.scheme}: addresses", remedy)
 
 
 def _exempts(no_proxy: str, host: str) -> bool:
     """Whether NO_PROXY names a host: itself, its domain, its network, or all."""
     for entry in (each.strip().lower() for each in no_proxy.split(",")):
-        if entry == "*" or (
-            entry and (host == entry.lstrip(".") or host.endswith("." + entry.lstrip(".")))
-        ):
+        domain = entry.lstrip(".")
+        if entry == "*" or (domain and f".{host}".endswith(f".{domain}")):
             return True
-        try:
+        with suppress(ValueError):
             if ipaddress.ip_address(host) in ipaddress.ip_network(entry, strict=False):
                 return True
-        except ValueError:
-            continue
     return False
 
 
@@ -105,7 +96,11 @@ def config_checks(
     """Checks on Codex's configuration; `context` is that of `model` in tokens, if it is known."""
     parsed, problems = _parsed(codex)
     providers = _providers(parsed)
-    ours = {key for key, (_, each) in providers.items() if _points_at(each, bridge_url)}
+    ours = {
+        key
+        for key, (_, provider) in providers.items()
+        if _leads_to(str(provider.get("base_url") or ""), bridge_url)
+    }
     for key, (where, provider) in providers.items():
         problems += _provider_problems(key, where, provider, key in ours)
     # Through a provider with a command for its key, Codex asks the bridge itself about models.
@@ -118,7 +113,11 @@ def config_checks(
         knows = has_window or scope.is_profile or scope.values.get("model_provider") in asking
         if used and not knows:
             problems += _missing_window(scope, context)
-    problems += _double_profiles(parsed, codex.version)
+    number = version_number(codex.version or "") or OLDEST_CODEX
+    in_table = NAME in _table(parsed.get(CONFIG, {}), "profiles")
+    if in_table and PROFILE in parsed and number >= PROFILE_FILES_SINCE:
+        detail = "config.toml has [profiles.bridge] beside bridge.config.toml; Codex refuses both"
+        problems.append(failed("config", detail, "delete [profiles.bridge] from config.toml"))
     return problems or [_fine(codex, bridge_url, ours)]
 
 
@@ -138,7 +137,7 @@ def _parsed(codex: CodexFacts) -> tuple[dict[str, Json], list[Check]]:
             parsed[name] = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
             where = f"{codex.home}/{name}"
-            problems.append(failed("config", f"{where} is no TOML: {error}", "mend that line"))
+            problems.append(failed("config", f"{where} is no TOML: {error}", "correct that line"))
     return parsed, problems
 
 
@@ -166,15 +165,16 @@ def _scopes(parsed: dict[str, Json]) -> Iterator[Scope]:
                 yield Scope(f"{name} [profiles.{profile}]", inherited | values, True)
 
 
-def _points_at(provider: Json, bridge_url: str) -> bool:
+def _leads_to(url: str, bridge_url: str) -> bool:
+    """Whether two URLs have the same host and port."""
     try:
-        return _place(str(provider.get("base_url") or "")) == _place(bridge_url)
+        return _place(url) == _place(bridge_url)
     except ValueError:
         return False
 
 
-def _place(url: str) -> tuple[str, int | None]:
-    """Host and port, with one name for all addresses of this machine."""
+def _place(url: str) -> tuple[str, int]:
+    """Host and port, with one name for all addresses of this machine. Raises ValueError."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     local = host in {*LOCAL, "::1", "0.0.0.0"}  # noqa: S104 - compared, not listened on
@@ -241,27 +241,13 @@ def _missing_window(scope: Scope, context: int | None) -> Iterator[Check]:
     yield warning("config", detail, f"set model_context_window = {context or 32768}")
 
 
-def _double_profiles(parsed: dict[str, Json], version: str | None) -> Iterator[Check]:
-    """A profile in both places, which newer versions of Codex refuse."""
-    in_table = NAME in _table(parsed.get(CONFIG, {}), "profiles")
-    number = version_number(version or "") or OLDEST_CODEX
-    if in_table and PROFILE in parsed and number >= PROFILE_FILES_SINCE:
-        detail = "config.toml has [profiles.bridge] beside bridge.config.toml; Codex refuses both"
-        yield failed("config", detail, "delete [profiles.bridge] from config.toml")
-
-
 def _fine(codex: CodexFacts, bridge_url: str, ours: set[str]) -> Check:
     if ours:
         return ok("config", f"provider {', '.join(sorted(ours))} points at the bridge")
     none = "has no provider for the bridge" if codex.files else "is not there"
-    base = codex.environ.get("CODEX_OSS_BASE_URL")
     port = codex.environ.get("CODEX_OSS_PORT") or "11434"
-    oss = base or f"http://localhost:{port}/v1"
-    try:
-        reaches = _place(oss) == _place(bridge_url)
-    except ValueError:
-        reaches = False
-    if reaches:
+    oss = codex.environ.get("CODEX_OSS_BASE_URL") or f"http://localhost:{port}/v1"
+    if _leads_to(oss, bridge_url):
         return ok("config", f"{codex.home}/config.toml {none}; `codex --oss` needs none")
     return warning(
         "config",

@@ -50,8 +50,8 @@ def _answer(url: str, body: Json, seconds: float) -> Answer:
     try:
         with blocking_http.bridge(url).open(
             "POST", "/v1/responses", body, seconds=seconds, headers=HEADERS
-        ) as response:
-            for event in _events(response.lines):
+        ) as (_, lines):
+            for event in _events(lines):
                 if first is None and event.get("type") in DELTAS:
                     first = time.monotonic() - started
                 last = event

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from attrs import asdict
+
 from codex_bridge.cli.doctor.facts import Check, ModelFacts, Status, failed, ok, warning
 from codex_bridge.cli.doctor.server_checks import known_context
 from codex_bridge.cli.doctor.trials import TRIALS, Judgement, Probe
 from codex_bridge.vocabulary import Json
 
-MARKS = {Status.OK: "ok", Status.WARNING: "warning", Status.FAILED: "FAILED"}
 WIDTH = 15
 ASKED = {
     "plain": "a plain question",
@@ -31,7 +32,8 @@ COLUMNS = (
 
 def line(check: Check) -> str:
     """A check for people: one line, and one for the remedy."""
-    text = f"{MARKS[check.status]:<8} {check.name:<{WIDTH}} {check.detail}"
+    mark = "FAILED" if check.status is Status.FAILED else check.status.value
+    text = f"{mark:<8} {check.name:<{WIDTH}} {check.detail}"
     return f"{text}\n{'':<8} {'':<{WIDTH}} -> {check.remedy}" if check.remedy else text
 
 
@@ -52,7 +54,7 @@ def _trial_check(trial: Judgement) -> Check:
         remedy = "give it more time (--timeout 900), or see with `ollama ps` if it is on the CPU"
         return failed(name, detail, remedy)
     if trial.outcome == "error":
-        remedy = "mend that; the log of the bridge has more (codex-bridge run --debug)"
+        remedy = "remove that error; the log of the bridge has more (codex-bridge run --debug)"
         return failed(name, detail, remedy)
     return warning(name, detail)
 
@@ -62,14 +64,14 @@ def _verdict(probe: Probe) -> Check:
     detail = f"{probe.model}: {verdict}"
     detail += f", first token {first}" if first else ""
     detail += f", {rate} tokens/s" if rate else ""
-    if verdict in {"good", "works, with mending"}:
-        return ok("verdict", detail)
     if verdict == "weak":
         remedy = "try a larger model or another family: see docs/models.md"
         return warning("verdict", detail, remedy)
     if verdict == "cannot":
         return failed("verdict", detail, "choose a model that calls tools, such as qwen3:14b")
-    return failed("verdict", detail, "apply the remedy above, then run doctor again")
+    if verdict == "unknown":
+        return failed("verdict", detail, "apply the remedy above, then run doctor again")
+    return ok("verdict", detail)
 
 
 def _first_token(probe: Probe) -> str:
@@ -89,12 +91,7 @@ def as_json(checks: Iterable[Check], probe: Probe | None) -> Json:
     """{"checks": [...], "probe": {...} or null, "verdict": "..." or null}; its shape is stable."""
     return {
         "checks": [
-            {
-                "name": check.name,
-                "status": check.status.value,
-                "detail": check.detail,
-                "remedy": check.remedy or None,
-            }
+            asdict(check) | {"status": check.status.value, "remedy": check.remedy or None}
             for check in checks
         ],
         "probe": None if probe is None else _probe_json(probe),

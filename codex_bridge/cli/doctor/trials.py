@@ -16,52 +16,47 @@ INSTRUCTIONS = (
     "Be brief."
 )
 RUNNER, NAMESPACE, TICKET = "exec_command", "mcp__tracker", "create_ticket"
-TOOLS: list[Json] = [
+
+
+def _object(properties: Json, *required: str) -> Json:
+    return {"type": "object", "properties": properties, "required": list(required)}
+
+
+def _function(name: str, description: str, parameters: Json) -> Json:
+    tool = {"type": "function", "name": name, "description": description}
+    return tool | {"strict": False, "parameters": parameters}
+
+
+COMMAND_SCHEMA = _object(
     {
-        "type": "function",
-        "name": RUNNER,
-        "description": "Runs a command in a PTY, returning output or a session ID for ongoing "
-        "interaction.",
-        "strict": False,
-        "parameters": {
-            "type": "object",
-            "properties": {
-                "cmd": {"type": "string", "description": "Shell command to execute."},
-                "workdir": {"type": "string", "description": "Working directory."},
-                "yield_time_ms": {"type": "number", "description": "Time to wait for output."},
-            },
-            "required": ["cmd"],
-            "additionalProperties": False,
-        },
+        "cmd": {"type": "string", "description": "Shell command to execute."},
+        "workdir": {"type": "string", "description": "Working directory."},
+        "yield_time_ms": {"type": "number", "description": "Time to wait for output."},
     },
+    "cmd",
+)
+WHOLE = {"type": "integer"}
+TICKET_SCHEMA = _object(
+    {
+        "title": {"type": "string"},
+        "labels": {"type": "array", "items": {"type": "string"}},
+        "place": _object({"floor": WHOLE, "room": WHOLE}, "floor", "room"),
+    },
+    "title",
+    "labels",
+    "place",
+)
+TOOLS: list[Json] = [
+    _function(
+        RUNNER,
+        "Runs a command in a PTY, returning output or a session ID for ongoing interaction.",
+        COMMAND_SCHEMA | {"additionalProperties": False},
+    ),
     {
         "type": "namespace",
         "name": NAMESPACE,
         "description": "Tools of the issue tracker.",
-        "tools": [
-            {
-                "type": "function",
-                "name": TICKET,
-                "description": "Creates a ticket in the issue tracker.",
-                "strict": False,
-                "parameters": {
-                    "type": "object",
-                    "properties": {
-                        "title": {"type": "string"},
-                        "labels": {"type": "array", "items": {"type": "string"}},
-                        "place": {
-                            "type": "object",
-                            "properties": {
-                                "floor": {"type": "integer"},
-                                "room": {"type": "integer"},
-                            },
-                            "required": ["floor", "room"],
-                        },
-                    },
-                    "required": ["title", "labels", "place"],
-                },
-            }
-        ],
+        "tools": [_function(TICKET, "Creates a ticket in the issue tracker.", TICKET_SCHEMA)],
     },
 ]
 OUTPUT = (
