@@ -1,4 +1,4 @@
-"""`codex-bridge configure` as it is typed, in this process."""
+"""The `codex-bridge` command as it is typed, in this process."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import io
 from pathlib import Path
 from typing import Any
 
+import pytest
 from attrs import frozen
 
 from codex_bridge.cli import main
@@ -14,27 +15,28 @@ from codex_bridge.cli import main
 
 @frozen
 class Done:
-    """What a command left on the screen."""
+    """The exit code and the output of a command."""
 
     code: Any
     out: str
     err: str
 
 
-def call(home: Path, *arguments: str) -> Done:
-    """`codex-bridge configure` in this process."""
+def run(*arguments: str) -> Done:
+    """`codex-bridge ...`; blocks."""
     out, err = io.StringIO(), io.StringIO()
-    code: Any = 0
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            main(["configure", "--codex-home", str(home), *arguments])
-        except SystemExit as end:
-            # A text as exit code is what Python prints before it ends with 1.
-            code = end.code
-            if isinstance(code, str):
-                err.write(f"{code}\n")
-                code = 1
-    return Done(code, out.getvalue(), err.getvalue())
+    with (
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        pytest.raises(SystemExit) as caught,
+    ):
+        main(arguments)
+    return Done(caught.value.code, out.getvalue(), err.getvalue())
+
+
+def call(home: Path, *arguments: str) -> Done:
+    """`codex-bridge configure` for a folder."""
+    return run("configure", "--codex-home", str(home), *arguments)
 
 
 def state(home: Path) -> dict[str, bytes]:

@@ -1,4 +1,4 @@
-"""A bridge, a Codex and their surroundings, for doctor to look at."""
+"""A bridge, a Codex and an environment for doctor to examine."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from typing import Any
 
 import orjson
 import pytest
-from attrs import frozen
 from twisted.internet.threads import deferToThread
 
-from codex_bridge.cli import main
+from tests.cli.command import Done, run
 from tests.cli.doctor_models import scripted
 from tests.conftest import Start
 from tests.fake_ollama import Model
@@ -22,13 +21,8 @@ from tests.harness import Setup
 Json = dict[str, Any]
 
 
-@frozen
-class Report:
-    """How doctor ended, and what it said."""
-
-    code: int
-    out: str
-    err: str
+class Report(Done):
+    """The result of doctor."""
 
     @property
     def json(self) -> Json:
@@ -53,7 +47,7 @@ Doctor = Callable[..., Awaitable[Report]]
 
 @pytest.fixture
 def codex(tmp_path: Path) -> Path:
-    """A program that tells a version, as Codex does."""
+    """A program that prints a version, as Codex does."""
     program = tmp_path / "codex"
     program.write_text("#!/bin/sh\necho codex-cli 0.169.0\n")
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
@@ -62,31 +56,25 @@ def codex(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An environment of which nothing is known but an empty CODEX_HOME."""
+    """An empty CODEX_HOME, in an environment without proxies and other settings of Codex."""
     for name in list(os.environ):
         if name.upper().endswith("_PROXY") or name.startswith("CODEX_"):
             monkeypatch.delenv(name)
-    made = tmp_path / "codex-home"
-    made.mkdir()
-    monkeypatch.setenv("CODEX_HOME", str(made))
-    return made
+    folder = tmp_path / "codex-home"
+    folder.mkdir()
+    monkeypatch.setenv("CODEX_HOME", str(folder))
+    return folder
 
 
 @pytest.fixture
-def doctor(codex: Path, home: Path, capsys: pytest.CaptureFixture[str]) -> Doctor:
-    async def run(url: str, *arguments: str, json: bool = True) -> Report:
+def doctor(codex: Path, home: Path) -> Doctor:
+    async def examine(url: str, *arguments: str, json: bool = True) -> Report:
         shape = ["--json"] if json else []
-        given = ["doctor", *arguments, "--bridge-url", url, "--codex", str(codex), *shape]
+        options = ["--bridge-url", url, "--codex", str(codex), *shape]
+        done: Done = await deferToThread(run, "doctor", *arguments, *options)
+        return Report(done.code, done.out, done.err)
 
-        def blocking() -> int:
-            with pytest.raises(SystemExit) as caught:
-                main(given)
-            return int(caught.value.code or 0)
-
-        code: Any = await deferToThread(blocking)
-        return Report(code, *capsys.readouterr())
-
-    return run
+    return examine
 
 
 def provider(setup: Setup, *lines: str, window: int | None = 32768) -> str:

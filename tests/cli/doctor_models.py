@@ -1,4 +1,4 @@
-"""Models that doctor is to tell from each other."""
+"""Scripted models of different quality for doctor to try."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ GOOD: dict[str, Answer] = {
 
 
 def scripted(**answers: Answer) -> Model:
-    """A model that does well but for the trials whose answers are given."""
+    """A model that answers every trial well, except those whose `answers` are given."""
 
     def model(request: Json) -> Answer:
         return (GOOD | answers)[trial_of(request)]
@@ -43,6 +43,6 @@ def trial_of(request: Json) -> str:
 
 
 def leaked(name: str, arguments: Json) -> Answer:
-    """A call in the text."""
+    """A call that is written into the text."""
     call = orjson.dumps({"name": name, "arguments": arguments}).decode()
     return [Say(f"<tool_call>\n{call}\n</tool_call>")]

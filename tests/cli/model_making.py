@@ -1,4 +1,4 @@
-"""What the fake Ollama lacks of the making of models: parents, and the ways in which it fails."""
+"""What the fake Ollama lacks for `prepare`: parents of models, and failures in making them."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ CREATE, ENTRY = sides.ROUTES["/api/create"]["POST"], sides._entry
 
 @define
 class Registry:
-    """Which model was made of which, and what becomes of the next one."""
+    """The parent of each model, and how making the next one fails."""
 
     parents: dict[str, str] = field(factory=dict)
     refuses: str = ""
-    """The sentence of an Ollama that makes no models."""
+    """The error of an Ollama that makes no model; "" for none."""
     breaks_with: str = ""
-    """The error in the stream."""
+    """The error in the stream; "" for none."""
     breaks_off: bool = False
-    """The stream ends before it says how it went."""
+    """The stream ends before it reports success."""
     forgets_context: bool = False
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Short names for the shell."""
+"""`codex-bridge configure --aliases`: short names for the shell."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def names(*models: str) -> list[str]:
     return [line.removeprefix("alias ").partition("=")[0] for line in aliases(models)]
 
 
-def test_the_form_is_that_of_a_shell() -> None:
+def test_an_alias_is_a_line_for_a_shell() -> None:
     assert aliases(["qwen3:14b"]) == ["alias cx14='codex -p bridge -m qwen3:14b'"]
 
 
@@ -33,7 +33,9 @@ def test_the_form_is_that_of_a_shell() -> None:
         (["x/a:7b", "x-a:7b", "y/a:7b", "x-a:7B"], ["cxx-a-7b-1", "cxx-a-7b-2", "cxy-a-7b"]),
     ],
 )
-def test_names_are_short_and_longer_where_two_clash(models: list[str], expected: list[str]) -> None:
+def test_names_are_short_and_longer_if_two_would_be_the_same(
+    models: list[str], expected: list[str]
+) -> None:
     assert names(*models)[: len(expected)] == expected
 
 
@@ -47,7 +49,7 @@ def test_names_are_unique_and_commands_quoted(models: list[str]) -> None:
         assert shlex.split(command) == ["codex", "-p", "bridge", "-m", model]
 
 
-def test_a_shell_takes_them() -> None:
+def test_a_shell_accepts_the_aliases() -> None:
     lines = "\n".join([*aliases(["qwen3:1.7b", "it's:7b", "hf.co/a/b-GGUF:Q4"]), "alias"])
     done = subprocess.run(["bash", "-c", lines], capture_output=True, text=True, check=True)
     assert done.stdout.count("codex -p bridge") == 3

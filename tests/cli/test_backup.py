@@ -1,4 +1,4 @@
-"""Files changed so that the first state can be had back."""
+"""Changes to files that can be undone to the first state."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ STATES = st.fixed_dictionaries(dict.fromkeys(NAMES, CONTENTS))
 
 
 def state(path: Path) -> dict[str, bytes]:
-    """What stands in a folder, its backup left out."""
+    """The files in a folder, without its backup."""
     return {each.name: each.read_bytes() for each in path.iterdir() if each.is_file()}
 
 
@@ -42,7 +42,7 @@ def test_undo_gets_back_to_the_first_state_from_any_number_of_writes(
         assert list(path.iterdir()) == [path / file for file in state(path)] or before
 
 
-def test_a_file_that_somebody_changed_is_told(tmp_path: Path) -> None:
+def test_a_file_that_somebody_else_changed_is_named(tmp_path: Path) -> None:
     Folder(tmp_path).write({"a": b"ours"})
     (tmp_path / "a").write_bytes(b"theirs")
     assert Folder(tmp_path).changed_by_others() == ["a"]
@@ -52,7 +52,7 @@ def test_a_file_that_somebody_changed_is_told(tmp_path: Path) -> None:
     assert Folder(tmp_path).changed_by_others() == []
 
 
-def test_a_change_starts_from_the_first_state_or_from_what_others_made_of_it(
+def test_a_change_starts_from_the_first_state_or_from_the_changes_of_others(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "a").write_bytes(b"first")
@@ -92,7 +92,7 @@ def test_links_are_followed_and_stay(tmp_path: Path) -> None:
     assert [each.name for each in dotfiles.iterdir()] == ["a"]
 
 
-def test_a_folder_that_was_not_there_is_gone_again(tmp_path: Path) -> None:
+def test_undo_removes_a_folder_that_was_not_there_before(tmp_path: Path) -> None:
     home = tmp_path / "deep" / "home"
     Folder(home).write({"a": b"x"})
     Folder(home).undo()
@@ -103,7 +103,7 @@ def test_a_folder_that_was_not_there_is_gone_again(tmp_path: Path) -> None:
     assert [each.name for each in home.iterdir()] == ["codex-made-this"]
 
 
-def test_nothing_is_left_behind_where_a_write_fails(
+def test_a_write_that_fails_leaves_nothing_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "a").write_bytes(b"first")
@@ -124,7 +124,7 @@ def test_no_change_writes_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("manifest", [b"", b"[]", b"{}", b'{"made_folder": 1, "files": {"a": 5}}'])
-def test_a_broken_backup_is_told(tmp_path: Path, manifest: bytes) -> None:
+def test_a_broken_backup_is_an_error(tmp_path: Path, manifest: bytes) -> None:
     (tmp_path / FOLDER).mkdir()
     (tmp_path / FOLDER / "manifest.json").write_bytes(manifest)
     with pytest.raises(CommandError, match=r"manifest\.json cannot be read"):

@@ -1,4 +1,4 @@
-"""What configure makes of Codex's configuration files."""
+"""How configure changes Codex's configuration files."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def make(entries: Entries, config: bytes | None, profile: bytes | None = None) -
     return {name: text.decode() for name, text in made.items() if text is not None}
 
 
-def test_an_old_codex_gets_tables_behind_what_is_there() -> None:
+def test_an_old_codex_gets_tables_at_the_end_of_its_file() -> None:
     made = make(OLD, MINE)
     assert made.keys() == {CONFIG}
     assert made[CONFIG].startswith(MINE.decode())
@@ -58,13 +58,15 @@ def test_a_new_codex_gets_a_file_of_its_own_and_nothing_else() -> None:
     ("version", "in_file"),
     [((0, 130, 0), False), ((0, 133, 0), False), ((0, 134, 0), True), ((1, 0, 0), True)],
 )
-def test_the_version_decides(version: tuple[int, ...], in_file: bool) -> None:
+def test_the_version_decides_which_file_holds_the_profile(
+    version: tuple[int, ...], in_file: bool
+) -> None:
     entries = evolve(OLD, version=version)
     files = rewritten({CONFIG: None, PROFILE: None}, entries)
     assert [name for name, text in files.items() if text] == [PROFILE if in_file else CONFIG]
 
 
-def test_the_provider_is_patient_and_not_called_openai() -> None:
+def test_the_provider_accepts_long_silence_and_is_not_called_openai() -> None:
     assert OLD.provider["stream_idle_timeout_ms"] > 300_000
     assert OLD.provider["name"] != "OpenAI"
     assert OLD.provider["base_url"] == "http://127.0.0.1:11434/v1"
@@ -87,7 +89,7 @@ def test_the_provider_is_patient_and_not_called_openai() -> None:
         b"[[list]]\nx = nan\n[[list]]\nx = inf\n",
     ],
 )
-def test_every_layout_keeps_what_it_says(config: bytes) -> None:
+def test_every_layout_keeps_its_values(config: bytes) -> None:
     for entries in (OLD, NEW):
         before = tomllib.loads(config.decode())
         after = tomllib.loads(make(entries, config).get(CONFIG, ""))
@@ -108,8 +110,8 @@ def test_keys_of_the_user_in_our_tables_stay() -> None:
     assert tomllib.loads(made)["model"] == "qwen3:14b"
 
 
-def test_a_profile_in_the_old_way_is_taken_out_for_a_new_codex() -> None:
-    """It would be an error: the new way and the old one exclude each other."""
+def test_a_profile_table_is_removed_for_a_new_codex() -> None:
+    """A new Codex refuses a profile table beside a profile file."""
     config = b"profile = 'bridge'\n# c\n[profiles.bridge]\nmodel = 'x'\n[profiles.a]\nmodel = 'y'\n"
     made = tomllib.loads(make(NEW, config)[CONFIG])
     assert made == {"profiles": {"a": {"model": "y"}}}
@@ -118,7 +120,7 @@ def test_a_profile_in_the_old_way_is_taken_out_for_a_new_codex() -> None:
 
 
 @pytest.mark.parametrize("config", [b"a = = b\n", b"\xff\xfe", b"[a]\n[a]\n", b"\x00"])
-def test_what_is_no_toml_is_told(config: bytes) -> None:
+def test_invalid_toml_is_an_error_and_nothing_is_changed(config: bytes) -> None:
     for entries in (OLD, NEW):
         if entries is NEW and config == b"\x00":
             continue
@@ -127,7 +129,7 @@ def test_what_is_no_toml_is_told(config: bytes) -> None:
 
 
 @pytest.mark.parametrize("config", [b"profiles = 3\n", b"[[model_providers]]\nname = 'x'\n"])
-def test_what_should_be_a_table_and_is_none_is_told(config: bytes) -> None:
+def test_a_value_in_place_of_a_table_is_an_error(config: bytes) -> None:
     with pytest.raises(CommandError, match="nothing was changed"):
         rewritten({CONFIG: config, PROFILE: None}, OLD)
 
@@ -153,7 +155,7 @@ LINES = st.one_of(
 
 
 @given(st.lists(LINES, max_size=8), st.sampled_from(["\n", "\r\n"]), st.sampled_from([OLD, NEW]))
-def test_whatever_stands_there_it_is_right_or_refused(
+def test_any_configuration_is_changed_correctly_or_refused(
     lines: list[str], newline: str, entries: Entries
 ) -> None:
     config = newline.join(lines).encode()

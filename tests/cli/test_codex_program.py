@@ -1,4 +1,4 @@
-"""What is asked of the installed Codex."""
+"""The version and the instructions of the installed Codex."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def program(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
         """{"input": [{"role": "developer", "content": [{"text": "Be "}, {"text": "good."}]}]}""",
     ],
 )
-def test_its_own_instructions_are_taken_from_a_request(
+def test_codexs_own_instructions_are_read_from_a_request(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str
 ) -> None:
     (tmp_path / "body").write_text(body)
@@ -51,7 +51,7 @@ def test_its_own_instructions_are_taken_from_a_request(
 
 
 @pytest.mark.parametrize("script", ["exit 1", "exit 0"])
-def test_a_codex_that_does_not_tell_them_is_told(
+def test_a_codex_that_sends_no_instructions_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str
 ) -> None:
     program(tmp_path, script, monkeypatch)

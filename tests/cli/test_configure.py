@@ -1,4 +1,4 @@
-"""`codex-bridge configure`: what it asks, writes, prints and takes back."""
+"""`codex-bridge configure`: what it asks, writes, prints and undoes."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ OLD, NEW = "--codex-version=0.130.0", "--codex-version=0.169.0"
 
 @pytest.fixture
 def offered() -> Iterator[None]:
-    """A bridge that tells of OFFERED."""
+    """A bridge whose models are OFFERED."""
     with patch(FETCH, return_value=OFFERED):
         yield
 
@@ -55,7 +55,7 @@ def home(tmp_path: Path) -> Path:
 
 
 @pytest.mark.usefixtures("offered")
-def test_what_it_wrote_and_what_to_type_is_printed(home: Path) -> None:
+def test_the_files_written_and_the_commands_to_type_are_printed(home: Path) -> None:
     done = call(home, NEW)
     assert (done.code, done.err) == (0, "")
     assert "codex -p bridge " in done.out
@@ -80,7 +80,7 @@ def test_the_profile_names_the_catalog_and_the_first_model(home: Path, version: 
 
 
 @pytest.mark.usefixtures("offered")
-def test_all_that_can_call_tools_are_told_of_the_best_first(home: Path) -> None:
+def test_all_models_with_tools_are_written_the_best_first(home: Path) -> None:
     call(home, NEW)
     told = json.loads((home / "bridge-models.json").read_text())["models"]
     assert [model["slug"] for model in told] == ["qwen3:14b", "qwen3:4b", "mistral:latest"]
@@ -131,7 +131,7 @@ def test_undo_refuses_what_was_changed_since_unless_forced(home: Path) -> None:
 
 
 @pytest.mark.usefixtures("offered")
-def test_what_codex_notes_of_folders_stands_in_nobodys_way(home: Path) -> None:
+def test_undo_ignores_what_codex_notes_about_trusted_folders(home: Path) -> None:
     call(home, OLD)
     with (home / "config.toml").open("a") as config:
         config.write('\n[projects."/y"]\ntrust_level = "trusted"\n')
@@ -159,7 +159,7 @@ def test_a_dry_run_shows_a_diff_and_writes_nothing(home: Path) -> None:
 
 
 @pytest.mark.usefixtures("offered")
-def test_aliases_stand_alone_on_stdout(home: Path) -> None:
+def test_only_aliases_are_printed_on_stdout(home: Path) -> None:
     done = call(home, NEW, "--aliases")
     assert done.out.splitlines() == [
         "alias cx14='codex -p bridge -m qwen3:14b'",
@@ -182,13 +182,13 @@ def test_an_unknown_model_is_one_line_with_what_there_is(home: Path) -> None:
 
 
 @pytest.mark.usefixtures("offered")
-def test_a_model_without_tools_is_written_if_named_and_remarked(home: Path) -> None:
+def test_a_model_without_tools_is_written_with_a_note_if_it_is_named(home: Path) -> None:
     done = call(home, NEW, "gemma3:27b")
     assert done.code == 0
     assert "gemma3:27b has no tools" in done.err
 
 
-def test_no_model_with_tools_is_told(home: Path) -> None:
+def test_no_model_with_tools_is_an_error(home: Path) -> None:
     with patch(FETCH, return_value=OFFERED[-1:]):
         done = call(home, NEW)
     assert done.code == 1
@@ -207,13 +207,13 @@ def test_an_invalid_config_is_one_line_and_nothing_is_touched(home: Path, versio
 
 
 @pytest.mark.usefixtures("offered")
-def test_a_window_in_the_config_is_remarked(home: Path) -> None:
+def test_a_window_in_the_config_gets_a_note(home: Path) -> None:
     (home / "config.toml").write_bytes(b"model_context_window = 4096\n")
     assert "config.toml sets model_context_window" in call(home, NEW).err
 
 
 @pytest.mark.usefixtures("offered")
-def test_what_cannot_be_written_is_one_line(home: Path) -> None:
+def test_a_file_that_cannot_be_written_is_one_line(home: Path) -> None:
     (home / "bridge-models.json").mkdir()
     done = call(home, NEW)
     assert done.code == 1
@@ -222,7 +222,7 @@ def test_what_cannot_be_written_is_one_line(home: Path) -> None:
 
 
 @pytest.mark.usefixtures("offered")
-def test_codexs_own_instructions_take_the_place_of_ours(home: Path) -> None:
+def test_codexs_own_instructions_replace_ours(home: Path) -> None:
     with patch.object(codex_program, "own_instructions", return_value="Long ones."):
         call(home, NEW, "--instructions", "codex")
     told = json.loads((home / "bridge-models.json").read_text())["models"]
@@ -230,7 +230,7 @@ def test_codexs_own_instructions_take_the_place_of_ours(home: Path) -> None:
 
 
 @pytest.mark.usefixtures("offered")
-def test_the_folder_is_codexs_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_files_go_to_codexs_own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CODEX_HOME", str(tmp_path / "codex"))
     with pytest.raises(SystemExit, match="0"):
         main(["configure", NEW])
@@ -266,7 +266,7 @@ def test_the_version_is_that_of_the_codex_in_path(
 
 
 @pytest.mark.parametrize("url", ["", "localhost:1", "http://", "http://a:b", "http://a/?b", "x y"])
-def test_a_wrong_url_is_told(home: Path, url: str) -> None:
+def test_a_wrong_url_is_one_line(home: Path, url: str) -> None:
     done = call(home, NEW, f"--bridge-url={url}")
     assert done.code == 2
     assert "--bridge-url: " in done.err
@@ -290,7 +290,7 @@ async def test_it_asks_the_running_bridge(
 
 
 @pytest_twisted.ensureDeferred
-async def test_what_is_down_or_no_bridge_is_one_line(start: Start, home: Path) -> None:
+async def test_no_bridge_at_the_address_is_one_line(start: Start, home: Path) -> None:
     setup = await start()
     ollama = setup.fake.url
     itself = await deferToThread(call, home, NEW, "--bridge-url", ollama)
@@ -321,7 +321,7 @@ def test_every_option_is_in_the_documentation() -> None:
     assert {flag for flag in flags - {"-h", "--help"} if f"| `{flag}` |" not in table} == set()
 
 
-def test_what_speaks_no_http_is_one_line(home: Path) -> None:
+def test_a_server_that_speaks_no_http_is_one_line(home: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def answer() -> None:

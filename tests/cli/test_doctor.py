@@ -177,7 +177,7 @@ async def test_a_server_that_is_not_ollama_is_tried_all_the_same(
 
 
 @pytest_twisted.ensureDeferred
-async def test_of_models_that_sleep_the_first_with_tools_is_taken(
+async def test_if_no_model_is_loaded_the_first_with_tools_is_taken(
     doctor: Doctor, start: Start, reactor_under_test: Any
 ) -> None:
     fake = FakeOllama(reactor_under_test, scripted(), models=[NO_TOOLS, ModelFacts()])

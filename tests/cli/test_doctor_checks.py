@@ -1,4 +1,4 @@
-"""What doctor makes of facts, as tables."""
+"""Tables of facts, and the checks that doctor makes of them."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def models(**more: Any) -> ModelFacts:
     return ModelFacts((MODEL,), None, MODEL, "loaded now", evolve(info, **more))
 
 
-def test_what_the_model_can_is_told() -> None:
+def test_the_capabilities_of_the_model_are_listed() -> None:
     (_, check) = model_checks(models())
     assert (check.status, check.detail) == (Status.OK, "tools, no thinking, no vision")
     (_, unknown) = model_checks(models(capabilities=None))
@@ -305,7 +305,7 @@ def test_without_a_configuration_codex_has_to_be_told_of_another_address(
 
 
 def probe(*outcomes: str, repairs: Json | None = None) -> Probe:
-    """The probe whose trials ended like this, in order."""
+    """A probe whose trials ended with these outcomes, in order."""
     answer = Answer(repairs=repairs or {})
     made = [
         Judgement(trial.name, outcome, answer=answer)
@@ -348,7 +348,7 @@ def test_speed_is_that_of_the_longest_streamed_answer() -> None:
     assert Probe(MODEL, trials[1:]).tokens_per_second is None
 
 
-def test_a_check_is_a_line_and_its_remedy_the_next() -> None:
+def test_a_check_is_one_line_and_its_remedy_the_next() -> None:
     check = Check("proxy", Status.FAILED, "in between", "export NO_PROXY=localhost")
     assert line(check).splitlines() == [
         "FAILED   proxy           in between",

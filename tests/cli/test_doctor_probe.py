@@ -56,7 +56,7 @@ async def test_the_probe_asks_as_codex_does(doctor: Doctor, well: Well) -> None:
     ],
 )  # fmt: skip
 @pytest_twisted.ensureDeferred
-async def test_the_verdict_tells_models_apart(
+async def test_the_verdict_depends_on_the_answers(
     doctor: Doctor,
     well: Well,
     answers: Json,
@@ -86,7 +86,7 @@ async def test_the_verdict_tells_models_apart(
     ],
 )
 @pytest_twisted.ensureDeferred
-async def test_a_model_that_fails_is_told_in_its_own_words(
+async def test_the_error_of_a_model_that_fails_is_in_the_report(
     doctor: Doctor, well: Well, answer: Any, said: str
 ) -> None:
     done = await doctor((await well(scripted(plain=answer))).url)
@@ -100,7 +100,8 @@ async def test_a_model_that_fails_is_told_in_its_own_words(
 @pytest_twisted.ensureDeferred
 async def test_the_probe_ends_when_its_time_is_over(doctor: Doctor, well: Well) -> None:
     setup = await well(scripted(plain=[Say("It"), Hold(Deferred())]))
-    done = await doctor(setup.url, "--timeout", "0.2")
+    # Enough for a busy machine to get the question to the model.
+    done = await doctor(setup.url, "--timeout", "1.5")
     status, detail, remedy = done.check("probe plain")
     assert (done.code, status, detail) == (1, "failed", "a plain question: out of time")
     assert "--timeout 900" in str(remedy)

@@ -19,7 +19,7 @@ VERSIONS = ["--codex-version=0.130.0", "--codex-version=0.169.0"]
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest_twisted.ensureDeferred
-async def test_codex_is_told_where_the_key_is_and_not_what(
+async def test_codex_gets_the_name_of_the_variable_and_not_the_key(
     start: Start, home: Path, monkeypatch: pytest.MonkeyPatch, version: str
 ) -> None:
     setup = await start(api_key=KEY)
@@ -35,15 +35,15 @@ async def test_codex_is_told_where_the_key_is_and_not_what(
 
 
 @pytest_twisted.ensureDeferred
-async def test_without_a_key_codex_is_told_of_none(start: Start, home: Path) -> None:
-    """It would not start where the variable is not set."""
+async def test_without_a_key_codex_gets_no_variable(start: Start, home: Path) -> None:
+    """Codex does not start if the variable that it is given is not set."""
     setup = await start()
     await deferToThread(call, home, VERSIONS[1], "--bridge-url", setup.url)
     assert b"env_key" not in state(home)["bridge.config.toml"]
 
 
 @pytest_twisted.ensureDeferred
-async def test_configure_without_the_key_tells_what_is_missing(start: Start, home: Path) -> None:
+async def test_configure_without_the_key_says_what_is_missing(start: Start, home: Path) -> None:
     setup = await start(api_key=KEY)
     done = await deferToThread(call, home, VERSIONS[1], "--bridge-url", setup.url)
     assert (done.code, "asks for an API key" in done.err) == (1, True)
@@ -51,7 +51,7 @@ async def test_configure_without_the_key_tells_what_is_missing(start: Start, hom
 
 
 @pytest_twisted.ensureDeferred
-async def test_doctor_shows_the_key(
+async def test_doctor_sends_the_key(
     doctor: Doctor, well: Well, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     setup = await well(api_key=KEY)

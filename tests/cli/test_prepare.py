@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +14,12 @@ from twisted.internet.threads import deferToThread
 from codex_bridge.cli import main
 from codex_bridge.cli.model_names import derived_name, named_context, same_model
 from tests import processes
+from tests.cli.command import Done, run
 from tests.cli.model_making import Registry
 from tests.fake_ollama import FakeOllama, ModelFacts, sides
 
 MODELS = (ModelFacts(num_ctx=None), ModelFacts("qwen3:latest", num_ctx=None))
-Prepare = Callable[..., Awaitable["Outcome"]]
-
-
-class Outcome:
-    """How the command ended."""
-
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
+Prepare = Callable[..., Awaitable[Done]]
 
 
 @pytest.fixture
@@ -43,17 +38,8 @@ async def fake(reactor_under_test: Any, registry: Registry) -> Any:
 
 
 @pytest.fixture
-def prepare(fake: FakeOllama, capsys: pytest.CaptureFixture[str]) -> Prepare:
-    async def run(*arguments: str) -> Outcome:
-        def blocking() -> int:
-            with pytest.raises(SystemExit) as caught:
-                main(["prepare", *arguments, "--ollama-url", fake.url])
-            return int(caught.value.code or 0)
-
-        code: Any = await deferToThread(blocking)
-        return Outcome(code, *capsys.readouterr())
-
-    return run
+def prepare(fake: FakeOllama) -> Prepare:
+    return partial(deferToThread, run, "prepare", "--ollama-url", fake.url)
 
 
 @pytest.mark.parametrize(
@@ -79,13 +65,13 @@ def test_a_derived_model_is_named_after_what_it_came_from(
     assert derived_name(name, num_ctx) == name
 
 
-def test_names_that_mean_one_model_are_known_as_such() -> None:
+def test_different_names_of_one_model_are_recognised() -> None:
     assert same_model("Qwen3", "registry.ollama.ai/library/qwen3:latest")
     assert not same_model("qwen3", "qwen3:14b")
 
 
 @pytest_twisted.ensureDeferred
-async def test_it_makes_the_model_and_tells_its_name_and_the_command(
+async def test_it_makes_the_model_and_prints_its_name_and_the_command(
     prepare: Prepare, fake: FakeOllama
 ) -> None:
     done = await prepare("qwen3:14b")
@@ -108,7 +94,7 @@ async def test_it_makes_the_model_and_tells_its_name_and_the_command(
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_second_time_it_says_that_the_model_is_there(
+async def test_the_second_time_it_says_that_the_model_is_there(
     prepare: Prepare, fake: FakeOllama
 ) -> None:
     await prepare("qwen3:14b")
@@ -121,7 +107,7 @@ async def test_a_second_time_it_says_that_the_model_is_there(
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_context_that_is_too_small_for_codex_is_made_and_told(prepare: Prepare) -> None:
+async def test_a_context_that_is_too_small_for_codex_gets_a_note(prepare: Prepare) -> None:
     done = await prepare("qwen3:14b", "--num-ctx", "8192")
     assert done.code == 0
     assert done.out.endswith(
@@ -179,7 +165,7 @@ async def test_a_model_of_that_name_with_other_settings_is_replaced_only_by_forc
     ],
 )
 @pytest_twisted.ensureDeferred
-async def test_what_cannot_be_done_is_told_in_one_line(
+async def test_an_impossible_order_is_one_line(
     prepare: Prepare, fake: FakeOllama, arguments: list[str], said: str
 ) -> None:
     done = await prepare(*arguments)
@@ -197,7 +183,7 @@ async def test_what_cannot_be_done_is_told_in_one_line(
     ],
 )
 @pytest_twisted.ensureDeferred
-async def test_an_ollama_that_does_not_make_it_is_told_in_one_line(
+async def test_an_ollama_that_does_not_make_the_model_is_one_line(
     prepare: Prepare, registry: Registry, how: dict[str, Any], said: str
 ) -> None:
     for name, value in how.items():
@@ -211,7 +197,7 @@ async def test_an_ollama_that_does_not_make_it_is_told_in_one_line(
 
 @pytest.mark.parametrize("arguments", [["qwen3:14b"], ["qwen3:14b-ctx32k"]])
 @pytest_twisted.ensureDeferred
-async def test_what_it_made_it_removes(
+async def test_it_removes_a_model_that_it_made(
     prepare: Prepare, fake: FakeOllama, arguments: list[str]
 ) -> None:
     await prepare("qwen3:14b")
@@ -221,7 +207,7 @@ async def test_what_it_made_it_removes(
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_model_with_a_name_of_its_own_is_removed_if_its_parent_is_told(
+async def test_a_model_with_a_name_of_its_own_is_removed_if_its_parent_is_known(
     prepare: Prepare, fake: FakeOllama
 ) -> None:
     await prepare("qwen3:14b", "--name", "coder:big")
@@ -242,7 +228,7 @@ async def test_a_model_that_only_looks_prepared_is_left_alone(
     assert "mine:ctx32k" in fake.models
 
 
-def test_as_a_process_it_tells_when_ollama_is_down(tmp_path: Path) -> None:
+def test_an_ollama_that_is_down_is_one_line(tmp_path: Path) -> None:
     done = processes.run(
         "codex-bridge",
         "prepare",

@@ -31,7 +31,7 @@ REQUIRED = {
     "context_window",
     "experimental_supported_tools",
 }
-"""What some version refuses a whole catalog for, or may."""
+"""Keys without which some version refuses a whole catalog, or may."""
 
 
 def model(name: str = "qwen3:14b", *capabilities: str) -> ModelInfo:
@@ -42,25 +42,27 @@ def model(name: str = "qwen3:14b", *capabilities: str) -> ModelInfo:
     "info", [model(), model("x", "completion"), ModelInfo("unknown"), model("y", "thinking")]
 )
 @pytest.mark.parametrize("context", [None, 4096, 262144])
-def test_every_entry_has_what_every_version_asks_for(info: ModelInfo, context: int | None) -> None:
+def test_every_entry_has_every_key_that_some_version_needs(
+    info: ModelInfo, context: int | None
+) -> None:
     made = entry(info, context)
     assert made.keys() >= REQUIRED
     assert isinstance(made["base_instructions"], str)
 
 
-def test_the_context_is_what_is_allocated_with_room_for_the_answer() -> None:
+def test_the_context_is_the_allocated_one_with_room_for_the_answer() -> None:
     made = entry(model(), 32768)
     assert made["context_window"] == made["max_context_window"] == 32768
     assert made["auto_compact_token_limit"] == 26214
     assert made["effective_context_window_percent"] == 93
 
 
-def test_a_context_that_nobody_knows_is_not_made_up() -> None:
+def test_an_unknown_context_stays_unknown() -> None:
     assert entry(model(), None)["context_window"] is None
     assert "auto_compact_token_limit" not in entry(model(), None)
 
 
-def test_a_model_that_thinks_offers_how_long() -> None:
+def test_a_model_that_thinks_has_reasoning_levels() -> None:
     made = entry(model("qwen3:14b", "completion", "tools", "thinking"), 32768)
     efforts = [level["effort"] for level in made["supported_reasoning_levels"]]
     assert efforts == ["low", "medium", "high"]
@@ -69,7 +71,7 @@ def test_a_model_that_thinks_offers_how_long() -> None:
 
 
 @pytest.mark.parametrize("info", [model(), ModelInfo("unknown")])
-def test_one_that_may_not_offers_nothing(info: ModelInfo) -> None:
+def test_a_model_that_may_not_think_has_no_reasoning_levels(info: ModelInfo) -> None:
     made = entry(info, 32768)
     assert made["supported_reasoning_levels"] == []
     assert made["default_reasoning_level"] is None
@@ -92,7 +94,7 @@ def test_patches_are_for_models_that_call_tools() -> None:
     ("context", "limit"),
     [(None, 10000), (262144, 10000), (32768, 10000), (16384, 5000), (8192, 2500), (512, 1000)],
 )
-def test_less_output_is_shown_where_the_context_is_small(context: int | None, limit: int) -> None:
+def test_less_output_is_shown_if_the_context_is_small(context: int | None, limit: int) -> None:
     assert output_bytes(context) == limit
     assert entry(model(), context)["truncation_policy"] == {"mode": "bytes", "limit": limit}
 
@@ -151,7 +153,7 @@ def test_the_size_is_read_from_the_name(name: str, size: float | None) -> None:
         ("gemma3n:e4b", "Gemma3n E4B"),
     ],
 )
-def test_names_are_shown_as_people_write_them(name: str, shown: str) -> None:
+def test_names_are_displayed_as_people_write_them(name: str, shown: str) -> None:
     assert display_name(name) == shown
 
 

@@ -1,4 +1,4 @@
-"""How clients are recognised and what each is told."""
+"""How clients are recognised, and the failure codes for Codex."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from codex_bridge.errors import ApiError
         ({"user-agent": ["codex_exec/0.130.0 (Linux)"]}, CODEX),
         ({"user-agent": ["OpenAI/Python 2.0"]}, SDK),
         ({"user-agent": ["curl/8 codex"]}, SDK),
-        # Inside of an editor.
+        # Codex inside an editor.
         ({"originator": ["an-editor"], "x-codex-window-id": ["t:0"]}, CODEX),
     ],
 )
