@@ -71,7 +71,7 @@ def test_an_ollama_that_codex_refuses_is_to_be_updated() -> None:
 
 def models(**more: Any) -> ModelFacts:
     info = ModelInfo(MODEL, frozenset({"completion", "tools"}), trained_context=40960)
-    return ModelFacts((MODEL,), None, MODEL, "loaded now", evolve(info, **more))
+    return ModelFacts((MODEL,), None, evolve(info, **more), "loaded now")
 
 
 def test_the_capabilities_of_the_model_are_listed() -> None:

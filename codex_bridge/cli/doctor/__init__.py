@@ -82,14 +82,14 @@ class _Examination:
             self._look_at_models()
         codex = gather.codex_facts(self.options.codex, os.environ)
         self._add([proxy_check(os.environ, url), codex_check(codex)])
-        if self.server.health and self.models.info and not self.options.no_probe:
-            self.probe = probe(url, self.models.info.name, self.options.timeout, self._announce)
+        model = self.models.info.name if self.models.info else ""
+        if self.server.health and model and not self.options.no_probe:
+            self.probe = probe(url, model, self.options.timeout, _announce)
             # The probe loaded the model, and the bridge now knows its context.
-            wanted = self.options.model or self.models.chosen
-            self.models = gather.model_facts(gather.server_facts(url), wanted)
+            self.models = gather.model_facts(gather.server_facts(url), model)
         self._add(context_checks(self.models))
         context, _ = known_context(self.models)
-        self._add(config_checks(codex, url, str(self.models.chosen), context))
+        self._add(config_checks(codex, url, model, context))
         if self.probe:
             self._add(report.probe_checks(self.probe))
 
@@ -108,9 +108,10 @@ class _Examination:
             if not (self.options.json or self.options.row):
                 print(report.line(check), flush=True)
 
-    def _announce(self, trial: str) -> None:
-        """Print which trial comes next; on stderr, so that the report on stdout stays whole."""
-        print(f"trying {self.models.chosen}: {report.ASKED[trial]} …", file=sys.stderr, flush=True)
+
+def _announce(model: str, trial: str) -> None:
+    """Print which trial comes next; on stderr, so that the report on stdout stays whole."""
+    print(f"trying {model}: {report.ASKED[trial]} …", file=sys.stderr, flush=True)
 
 
 def doctor(options: argparse.Namespace) -> int:

@@ -74,11 +74,10 @@ class ModelFacts:
     """As /api/tags has them."""
     wanted: str | None = None
     """The one that the user named."""
-    chosen: str | None = None
-    """The one that doctor looks at."""
+    info: ModelInfo | None = None
+    """The one that doctor looks at; None if there is none."""
     why: str = ""
     """Why that one, if the user named none."""
-    info: ModelInfo | None = None
     served: Json | None = None
     """What the bridge tells of it: {"api", "context", "reason"}; None before it served it."""
 

@@ -58,7 +58,7 @@ def model_facts(facts: ServerFacts, wanted: str | None) -> ModelFacts:
         return ModelFacts(names, wanted)
     served = ((facts.health or {}).get("models") or {}).get(chosen)
     info = evolve(_info(server, chosen), **running_facts(chosen, running))
-    return ModelFacts(names, wanted, chosen, why, info, served)
+    return ModelFacts(names, wanted, info, why, served)
 
 
 def _names_elsewhere(server: Server, facts: ServerFacts) -> tuple[str, ...]:

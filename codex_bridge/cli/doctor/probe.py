@@ -20,13 +20,16 @@ HEADERS = {
 DELTAS = ("response.output_text.delta", "response.reasoning_summary_text.delta")
 
 
-def probe(url: str, model: str, seconds: float, announce: Callable[[str], None]) -> Probe:
-    """Make every trial, all of them within `seconds`; `announce` gets the name of each before."""
+def probe(url: str, model: str, seconds: float, announce: Callable[[str, str], None]) -> Probe:
+    """Make every trial, all of them within `seconds`.
+
+    `announce` gets the names of model and trial before each.
+    """
     deadline = time.monotonic() + seconds
     done: list[Judgement] = []
     command: Answer | None = None
     for trial in TRIALS:
-        announce(trial.name)
+        announce(model, trial.name)
         answer = _answer(url, request(model, trial, command), deadline - time.monotonic())
         command = answer if trial.name == "command" else command
         done.append(judged(trial, answer))

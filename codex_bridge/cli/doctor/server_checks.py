@@ -96,10 +96,7 @@ def _version(text: Any) -> Check:
 
 def model_checks(models: ModelFacts) -> list[Check]:
     """Checks on the model and its capabilities."""
-    present = _present(models)
-    if models.info is None or models.chosen is None:
-        return [present]
-    return [present, _capabilities(models.chosen, models.info)]
+    return [_present(models), *([_capabilities(models.info)] if models.info else [])]
 
 
 def _present(models: ModelFacts) -> Check:
@@ -107,19 +104,19 @@ def _present(models: ModelFacts) -> Check:
         pull = f"get one: ollama pull {models.wanted or 'qwen3:14b'}"
         return failed("model", "Ollama has no model at all", pull)
     wanted, listed = models.wanted, _list(models.names)
+    if models.info is None:
+        remedy = f"get it: ollama pull {wanted}"
+        return failed("model", f"{wanted} is not there; there is: {listed}", remedy)
+    name = models.info.name
     if wanted is None:
-        return ok("model", f"{models.chosen} ({models.why}); there is: {listed}")
-    if wanted in models.names:
-        return ok("model", wanted)
-    if listed_as := lookalike(wanted, models.names):
+        return ok("model", f"{name} ({models.why}); there is: {listed}")
+    if wanted != name:
         return failed(
             "model",
-            f"{wanted} is not listed, {listed_as} is; Codex compares exactly and would download it",
-            f"say: codex -m {listed_as}",
+            f"{wanted} is not listed, {name} is; Codex compares exactly and would download it",
+            f"say: codex -m {name}",
         )
-    return failed(
-        "model", f"{wanted} is not there; there is: {listed}", f"get it: ollama pull {wanted}"
-    )
+    return ok("model", name)
 
 
 def lookalike(wanted: str, names: tuple[str, ...]) -> str | None:
@@ -132,7 +129,7 @@ def _list(names: tuple[str, ...]) -> str:
     return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
-def _capabilities(model: str, info: ModelInfo) -> Check:
+def _capabilities(info: ModelInfo) -> Check:
     name = "capabilities"
     if info.capabilities is None:
         return warning(
@@ -152,7 +149,7 @@ def _capabilities(model: str, info: ModelInfo) -> Check:
 
 def context_checks(models: ModelFacts) -> list[Check]:
     """A check on the context that the model has, compared with what Codex needs."""
-    if models.info is None or models.chosen is None:
+    if models.info is None:
         return []
     tokens, source = known_context(models)
     if tokens is None:
@@ -161,7 +158,7 @@ def context_checks(models: ModelFacts) -> list[Check]:
     detail = f"{tokens} tokens ({source})"
     if tokens >= RECOMMENDED:
         return [ok("context", detail)]
-    remedy = _more_context(models.chosen, models.info)
+    remedy = _more_context(models.info)
     if tokens >= ENOUGH:
         return [warning("context", f"{detail}; {RECOMMENDED} are recommended", remedy)]
     if models.served is None:
@@ -193,11 +190,12 @@ def known_context(models: ModelFacts) -> tuple[int | None, str]:
     return None, ""
 
 
-def _more_context(model: str, info: ModelInfo) -> str:
+def _more_context(info: ModelInfo) -> str:
     most = min(RECOMMENDED, info.trained_context or RECOMMENDED)
     if most < ENOUGH or (info.allocated_context or 0) >= most:
         return f"the model was made for {most} tokens; choose one that was made for more"
     return (
-        f"codex-bridge prepare {model} --num-ctx {most}, then use {derived_name(model, most)}; "
+        f"codex-bridge prepare {info.name} --num-ctx {most}, then use "
+        f"{derived_name(info.name, most)}; "
         f"or OLLAMA_CONTEXT_LENGTH={most} for all models"
     )
