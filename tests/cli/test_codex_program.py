@@ -57,3 +57,16 @@ def test_a_codex_that_sends_no_instructions_is_an_error(
     program(tmp_path, script, monkeypatch)
     with pytest.raises(CommandError, match="did not tell its own instructions"):
         own_instructions()
+
+
+def test_codex_cannot_reach_its_maker_while_it_is_asked_for_its_instructions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("https_proxy", "HTTPS_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://a-proxy-that-works:3128")
+    program(tmp_path, f"env > '{tmp_path}/environment'", monkeypatch)
+    with pytest.raises(CommandError):
+        own_instructions()
+    environment = (tmp_path / "environment").read_text()
+    assert "HTTPS_PROXY=http://127.0.0.1:1\n" in environment
+    assert "a-proxy-that-works" not in environment
