@@ -1,4 +1,4 @@
-"""`codex-bridge demo`: one exchange, made visible, over a scripted model instead of Ollama."""
+"""`codex-bridge demo`: shows one exchange over a scripted model, without Ollama and Codex."""
 
 from __future__ import annotations
 
@@ -14,12 +14,11 @@ from twisted.internet.task import react
 from twisted.web.client import Agent
 
 from codex_bridge import __version__
+from codex_bridge.cli.scripted_ollama import MODEL, ScriptedOllama
 from codex_bridge.service import BridgeService, make_service
 from codex_bridge.settings import Settings
 from codex_bridge.vocabulary import Json
-from tests.fake_ollama import FakeOllama, demo_model
 
-MODEL = "qwen3:14b"
 PROMPT = "list files in /tmp"
 WIDTH = 96
 
@@ -70,17 +69,19 @@ REQUEST: Json = {
     "store": False,
     "stream": True,
 }
-"""A request as Codex makes it, with the long texts left out."""
+"""A request as Codex makes it, without its long texts."""
 
 
 def demo(*, serve: bool, port: int | None) -> None:
-    """Show an exchange, or with `serve` keep the bridge up; ends the process."""
+    """Show an exchange, or with `serve` keep the bridge up until Ctrl-C; ends the process.
+
+    `port` is the bridge's TCP port; None or 0 takes any free one.
+    """
     react(lambda reactor: Deferred.fromCoroutine(_demo(reactor, serve, port or 0)))
 
 
 async def _demo(reactor: Any, serve: bool, port: int) -> None:
-    model = FakeOllama(reactor, model=demo_model)
-    model.listen()
+    model = ScriptedOllama(reactor)
     bridge = make_service(Settings(port=port, ollama_url=model.url, quiet=True), reactor)
     try:
         bridge.startService()
@@ -95,14 +96,14 @@ async def _demo(reactor: Any, serve: bool, port: int) -> None:
     else:
         events = await _exchange(reactor, here)
         _show_request(REQUEST)
-        _show_chat(model.chats[-1].json)
+        _show_chat(model.chats[-1])
         _show_events(events)
         _what_next()
         await bridge.stopService()
         await model.stop()
 
 
-async def _until_stopped(reactor: Any, bridge: BridgeService, model: FakeOllama) -> None:
+async def _until_stopped(reactor: Any, bridge: BridgeService, model: ScriptedOllama) -> None:
     stopped: Deferred[None] = Deferred()
 
     async def stop() -> None:
@@ -114,7 +115,7 @@ async def _until_stopped(reactor: Any, bridge: BridgeService, model: FakeOllama)
 
 
 async def _exchange(reactor: Any, url: str) -> list[Json]:
-    """Send REQUEST to the bridge; the events that came back."""
+    """Send REQUEST to the bridge at `url`; return the events that came back."""
     client = HTTPClient(Agent(reactor))
     response = await client.post(f"{url}/v1/responses", json=REQUEST)
     body: bytes = await response.content()
@@ -134,7 +135,7 @@ def _show_request(request: Json) -> None:
 
 
 def _show_chat(chat: Json) -> None:
-    _title("2. What the model is asked: POST /v1/chat/completions")
+    _title("2. What the model is asked: POST /api/chat")
     for message in chat["messages"]:
         _row(message["role"], message["content"])
     for tool in chat["tools"]:

@@ -22,7 +22,7 @@ def test_the_demo_shows_request_chat_and_events_and_what_to_do_next(tmp_path: Pa
     for shown in (
         "POST /v1/responses",
         "multi_agent_v1 (spawn_agent)",
-        "POST /v1/chat/completions",
+        "POST /api/chat",
         "multi_agent_v1__spawn_agent",
         'function_call exec_command({"cmd":"ls /tmp"})',
         "completed",

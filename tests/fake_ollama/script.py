@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
 import orjson
 from attrs import field, frozen
 from twisted.internet.defer import Deferred
+
+from codex_bridge.cli.scripted_ollama import scripted_answer
 
 Json = dict[str, Any]
 
@@ -152,45 +154,18 @@ class Playlist:
 
 
 def demo_model(request: Json) -> Answer:
-    """A small coding model: calls for a command, then tells what came back."""
-    messages = request["messages"]
-    offered = {tool["function"]["name"] for tool in request.get("tools") or []}
-    last = messages[-1]
-    if form := request.get("response_format") or request.get("format"):
-        return [Say(_json_answer(form))]
-    if last["role"] == "tool":
-        # Codex puts facts about the run before the output itself.
-        output = last["content"].rpartition("Output:\n")[2]
-        lines = [line for line in output.splitlines() if line.strip()]
-        shown = ", ".join(lines[-5:]) or "nothing"
-        return [Think("The command ran. I report."), Say(f"It worked. I see: {shown}")]
-    runner = next((name for name in ("exec_command", "shell") if name in offered), None)
-    if runner and last["role"] == "user":
-        command = _command(last["content"])
-        return [
-            Think(f"The user wants something done. I should run {command}."),
-            Say("Let me look."),
-            Call(runner, {"cmd": command}),
-        ]
-    return [Think("A plain question."), Say("Hello! I am a scripted model; I can run commands.")]
+    """The model of `codex-bridge demo`, asked through either dialect."""
+    form = request.get("response_format")
+    if form:
+        request = request | {"format": (form.get("json_schema") or {}).get("schema") or "json"}
+    return [step for message in scripted_answer(request) for step in _steps(message)]
 
 
-def _json_answer(response_format: Any) -> str:
-    """The least object that has what the schema requires; a title is always a good guess."""
-    given = response_format if isinstance(response_format, dict) else {}
-    # Ollama's own dialect gives the schema alone.
-    schema = (given.get("json_schema") or {}).get("schema") or given
-    properties = schema.get("properties") or {"title": {"type": "string"}}
-    wanted = schema.get("required") or list(properties)
-    empty = {"array": [], "object": {}, "boolean": False, "integer": 0, "number": 0}
-    made = {}
-    for name in wanted:
-        kind = (properties.get(name) or {}).get("type", "string")
-        made[name] = empty.get(kind if isinstance(kind, str) else "string", "A demonstration")
-    return orjson.dumps(made).decode()
-
-
-def _command(content: Any) -> str:
-    """The command in backquotes in the user's words, else a harmless one."""
-    quoted = re.search(r"`([^`\n]+)`", content if isinstance(content, str) else "")
-    return quoted.group(1) if quoted else "ls /tmp"
+def _steps(message: Json) -> Iterator[Step]:
+    """The steps that put a message of /api/chat on the wire."""
+    if "thinking" in message:
+        yield Think(message["thinking"])
+    if "content" in message:
+        yield Say(message["content"])
+    for call in message.get("tool_calls", ()):
+        yield Call(**call["function"])

@@ -19,7 +19,6 @@ from tests.fake_ollama import (
     Refuse,
     Say,
     Think,
-    demo_model,
 )
 from tests.fake_ollama.client import Make, ask, chat, lines, native_chat
 
@@ -163,9 +162,3 @@ async def test_a_native_chat_is_seen_while_it_goes_on_even_if_it_is_refused(make
     assert refused.status == 400
     until.callback(None)
     assert (await answer).status == 200
-
-
-def test_a_format_makes_the_demo_answer_in_json() -> None:
-    schema = {"type": "object", "properties": {"title": {"type": "string"}}}
-    asked = {"messages": [{"role": "user", "content": "name it"}], "format": schema}
-    assert demo_model(asked) == [Say('{"title":"A demonstration"}')]

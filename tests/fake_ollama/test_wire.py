@@ -193,40 +193,26 @@ def test_pieces_say_the_whole_text() -> None:
 
 
 RUNNER = [{"type": "function", "function": {"name": "shell"}}]
+SCHEMA = {"properties": {"title": {"type": "string"}}}
+
+
+def test_the_demo_model_thinks_speaks_and_calls() -> None:
+    asked = {"messages": [{"role": "user", "content": "run `uname -a`"}], "tools": RUNNER}
+    answer = demo_model(asked)
+    assert [type(step) for step in answer[-2:]] == [Say, Call]
+    assert answer[-1] == Call("shell", {"cmd": "uname -a"})
+    assert wire.texts(answer, Say) == "Let me look."
+    assert "uname -a" in wire.texts(answer, Think)
 
 
 @pytest.mark.parametrize(
-    ("request_", "kinds", "last"),
+    "form",
     [
-        (
-            {"messages": [{"role": "user", "content": "run `uname -a`"}], "tools": RUNNER},
-            [Think, Say, Call],
-            Call("shell", {"cmd": "uname -a"}),
-        ),
-        (
-            {"messages": [{"role": "user", "content": "list"}], "tools": RUNNER},
-            [Think, Say, Call],
-            Call("shell", {"cmd": "ls /tmp"}),
-        ),
-        (
-            {"messages": [{"role": "tool", "content": "a\nb"}], "tools": RUNNER},
-            [Think, Say],
-            Say("It worked. I see: a, b"),
-        ),
-        (
-            {
-                "messages": [{"role": "user", "content": "name it"}],
-                "response_format": {
-                    "type": "json_schema",
-                    "json_schema": {"schema": {"properties": {"title": {"type": "string"}}}},
-                },
-            },
-            [Say],
-            Say('{"title":"A demonstration"}'),
-        ),
+        {"format": SCHEMA},
+        {"response_format": {"type": "json_schema", "json_schema": {"schema": SCHEMA}}},
+        {"response_format": {"type": "json_object"}},
     ],
 )
-def test_the_demo_model(request_: dict[str, Any], kinds: list[type], last: Any) -> None:
-    answer = demo_model(request_)
-    assert [type(step) for step in answer] == kinds
-    assert answer[-1] == last
+def test_the_demo_model_answers_in_json_in_both_dialects(form: dict[str, Any]) -> None:
+    asked = {"messages": [{"role": "user", "content": "name it"}], "tools": RUNNER, **form}
+    assert demo_model(asked) == [Say('{"title":"A demonstration"}')]
