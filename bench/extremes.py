@@ -1,9 +1,16 @@
-"""Extreme requests and answers, each made of a size: what `limits.py` measures."""
+"""Extreme requests and answers, each built for a size.
+
+    python -m bench extremes [WORD ...]
+
+Runs each case once, at the size it is listed with. `python -m bench limits` measures how the
+time grows. Words choose as there.
+"""
 
 from __future__ import annotations
 
+import argparse
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import orjson
@@ -27,12 +34,12 @@ from tests.responses.streams import Stream
 from tests.tools.declared import CODE, CODEX, custom
 
 Case = Callable[[int], float]
-"""Takes a size, returns seconds."""
+"""Size -> seconds. A size counts bytes or pieces, as the case says."""
 USER = {"type": "message", "role": "user", "content": "hi"}
 
 
 def ask(**fields: Any) -> Case:
-    """A request whose fields are made of a size; both dialects encode it."""
+    """Translates a request whose fields are built for the size, and encodes it in both dialects."""
 
     def case(size: int) -> float:
         body = orjson.dumps(
@@ -51,7 +58,7 @@ def ask(**fields: Any) -> Case:
 
 
 def answer(make: Callable[[int], Iterable[Delta]]) -> Case:
-    """An answer whose deltas are made of a size, through the state machine to the wire."""
+    """Turns an answer whose deltas are built for the size into the events of a stream."""
 
     def case(size: int) -> float:
         deltas = list(make(size))
@@ -69,7 +76,7 @@ def answer(make: Callable[[int], Iterable[Delta]]) -> Case:
 
 
 def decode(decoder: type, make: Callable[[int], bytes], read: int = 65536) -> Case:
-    """Bytes of an answer through a decoder, in reads of a size."""
+    """Decodes bytes that are built for the size, in reads of `read` bytes."""
 
     def case(size: int) -> float:
         data = make(size)
@@ -87,7 +94,7 @@ def decode(decoder: type, make: Callable[[int], bytes], read: int = 65536) -> Ca
 
 
 def text(unit: str, piece: int = 0) -> Case:
-    """An answer of one text over and over, whole or in pieces of a size."""
+    """An answer that repeats `unit`, in one delta or in deltas of `piece` characters."""
     return answer(lambda size: said(unit, size, piece))
 
 
@@ -126,7 +133,7 @@ def function(n: int, **more: Any) -> Any:
 
 
 def ladder(size: int) -> Any:
-    """A schema whose every definition names the next one twice."""
+    """A tool with a schema in which each definition refers to the next one twice."""
     rungs = {
         f"d{n}": {
             "type": "object",
@@ -387,3 +394,19 @@ DECODERS: dict[str, tuple[int, Case]] = {
     "one line in small reads": (MB, decode(native.LineDecoder, lambda n: b"x" * n, 16)),
     "one answer": (8 * MB, decode(chat.AnswerDecoder, lambda n: SSE[6:] % (b"x" * n))),
 }
+
+
+def chosen(words: Sequence[str]) -> Iterator[tuple[str, int, Case]]:
+    """(name, size, case) of the cases whose name contains one of `words`; of all without words."""
+    for group, cases in (("request", REQUESTS), ("answer", ANSWERS), ("bytes", DECODERS)):
+        for name, (size, case) in cases.items():
+            full = f"{group}: {name}"
+            if not words or any(word in full for word in words):
+                yield full, size, case
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("words", nargs="*", help="run the cases whose name contains one")
+    for name, size, case in chosen(parser.parse_args().words):
+        print(f"{name:<52} {size:>10,} {case(size):>9.3f} s", flush=True)

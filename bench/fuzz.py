@@ -1,8 +1,9 @@
-"""Runs the random tests for longer than a test may, and with other seeds each time.
+"""Runs the random tests for longer than a test may run, with new seeds each time.
 
-    .venv/bin/pip install -e '.[test]' && .venv/bin/python bench/fuzz.py --seconds 600
+    python -m bench fuzz --seconds 600 [PROPERTY ...]
 
-Prints how many examples each property took; what breaks one is printed in its smallest form.
+Prints how many examples each property was tried with. An example that breaks one is reduced to
+its smallest form and printed.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from codex_bridge.tools.toolbox import Toolbox
 from tests import fuzzing
 
 EXAMPLES = 2000
-"""In one round of one property; each round has a seed of its own."""
+"""Examples in one round of one property; each round has a seed of its own."""
 profiles = st.sampled_from(list(ToolProfile))
 
 
@@ -50,7 +51,7 @@ PROPERTIES: dict[str, tuple[Callable[..., Any], tuple[st.SearchStrategy[Any], ..
 
 
 def run(name: str, number: int, counted: Counter[str]) -> bool:
-    """One round; False if something broke."""
+    """Run one round of a property with the seed `number`; whether the property held."""
     check, strategies = PROPERTIES[name]
 
     def counting(values: Any) -> None:
@@ -88,7 +89,3 @@ def main() -> None:
                 break
     for name, number in counted.items():
         print(f"{name:<10} {number:>10,} examples, {broken[name]} broken rounds")
-
-
-if __name__ == "__main__":
-    main()

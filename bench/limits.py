@@ -1,27 +1,30 @@
-"""What extreme requests and answers cost, in time, at one size and at twice that.
+"""How the time for extreme requests and answers grows with their size.
 
-    .venv/bin/pip install -e '.[test]' && .venv/bin/python bench/limits.py [WORD ...]
+    python -m bench limits [WORD ...]
 
-Each row is one case: its size, the seconds it took, and how many times longer twice the size
-takes. About 2 is linear, 4 is quadratic. Words choose the cases whose name holds one of them.
+Each row is one case: its size, the seconds it took, and how many times longer it takes at twice
+the size. About 2 is linear, 4 is quadratic; an arrow marks what grows faster than linear. Only
+cases whose name contains one of the words are run; without words, all.
 """
 
 from __future__ import annotations
 
 import argparse
 
-from extremes import ANSWERS, DECODERS, REQUESTS, Case
+from bench.extremes import Case, chosen
 
 LONG = 20.0
 """Seconds after which a case is not tried at twice its size."""
 SMALLEST, CERTAIN = 0.05, 0.5
-"""Seconds: what takes less says nothing about a ratio, or not for certain."""
+"""Seconds: below the first a ratio says nothing, below the second it is measured again."""
 SUSPICIOUS = 2.8
+"""Ratio above which a case seems to grow faster than linear."""
 LARGEST = 64 * 1024 * 1024
+"""Size at which a case ends without a verdict."""
 
 
 def measure(name: str, size: int, case: Case) -> None:
-    """Double the size until the time says something; then see whether the ratio stays high."""
+    """Double the size until the ratio is measurable, and on while it is suspicious; print it."""
     seconds, ratio = best(case, size), 0.0
     while ratio == 0 or (ratio > SUSPICIOUS and seconds < LONG):
         size *= 2
@@ -37,22 +40,14 @@ def measure(name: str, size: int, case: Case) -> None:
 
 
 def best(case: Case, size: int) -> float:
-    """The least of a few runs, where they are short enough."""
+    """Seconds of the fastest of three runs; of one, if that takes a second or more."""
     seconds = case(size)
     return min(seconds, *(case(size) for _ in range(2))) if seconds < 1 else seconds
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("words", nargs="*", help="choose the cases whose name holds one")
-    words = parser.parse_args().words
+    parser.add_argument("words", nargs="*", help="run the cases whose name contains one")
     print(f"{'case':<52} {'size':>10} {'time':>11} {'ratio':>6}")
-    for room, cases in (("request", REQUESTS), ("answer", ANSWERS), ("bytes", DECODERS)):
-        for name, (size, case) in cases.items():
-            full = f"{room}: {name}"
-            if not words or any(word in full for word in words):
-                measure(full, size, case)
-
-
-if __name__ == "__main__":
-    main()
+    for name, size, case in chosen(parser.parse_args().words):
+        measure(name, size, case)

@@ -1,18 +1,17 @@
 """What a prompt cache can reuse over a session of 30 turns.
 
-    python bench/prompt_cache.py
+    python -m bench prompt_cache
 
-Runs a scripted session through a bridge in front of a fake Ollama: every kind of call, reasoning,
-pictures, later developer messages. A cache of Ollama's kind reuses the longest beginning that a
-prompt shares with the one before it. Told for the bytes that were sent, and for the prompt as a
-template shows it that drops the reasoning of earlier turns (qwen3.5's).
+Runs a scripted session through a bridge in front of the fake Ollama, with every kind of call,
+reasoning, pictures and later developer messages. Ollama's cache reuses the longest beginning that
+a prompt shares with the one before it. That share is printed for the bytes that the bridge sent
+("sent"), and for the prompt after a template that drops the reasoning of earlier turns, as that
+of qwen3.5 does ("shown").
 """
 
 from __future__ import annotations
 
-import sys
 from itertools import pairwise, zip_longest
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -58,7 +57,7 @@ def answer(n: int) -> Answer:
 
 
 def results(items: list[Json], n: int) -> list[Json]:
-    """What Codex adds behind an answer: results, or else the user's next words."""
+    """What Codex appends to an answer: the results of its calls, or else the user's next words."""
     calls = [item for item in items if "call_id" in item]
     if not calls:
         return [
@@ -75,7 +74,7 @@ def results(items: list[Json], n: int) -> list[Json]:
 
 
 async def session(reactor: Any, api: str, template: str) -> list[Json]:
-    """The prompts of a session: {"sent": bytes, "shown": bytes}."""
+    """Each prompt of a session as {"sent": bytes, "shown": bytes}."""
     facts = ModelFacts(template=template, num_ctx=262144, trained_ctx=262144)  # type: ignore[arg-type]
     fake = FakeOllama(reactor, model=Playlist(*map(answer, range(TURNS))), models=[facts])
     fake.listen()
@@ -108,14 +107,14 @@ async def session(reactor: Any, api: str, template: str) -> list[Json]:
 
 
 def shared(old: bytes, new: bytes) -> int:
-    """Bytes of the beginning that both have; the bracket that closes a list does not count."""
+    """Bytes of the common beginning; the brackets that close `old` do not count."""
     old = old.rstrip(b"]}")
     if new.startswith(old):
         return len(old)
     return next(n for n, (a, b) in enumerate(zip_longest(old, new)) if a != b)
 
 
-async def main(reactor: Any) -> None:
+async def measure(reactor: Any) -> None:
     print(f"{TURNS} turns; share of all prompts behind the first that a prompt cache can reuse")
     for api in UPSTREAM_APIS[1:]:
         for kind, template in (("sent", "keep"), ("shown", "qwen3.5")):
@@ -130,6 +129,5 @@ async def main(reactor: Any) -> None:
             )
 
 
-if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parent))
-    react(lambda reactor: Deferred.fromCoroutine(main(reactor)))
+def main() -> None:
+    react(lambda reactor: Deferred.fromCoroutine(measure(reactor)))

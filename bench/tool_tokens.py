@@ -1,10 +1,10 @@
 """What Codex's tools cost a model, by Codex version and tool profile, as a Markdown table.
 
-    .venv/bin/pip install -e '.[test,bench]' && .venv/bin/python bench/tool_tokens.py
+    .venv/bin/pip install -e '.[test,bench]' && .venv/bin/python -m bench tool_tokens [VERSION ...]
 
-Runs the real Codex CLI once a version, takes the tools out of its first request, and counts
-the JSON of what it declared and of what each profile makes of that. Tokens are those of the
-Qwen vocabulary (the file qwen.tiktoken in the package dashscope).
+Runs the real Codex CLI of each version, takes the tools from its first request, and counts bytes
+and tokens of their JSON: as Codex declared them, and as each profile shows them to the model.
+The tokens are those of Qwen's vocabulary (the file qwen.tiktoken in the package dashscope).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ WORDS = (
 
 
 def qwen_counter() -> Callable[[bytes], int]:
-    """A function that counts the tokens of a text."""
+    """A function that counts the tokens of a text in UTF-8. Needs the packages of `bench`."""
     ranks = {}
     for line in (files("dashscope") / "resources" / "qwen.tiktoken").read_bytes().splitlines():
         token, rank = line.split()
@@ -45,7 +45,7 @@ def qwen_counter() -> Callable[[bytes], int]:
 
 
 class Server(BaseHTTPRequestHandler):
-    """As much of Ollama as Codex asks for before its first request, which is kept."""
+    """Answers what Codex asks of Ollama at its start, and keeps the requests that follow."""
 
     requests: list[Any] = []  # noqa: RUF012 - one server, one list
 
@@ -69,7 +69,7 @@ class Server(BaseHTTPRequestHandler):
 
 
 def declared(version: str, *, patch: bool) -> Any:
-    """The tools in the first request of a Codex version, on demand with freeform apply_patch."""
+    """The tools in a Codex version's first request; `patch`: with freeform apply_patch."""
     Server.requests.clear()
     server = ThreadingHTTPServer(("127.0.0.1", 0), Server)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -100,7 +100,3 @@ def main() -> None:
             cells = [f"{len(text):,} B, {count(text):,} tokens" for text in sizes]
             kind = "with freeform apply_patch" if patch else "by default"
             print(f"| {version} | {kind}: {len(shown[0])} | {' | '.join(cells)} |")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,11 +1,11 @@
 """Time to the first token: through the bridge, and directly, side by side.
 
-    python bench/ttft.py [--rounds 200] [--port 0]
+    python -m bench ttft [--rounds 200]
 
-Starts a fake upstream in a process of its own (it answers the moment it has read the request),
-a bridge in another, and asks both in turn with a request of the size that Codex sends, over a
-new connection each time, as Codex does. Directly means: the chat request that the bridge made
-of it, sent to the upstream by the same client. What counts is the difference within one run.
+Starts a fake upstream, which answers as soon as it has read a request, and a bridge, each in a
+process of its own. Asks the bridge with a request of the size that Codex sends, and the upstream
+with the chat request that the bridge makes of it, in turn, over a new connection each time, as
+Codex does. Times differ between runs and machines: compare the two within one run.
 """
 
 from __future__ import annotations
@@ -20,9 +20,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+from codex_bridge.engines.openai_chat import encode
+from tests.responses.asked import translate
+
 INSTRUCTIONS = 20_000
-"""Bytes of instructions in a first request of Codex."""
+"""Bytes of instructions in Codex's first request."""
 TOOLS, TOOL_SIZE = 14, 1_200
+"""How many tools it declares, and the bytes of each description."""
 UPSTREAM = Path(__file__).with_name("upstream.py")
 
 
@@ -77,8 +81,8 @@ def start(*command: str) -> tuple[subprocess.Popen[str], int]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--rounds", type=int, default=200)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=200, help="pairs of requests (200)")
     rounds = parser.parse_args().rounds
     upstream, upstream_port = start(sys.executable, str(UPSTREAM))
     twistd = str(Path(sys.executable).with_name("twistd"))
@@ -86,9 +90,6 @@ def main() -> None:
     bridge, port = start(twistd, "-n", "--pidfile=", "codex-bridge", *options)
     try:
         body = json.dumps(request()).encode()
-        from codex_bridge.engines.openai_chat import encode
-        from tests.responses.asked import translate
-
         chat = encode(translate(request()).chat, stream=True)
         direct, bridged = [], []
         for n in range(rounds + 20):
@@ -105,7 +106,3 @@ def main() -> None:
         print(f"  {name}  min {min(values):.2f}  median {statistics.median(values):.2f}")
     added = [b - a for a, b in zip(direct, bridged, strict=True)]
     print(f"  added   min {min(added):.2f}  median {statistics.median(added):.2f}")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""The least upstream there can be: reads a request, answers with a short stream at once."""
+"""The upstream of `ttft`: reads a request and answers at once with a short stream."""
 
 from __future__ import annotations
 

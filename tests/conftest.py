@@ -19,7 +19,7 @@ from tests import harness
 from tests.fake_ollama import FakeOllama
 
 # How long an example takes says more about the machine than about the code. Few examples, so
-# that the suite is run often; bench/fuzz.py tries as many as one has time for.
+# that the suite is run often; `python -m bench fuzz` tries as many as one has time for.
 hypothesis.settings.register_profile(
     "suite", max_examples=60, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )

@@ -1,7 +1,7 @@
 """What may come from outside, made at random, and what has to hold for all of it.
 
 The strategies give whole requests, answers and streams: arbitrary ones, and real ones with a
-few places changed. `bench/fuzz.py` runs the same for longer than a test may take.
+few places changed. `python -m bench fuzz` runs the same for longer than a test may run.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The wire of the soak's clients: connections that do as they are told, and strict readers."""
+"""HTTP for the clients of the soak: connections that can misbehave, and strict readers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ GONE = (ConnectionError, asyncio.IncompleteReadError)
 
 
 class Finding(Exception):
-    """The bridge did what it should not."""
+    """The bridge did something wrong."""
 
 
 @define
@@ -34,7 +34,7 @@ class Reply:
     body: bytes
 
     def response(self) -> Json:
-        """What an exchange came to, from a stream that was checked or from one body."""
+        """The final response of an exchange, from a stream, whose grammar is checked, or a body."""
         if self.headers.get("content-type", "").startswith("text/event-stream"):
             return grammar.read(grammar.parse_sse(self.body))
         answer: Json = orjson.loads(self.body)
@@ -51,7 +51,7 @@ class Wire:
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
     patience: float
-    """Seconds without a byte that are taken for a hang."""
+    """Seconds without a byte after which the bridge counts as hanging."""
     pace: float = 0.0
     """Seconds to wait before each piece that is read."""
     received: int = field(default=0)
@@ -61,7 +61,7 @@ class Wire:
         await self.writer.drain()
 
     async def reply(self, *, bodiless: bool = False) -> Reply:
-        """The next answer, to its end. Raises Finding when nothing comes for too long."""
+        """The next answer, read to its end. Raises Finding if nothing comes within `patience`."""
         status, headers = await self._head()
         if status == 100:
             status, headers = await self._head()
@@ -80,7 +80,7 @@ class Wire:
         return Reply(status, headers, b"".join(pieces))
 
     async def until_closed(self, seconds: float) -> bytes:
-        """What comes until the bridge closes, which it has `seconds` for."""
+        """What comes until the bridge closes the connection, within `seconds`."""
         try:
             async with asyncio.timeout(seconds):
                 return await self.reader.read()
@@ -90,12 +90,12 @@ class Wire:
             return b""
 
     async def some(self) -> bytes:
-        """Whatever comes next; nothing at the end."""
+        """The next bytes; empty at the end."""
         async with self._patiently():
             return await self.reader.read(PIECE)
 
     def leave(self, rng: random.Random) -> None:
-        """Close in one of the ways there are."""
+        """Close in a randomly chosen way."""
         sock = self.writer.get_extra_info("socket")
         if rng.random() < 0.5 and sock is not None:
             linger = b"\1\0\0\0\0\0\0\0"
@@ -143,7 +143,7 @@ class Wire:
 async def wire(
     port: int, rng: random.Random, patience: float, *, pace: float = 0.0, narrow: bool = False
 ) -> AsyncIterator[Wire]:
-    """A connection that is closed behind its user; a `narrow` one takes little ahead."""
+    """A connection that is closed at the end; a `narrow` one has small buffers."""
     sock = socket.socket()
     sock.setblocking(False)
     if narrow:

@@ -1,14 +1,14 @@
 """Many clients of every kind at once, before an upstream that comes and goes.
 
-    .venv/bin/pip install -e '.[test]' && .venv/bin/python bench/soak.py --seconds 600
+    python -m bench soak --seconds 600
 
-Starts a bridge as a process of its own and torments it. Good clients must get well-formed
-answers with a proper end and never wait in silence. At the end nothing may be left: no open
-exchange, no socket, no error in the log, no memory that grew; and SIGTERM must end it, with
-clients of every kind still there. Needs Linux. Exit code 1 if something is wrong.
+Starts a bridge as a process of its own and lets good and bad clients loose on it. Good ones must
+get well-formed answers with a proper end, and never wait in silence. At the end the bridge must
+have no open exchange, no socket, no error in its log and no more memory than before, and SIGTERM
+must end it while clients of every kind are connected. Exit code 1 otherwise. Needs Linux.
 
-A run takes about a minute longer than asked for: the bridge keeps idle connections to the
-upstream for that long, and none of them may outlive it.
+A run takes about a minute longer than `--seconds`: the bridge keeps idle connections to the
+upstream for that long, and the soak waits to see them closed.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ from typing import Any
 
 import orjson
 from attrs import define, field
-from soak_clients import CLIENTS, MARGIN, World, idler, statue
-from soak_process import Bridge, Trend
-from soak_upstream import Upstream
-from soak_wire import GONE, Finding, encoded, wire
 from twisted.internet import asyncioreactor
 from twisted.logger import LogLevel, globalLogBeginner
 
+from bench.soak.clients import CLIENTS, MARGIN, World, idler, statue
+from bench.soak.process import Bridge, Trend
+from bench.soak.upstream import Upstream
+from bench.soak.wire import GONE, Finding, encoded, wire
 from codex_bridge.engines.connections import KEEP_ALIVE
 from codex_bridge.web.channel import KEPT_IDLE, STALL, STALL_CHECK
 
 HEARTBEAT, CLIENT_TIMEOUT, DRAIN, UPSTREAM_TIMEOUT, MAX_BODY = 1, 3, 2, 6, 1_000_000
 CALM = 6.0
-"""Seconds at the end in which the upstream stays: what it resets, the bridge need not close."""
+"""Seconds at the end in which the upstream stays up, so that the bridge closes its sockets."""
 LONGEST = 150.0
-"""Seconds after which any client is stuck."""
+"""Seconds after which a client counts as stuck."""
 SHOWN = 25
 """Findings that are printed in full."""
 BACKGROUND = 4
-"""Clients that are still there at SIGTERM, of each kind."""
+"""Clients of each kind that are connected at SIGTERM."""
 
 
 @define
@@ -59,10 +59,10 @@ class Soak:
     findings: list[str] = field(factory=list)
     over: asyncio.Event = field(factory=asyncio.Event)
     lag: float = 0.0
-    """Seconds by which this process was late at most: its own, not the bridge's."""
+    """Seconds by which this process was late at most."""
 
     async def run(self, seconds: float, clients: int) -> None:
-        """Let everything loose for so long, and wait until all clients are through."""
+        """Run the clients for so many seconds, and wait until all have ended."""
         calm = asyncio.Event()
         flapping = asyncio.ensure_future(self.upstream.flap(calm))
         sampling = asyncio.ensure_future(self.sample())
@@ -81,7 +81,7 @@ class Soak:
         await asyncio.gather(*tasks)
 
     async def work(self) -> None:
-        """One client after another."""
+        """Run clients, each when the one before it has ended."""
         kinds = list(CLIENTS)
         weights = list(CLIENTS.values())
         while not self.over.is_set():
@@ -93,7 +93,7 @@ class Soak:
     async def watch(
         self, name: str, client: Awaitable[str], limit: asyncio.Timeout | None = None
     ) -> None:
-        """Note how a client fared."""
+        """Record how a client ended."""
         try:
             outcome = await client
         except asyncio.CancelledError:
@@ -107,12 +107,12 @@ class Soak:
         self.outcomes[name, outcome] += 1
 
     def finding(self, name: str, what: str) -> str:
-        """Note what must not be."""
+        """Record a failure."""
         self.findings.append(f"{time.strftime('%H:%M:%S')} {name}: {what}")
         return "FINDING"
 
     async def sample(self) -> None:
-        """Look at the bridge every second."""
+        """Measure the bridge every second."""
         while True:
             self.bridge.sample()
             before = time.monotonic()
@@ -120,13 +120,13 @@ class Soak:
             self.lag = max(self.lag, time.monotonic() - before - 1)
 
     async def health(self) -> Any:
-        """The bridge's own word."""
+        """What GET /__health says."""
         async with wire(self.bridge.port, self.world.rng, MARGIN) as it:
             await it.send(encoded("GET", "/__health", Connection="close"))
             return orjson.loads((await it.reply()).body)
 
     async def quiet(self) -> None:
-        """Wait until nothing is left; note what is."""
+        """Wait until nothing is open, and record what stays."""
         left: Counter[str] = Counter()
         for _ in range(20):
             health = await self.health()
@@ -147,7 +147,7 @@ class Soak:
             self.finding("left over", f"{idle} connections to the upstream that are never closed")
 
     async def end(self) -> None:
-        """SIGTERM, while clients of every kind are there."""
+        """Send SIGTERM while clients of every kind are connected."""
         tasks = [
             asyncio.ensure_future(client(self.world))
             for client in CLIENTS
@@ -165,7 +165,7 @@ class Soak:
             self.finding("SIGTERM", f"exit code {code}")
 
     def report(self, files_before: int, files_after: int) -> None:
-        """Print what happened."""
+        """Print the counts and the findings."""
         total = Counter[str]()
         for (name, _), count in self.outcomes.items():
             total[name] += count
@@ -191,7 +191,7 @@ class Soak:
 
 
 async def soak(reactor: Any, options: Namespace, folder: Path) -> bool:
-    """Whether all went well."""
+    """Run the soak; whether nothing was found."""
     seed = options.seed
     upstream = Upstream(reactor, random.Random(seed + 1))
     flags = {
@@ -238,10 +238,6 @@ def main() -> None:
 
 
 def _complain(event: Any) -> None:
-    """Tell of failures in this process: the upstream's own."""
+    """Print failures of this process, which are the upstream's."""
     if event["log_level"] >= LogLevel.error:
         print("in this process:", event.get("log_format"), event.get("log_failure"), flush=True)
-
-
-if __name__ == "__main__":
-    main()

@@ -23,17 +23,17 @@ ALARMS = (
     "recursion",
     "Unable to format",
 )
-"""What no log may hold."""
+"""Texts that no log may contain."""
 LISTEN = "0A"
 RSS_SLACK, RSS_SHARE = 8 * 1024, 0.15
-"""Growth that is no leak yet: KiB, and the part of what there was."""
+"""Growth of memory that is no leak: KiB, and a share of what there was."""
 WARM = 180.0
-"""Seconds before which memory only finds its size: it holds what the worst moment took."""
+"""Seconds after which memory should be stable; it stays at the size of the worst moment."""
 
 
 @define
 class Bridge:
-    """One bridge, its folder, its samples."""
+    """One bridge as a process, and the samples taken of it."""
 
     process: subprocess.Popen[bytes]
     folder: Path
@@ -43,7 +43,7 @@ class Bridge:
 
     @classmethod
     def start(cls, folder: Path, *options: str) -> Bridge:
-        """Start; ready when it says where it listens."""
+        """Start a bridge, and wait until it listens."""
         command = [str(BIN / "twistd"), "-n", "--pidfile=", "--logfile", str(folder / "log")]
         with (folder / "output").open("wb") as output:
             process = subprocess.Popen(
@@ -58,7 +58,7 @@ class Bridge:
         return bridge
 
     def sample(self) -> None:
-        """Note what it uses now."""
+        """Take a sample."""
         proc = Path(f"/proc/{self.process.pid}")
         pages = int((proc / "statm").read_text().split()[1])
         memory = pages * os.sysconf("SC_PAGE_SIZE") // 1024
@@ -89,7 +89,7 @@ class Bridge:
         return "upstream" if remote == upstream else "other"
 
     def alarms(self) -> list[str]:
-        """The lines of all that it wrote that tell of a bug, each with what follows."""
+        """The lines of its log that show a bug, each with the lines that follow."""
         found = []
         for path in [*sorted(self.folder.glob("log*")), self.folder / "output"]:
             lines = path.read_text(errors="replace").splitlines()
@@ -99,7 +99,7 @@ class Bridge:
         return found
 
     def terminate(self, seconds: float) -> tuple[int | None, float]:
-        """SIGTERM; the exit code, None if it does not end, and how long that took."""
+        """Send SIGTERM; the exit code (None if it did not end) and the seconds until then."""
         started = time.monotonic()
         self.process.send_signal(signal.SIGTERM)
         try:
@@ -115,12 +115,12 @@ class Bridge:
 
 @define
 class Trend:
-    """How one of the samples' values went, from the end of the first quarter on."""
+    """How a value of the samples developed after the first quarter of a run."""
 
     early: float
     late: float
     slope: float
-    """A minute."""
+    """Growth per minute."""
     most: float
     seconds: float
 
@@ -143,6 +143,6 @@ class Trend:
 
     @property
     def grows(self) -> bool:
-        """Whether memory grew by more than chance."""
+        """Whether it grew by more than chance."""
         allowed = max(RSS_SLACK, RSS_SHARE * self.early)
         return self.seconds >= WARM and self.late - self.early > allowed

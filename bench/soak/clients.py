@@ -1,6 +1,7 @@
-"""The clients of the soak, good ones and others. Each tells in a word how it went.
+"""The clients of the soak, good and bad ones. Each returns in a word how it ended.
 
-What must not happen raises: Finding, AssertionError, or a connection that ends too early.
+They raise Finding, AssertionError or the error of a connection that ended too early where the
+bridge did something wrong.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from typing import Any
 
 import orjson
 from attrs import define
-from soak_upstream import ENDLESS, FLOOD, MODELS
-from soak_wire import GONE, Finding, Wire, chunked, encoded, head, wire
+
+from bench.soak.upstream import ENDLESS, FLOOD, MODELS
+from bench.soak.wire import GONE, Finding, Wire, chunked, encoded, head, wire
 
 Json = dict[str, Any]
 RESPONSES = "/v1/responses"
@@ -34,14 +36,14 @@ STATUSES = {"completed", "incomplete", "failed", *REFUSALS}
 UNREAD = (5.0, 20.0)
 """Seconds for which some clients stop reading."""
 MARGIN = 10.0
-"""Seconds that the bridge may be late: it shares its cores with all of this."""
+"""Seconds that the bridge may be late, since it shares its cores with the soak."""
 WHOLE_PATIENCE = 90.0
-"""Seconds that an answer in one piece may take, every retry included."""
+"""Seconds that a reply in one piece may take, with every retry."""
 
 
 @define
 class World:
-    """What every client knows."""
+    """The bridge's port and settings, and the random numbers of a run."""
 
     port: int
     rng: random.Random
@@ -74,7 +76,7 @@ class World:
 
 
 async def answered(connection: Wire) -> str:
-    """The end of an exchange that must end well, or tell properly why not."""
+    """The status of an exchange, which has to end well or with a proper failure."""
     status: str = (await connection.reply()).response()["status"]
     assert status in STATUSES, status
     return status
@@ -217,7 +219,7 @@ def native_body(world: World) -> bytes:
 
 
 async def passed_through(world: World) -> str:
-    """A request for Ollama; it may break off only where Ollama did."""
+    """A request that passes through; its answer may break off only where Ollama broke off."""
     rng = world.rng
     async with world.connect() as it:
         it.patience = WHOLE_PATIENCE
@@ -267,7 +269,7 @@ async def upload(world: World) -> str:
 
 
 async def kept(world: World) -> str:
-    """Several requests over one connection, one after another."""
+    """Several requests over one connection, each after the answer to the one before."""
     rng = world.rng
     ends: list[str] = []
     async with world.connect() as it:
@@ -281,7 +283,7 @@ async def kept(world: World) -> str:
 
 
 async def pipelined(world: World) -> str:
-    """Several requests at once; every answer in its turn, up to one that Ollama cut."""
+    """Several requests sent at once; the answers come in order, up to one that Ollama broke off."""
     rng = world.rng
     kinds = [rng.choice(["exchange", "health", "tags", "blob"]) for _ in range(rng.randrange(2, 6))]
     blob = b"x" * 5000
@@ -328,11 +330,11 @@ CLIENTS: dict[Callable[[World], Awaitable[str]], int] = {
     kept: 6,
     pipelined: 6,
 }
-"""Every kind of client, and how often it comes."""
+"""Each kind of client with its weight."""
 
 
 async def statue(world: World, seconds: float) -> str:
-    """Asks for much and reads nothing for so long: by then the bridge has given it up."""
+    """Asks for a long answer and reads nothing; the bridge must cut it off within `seconds`."""
     async with world.connect(narrow=True) as it:
         await it.send(world.exchange(FLOOD, codex=True))
         await asyncio.sleep(seconds)
@@ -344,7 +346,7 @@ async def statue(world: World, seconds: float) -> str:
 
 
 async def idler(world: World, seconds: float) -> str:
-    """Asks for nothing more after one answer, and is sent away within so many seconds."""
+    """Keeps its connection idle after one answer; the bridge must close it within `seconds`."""
     async with world.connect() as it:
         await it.send(world.exchange(codex=True))
         await answered(it)

@@ -1,4 +1,4 @@
-"""The upstream of the soak: a scripted model with every mood, on a server that comes and goes."""
+"""The upstream of the soak: a model with all kinds of answers, on a server that comes and goes."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ from tests.fake_ollama import (
 
 Json = dict[str, Any]
 FLOOD = "flood"
-"""In a prompt: answer with more than the buffers on the way hold."""
+"""Word in a prompt: the answer is longer than all buffers on the way."""
 ENDLESS = "endless"
-"""In a prompt: answer for minutes, unless the bridge hangs up."""
+"""Word in a prompt: the answer takes minutes unless the bridge hangs up."""
 LONG_PAUSE = 9.0
-"""Seconds; the bridge is started with less patience than that."""
+"""Seconds; longer than the --upstream-timeout of the soak."""
 UP, DOWN = (4.0, 9.0), (0.2, 2.5)
-"""Seconds for which the server is there, and is not."""
+"""Seconds for which the server is up and down, each time: least and most."""
 MODELS = [ModelFacts(f"kept{n}:8b") for n in range(24)] + [
     ModelFacts(f"native{n}:8b", num_ctx=None) for n in range(24)
 ]
-"""Those with no context of their own are asked through /api/chat."""
+"""Half of them have a context in their Modelfile, half have none."""
 PATCH = "*** Begin Patch\n*** Add File: a.txt\n+a\n*** End Patch"
 LEAK = '<tool_call>\n{"name": "exec_command", "arguments": {"cmd": "ls"}}\n</tool_call>'
 SLIP = 'error parsing tool call: raw=\'{"cmd": "ls\', err=unexpected end of JSON input'
@@ -76,7 +76,7 @@ WISHES: dict[str, Answer] = {
 
 
 class Upstream:
-    """A fake Ollama that stops and comes back, resetting what is open."""
+    """A fake Ollama that stops, resets its connections, and starts again."""
 
     def __init__(self, reactor: Any, rng: random.Random) -> None:
         self.played: Counter[str] = Counter()
@@ -87,7 +87,7 @@ class Upstream:
         self.port, self.url = self._fake.port, self._fake.url
 
     async def flap(self, over: asyncio.Event) -> None:
-        """Come and go until it is `over`; it is there afterwards."""
+        """Stop and start until `over` is set; then the server is up."""
         loop = asyncio.get_running_loop()
         while True:
             with contextlib.suppress(TimeoutError):
