@@ -1,15 +1,17 @@
-"""A fake Ollama: a scripted model behind a server as strict as the real one.
+"""A fake Ollama: a scripted model behind a server as strict as Ollama 0.13.4 and later.
+
+Codex refuses older versions.
 
     fake = FakeOllama(reactor, model=Playlist([Say("Hello")], [Call("exec_command", {...})]))
     fake.listen()
     ...
     fake.chats[0].json        # what the first chat request asked
-    fake.chats[0].effective   # what of it the model really got
+    fake.chats[0].effective   # what of that reached the model
     fake.native_chats         # the same for /api/chat; fake.turns has both, in order
-    fake.loads                # every load of a model since the start: (name, context)
+    fake.loads                # every load of a model: (name, context)
     await fake.stop()
 
-Alone: `python -m tests.fake_ollama --port 11433`.
+As a program: `python -m tests.fake_ollama --port 11433`.
 """
 
 from tests.fake_ollama.facts import ModelFacts, Rejected

@@ -1,4 +1,4 @@
-"""The fake Ollama on its own: `python -m tests.fake_ollama`."""
+"""`python -m tests.fake_ollama`: the fake Ollama as a server, with the model of the demo."""
 
 from __future__ import annotations
 
@@ -17,23 +17,31 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.fake_ollama")
     parser.add_argument("--port", type=int, default=11433, help="TCP port (default: 11433)")
     parser.add_argument("--interface", default="127.0.0.1", help="default: 127.0.0.1")
-    parser.add_argument("--version", default="0.33.0", help="the Ollama to be (default: 0.33.0)")
+    parser.add_argument("--version", default="0.33.0", help="0.13.4 or later (default: 0.33.0)")
     parser.add_argument(
-        "--default-context", type=int, default=4096, help="tokens, where nobody says (4096)"
+        "--default-context",
+        type=int,
+        default=4096,
+        help="tokens of a model that sets no context (default: 4096)",
     )
     parser.add_argument(
-        "--num-ctx", type=int, default=32768, help="of its model; 0 for none (default: 32768)"
+        "--num-ctx",
+        type=int,
+        default=32768,
+        help="tokens that its model sets; 0 for none (default: 32768)",
     )
-    given = parser.parse_args()
-    models = [ModelFacts(num_ctx=given.num_ctx or None)]
+    options = parser.parse_args()
+    models = [ModelFacts(num_ctx=options.num_ctx or None)]
     fake = FakeOllama(
-        the_reactor, version=given.version, models=models, default_context=given.default_context
+        the_reactor, version=options.version, models=models, default_context=options.default_context
     )
     try:
-        fake.listen(given.port, given.interface)
+        fake.listen(options.port, options.interface)
     except CannotListenError as error:
-        sys.exit(f"fake ollama: cannot listen on port {given.port}: {error.socketError}")
-    print(f"A fake Ollama {given.version} with a scripted model listens on {fake.url}", flush=True)
+        sys.exit(f"fake ollama: cannot listen on port {options.port}: {error.socketError}")
+    print(
+        f"A fake Ollama {options.version} with a scripted model listens on {fake.url}", flush=True
+    )
     the_reactor.run()
 
 

@@ -1,4 +1,4 @@
-"""Bodies of the routes that generate nothing: JSON and text, in and out."""
+"""Reading and writing the bodies of the routes that generate nothing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Json = dict[str, Any]
 
 
 def request_object(body: bytes, request: Any) -> Json:
-    """The JSON of a request to the native API. Raises Rejected for what is no object."""
+    """The body of a request to a native route. Raises Rejected if it is not a JSON object."""
     if request.digest is not None or request.method in {b"GET", b"HEAD"}:
         return {}
     try:
@@ -27,17 +27,17 @@ def request_object(body: bytes, request: Any) -> Json:
 
 
 def write_text(request: Any, status: int, text: str) -> None:
-    """Plain text."""
+    """Answer with plain text."""
     write(request, status, b"text/plain; charset=utf-8", text.encode())
 
 
 def write_json(request: Any, value: Any, status: int = 200) -> None:
-    """JSON as Go writes it."""
+    """Answer with JSON as Go writes it."""
     write(request, status, b"application/json; charset=utf-8", go_json(value))
 
 
 def write_progress(request: Any, lines: list[Json], *, stream: bool, failed: int = 500) -> None:
-    """A line of JSON for each step, or the last one alone, an error with status `failed`."""
+    """Answer with all lines, or without a stream with the last; `failed`: status of an error."""
     if not stream:
         write_json(request, lines[-1], failed if "error" in lines[-1] else 200)
         return
@@ -47,7 +47,7 @@ def write_progress(request: Any, lines: list[Json], *, stream: bool, failed: int
 
 
 def write(request: Any, status: int, kind: bytes, body: bytes) -> None:
-    """A whole body of one kind."""
+    """Answer with a body of content type `kind`."""
     request.setResponseCode(status)
     request.setHeader(b"content-type", kind)
     request.setHeader(b"content-length", str(len(body)).encode())

@@ -1,4 +1,4 @@
-"""How the tests of the fake speak to it."""
+"""Requests to the fake, for its own tests."""
 
 from __future__ import annotations
 

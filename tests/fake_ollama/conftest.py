@@ -1,4 +1,4 @@
-"""The fakes of a test, stopped at its end."""
+"""Makes the fakes of a test and stops them at its end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the fake knows of its models, and the ways in which it says no."""
+"""The fake's models, their names, and the error for what it refuses."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from attrs import field, frozen
 
 Json = dict[str, Any]
 LEAST_CONTEXT = 4
-"""Tokens that the scheduler allocates whatever is asked for."""
+"""Tokens that the scheduler allocates at least."""
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*(?:[/:][\w.-]+)*", re.ASCII)
 
 
 Template = Literal["go", "qwen3-coder", "qwen3.5", "jinja", "keep"]
-"""Who makes the prompt of the messages. "go" templates drop `developer` messages, join system
-messages and merge neighbours of one role. Of the renderers "qwen3-coder" keeps only the first
-system message and no reasoning, "qwen3.5" no `developer` and the reasoning of the last turn.
-"jinja", which llama-server runs itself, refuses a later system message, drops reasoning and
-sends calls on the last record of /api/chat. "keep" shows all as it was sent."""
+"""What turns the messages into a prompt. "go" templates drop `developer` messages, join system
+messages and merge neighbours of one role. The renderer "qwen3-coder" keeps the first system
+message and no reasoning; "qwen3.5" drops `developer` messages and keeps the reasoning of the last
+turn. "jinja" templates, which llama-server runs, refuse a later system message, drop reasoning and
+send calls with the last record of /api/chat. "keep" changes nothing."""
 
 
 @frozen
@@ -28,27 +28,26 @@ class ModelFacts:
     name: str = "qwen3:14b"
     capabilities: tuple[str, ...] = ("completion", "tools", "thinking", "vision")
     num_ctx: int | None = 32768
-    """Context of its Modelfile, tokens; None leaves it to the server."""
+    """Tokens of context that its Modelfile sets; None if it sets none."""
     trained_ctx: int = 40960
     family: str = "qwen3"
     template: Template = "go"
     parameters: Json = field(factory=dict, hash=False)
-    """What else its Modelfile sets: temperature, top_p, stop, …"""
+    """Other parameters that its Modelfile sets: temperature, top_p, stop and so on."""
     digest: str = "bdbd181c33f2ed1b31c972991882db3cf4d192569092138a7d29e973cd9debe8"
-    """Hexadecimal SHA-256; another one is another model under the same name."""
+    """Hexadecimal SHA-256; it changes when another model takes the name."""
 
     def context(self, asked: int | None, default: int) -> int:
-        """Tokens that are allocated: the request's, else its Modelfile's, else the server's."""
+        """Tokens that are allocated: as the request asks, else the Modelfile, else the server."""
         wanted = next(given for given in (asked, self.num_ctx, default) if given is not None)
         return min(max(wanted, LEAST_CONTEXT), self.trained_ctx)
 
 
 class Rejected(Exception):
-    """Refused before the model saw it, with an HTTP status and Ollama's sentence.
+    """A refusal with an HTTP status and Ollama's message.
 
-    `early`: by the layer that reads the OpenAI shape, whose errors name a charset.
-    `loaded`: the name and context of the model that was loaded first, since it was its server
-    that refused.
+    `early`: it comes from the layer that reads the OpenAI dialect, whose errors name a charset.
+    `loaded`: it comes from the server of a loaded model; the model's name and context.
     """
 
     def __init__(

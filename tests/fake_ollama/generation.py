@@ -1,4 +1,4 @@
-"""One answer of the model on its way out. The head of the response goes with the first bytes."""
+"""Plays the steps of an answer. The response headers are sent with the first bytes."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ BROKEN = "an error was encountered while running the model: unexpected EOF"
 
 
 class Dialect(Protocol):
-    """How a route encodes the same steps."""
+    """How a route encodes steps."""
 
     content_type: bytes
-    """Of a stream."""
+    """Content type of a stream."""
 
     def step(self, step: Step) -> Iterable[bytes]:
-        """What a step that speaks leaves on the stream."""
+        """The records of a step that sends something."""
         ...
 
     def end(self, steps: Answer) -> bytes:
@@ -30,7 +30,7 @@ class Dialect(Protocol):
         ...
 
     def broken(self, message: str) -> bytes:
-        """What an error inside the stream leaves on it."""
+        """The record of an error in mid-stream."""
         ...
 
     def whole(self, steps: Answer) -> bytes:
@@ -51,14 +51,14 @@ class OpenAIDialect:
         return self._chunks.step(step)
 
     def end(self, steps: Answer) -> bytes:
-        """Finish, token counts and mark, which Ollama sends together."""
+        """Finish reason, token counts and [DONE], which Ollama sends together."""
         finish = self._chunks.finish(wire.ending(steps).reason)
         if not (self._effective.get("stream_options") or {}).get("include_usage"):
             return finish + wire.DONE
         return finish + self._chunks.usage(self._usage(steps)) + wire.DONE
 
     def broken(self, message: str) -> bytes:
-        """A chunk that names no model; the message is lost."""
+        """A chunk without the name of the model; the message is lost."""
         return self._chunks.empty_model()
 
     def whole(self, steps: Answer) -> bytes:
@@ -103,7 +103,7 @@ class Generation:
         self._request.write(self._dialect.whole(steps))
 
     async def _silent(self, step: Step) -> bool:
-        """Act out a step that writes nothing; whether it was one."""
+        """Play a step that writes nothing; whether it was one."""
         if isinstance(step, Refuse):
             raise Rejected(step.status, step.message)
         if isinstance(step, Pause):
@@ -115,7 +115,7 @@ class Generation:
         return True
 
     def _speak(self, step: Step) -> bool:
-        """Write what a step says; False where the dialect broke off over it."""
+        """Write the records of a step; False if the answer broke off over it."""
         try:
             for record in [step.data] if isinstance(step, Raw) else self._dialect.step(step):
                 self._write(record)
@@ -131,7 +131,7 @@ class Generation:
             self._break_off(rejected)
 
     def _break_off(self, rejected: Rejected) -> None:
-        """An error of a stream that has begun can only stand on it."""
+        """Write an error on a stream that has begun; else raise it, so that it gets a status."""
         if not self._began:
             raise rejected
         self._write(self._dialect.broken(rejected.message))
@@ -146,7 +146,7 @@ class Generation:
         if step.how == "empty-model":
             self._write(self._dialect.broken(BROKEN))
         elif step.how == "reset":
-            # What was said before is still in the transport; two turns let it out.
+            # Earlier writes are still in the transport, which needs two reactor turns to send them.
             await deferLater(self._reactor, 0)
             await deferLater(self._reactor, 0)
             self._request.transport.abortConnection()

@@ -1,4 +1,4 @@
-"""Values as Go reads and prints them, and its words for those it does not take."""
+"""Values as Go reads and prints them, and its messages for values that it refuses."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _BASE64 = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012345
 
 
 def go_mismatch(value: Any, where: str, wanted: str) -> Rejected:
-    """The words of Go's JSON decoder for a `value` that a field does not take.
+    """The error of Go's JSON decoder for a `value` of a type that a field does not take.
 
     `where` is "Struct.path.to.field", `wanted` the field's Go type.
     """
@@ -29,7 +29,7 @@ def go_mismatch(value: Any, where: str, wanted: str) -> Rejected:
 
 
 def go_kind(value: Any, wanted: str = "") -> str:
-    """How Go names a JSON value; a number that no integer field takes is shown."""
+    """Go's name for the type of a JSON value; a fraction for an integer field is quoted."""
     if isinstance(value, bool):
         return "bool"
     if isinstance(value, int | float):
@@ -40,18 +40,27 @@ def go_kind(value: Any, wanted: str = "") -> str:
 
 
 def expect(given: Json, key: str, kind: type, where: str, wanted: str) -> None:
-    """Raises Rejected where `key` holds something that is neither null nor of its kind."""
+    """Raises Rejected where the value of `key` is neither null nor of this kind."""
     if given.get(key) is not None and not isinstance(given[key], kind):
         raise go_mismatch(given[key], f"{where}.{key}", wanted)
 
 
-def as_go(value: Any, top: bool = True) -> Any:
-    """Values after a trip through Go: every number a float64, keys below the top sorted."""
+def as_go(arguments: Json | None, version: tuple[int, ...]) -> Json | None:
+    """A call's arguments after Ollama has read and written them.
+
+    Numbers become float64. Nested objects are sorted by key; before 0.14 so is the top level.
+    """
+    if arguments is None:
+        return None
+    keys = sorted(arguments) if version < (0, 14) else arguments
+    return {key: _nested(arguments[key]) for key in keys}
+
+
+def _nested(value: Any) -> Any:
     if isinstance(value, dict):
-        made = {key: as_go(entry, top=False) for key, entry in value.items()}
-        return made if top else dict(sorted(made.items()))
+        return {key: _nested(value[key]) for key in sorted(value)}
     if isinstance(value, list):
-        return [as_go(entry, top=False) for entry in value]
+        return [_nested(entry) for entry in value]
     if isinstance(value, int | float) and not isinstance(value, bool):
         exact = float(value)
         return int(exact) if exact.is_integer() and abs(exact) < 2**53 else exact
@@ -71,7 +80,7 @@ def sharp_v(value: Any) -> str:
 
 
 def check_base64(text: str) -> None:
-    """Raises Rejected for what Go's decoder does not take: padding is a must."""
+    """Raises Rejected for what Go's decoder refuses, missing padding among it."""
     try:
         base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):

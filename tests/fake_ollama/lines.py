@@ -9,7 +9,7 @@ from typing import Any, Literal
 import orjson
 
 from tests.fake_ollama import wire
-from tests.fake_ollama.facts import Rejected, number
+from tests.fake_ollama.facts import Rejected
 from tests.fake_ollama.script import Answer, Call, Say, Step, Think
 
 Json = dict[str, Any]
@@ -20,33 +20,30 @@ DURATIONS = {
     "prompt_eval_duration": 5_500_000,
     "eval_duration": 42_000_000,
 }
-"""Nanoseconds, always the same: a script takes no time worth telling."""
+"""Nanoseconds, always the same."""
 
 
 class NativeDialect:
     """Steps -> lines of /api/chat or /api/generate.
 
-    `late_calls`: calls go with the last line, as those that llama-server reads itself.
+    `late_calls`: calls are sent with the last line, as where llama-server parses them.
     """
 
     content_type = b"application/x-ndjson"
 
-    def __init__(
-        self, effective: Json, route: Route, version: str, *, late_calls: bool = False
-    ) -> None:
+    def __init__(self, effective: Json, route: Route, *, late_calls: bool = False) -> None:
         self._effective = effective
         self._chat = route == "chat"
-        self._has_ids = number(version) >= (0, 12, 10)
         self._late_calls = late_calls
         self._calls = 0
 
     def step(self, step: Step) -> Iterator[bytes]:
-        """A line for each piece, and for each group of calls. Raises Rejected for bad ones."""
+        """A line for each piece and each group of calls. Raises Rejected for malformed calls."""
         if isinstance(step, Say | Think):
             for piece in step.pieces:
                 yield self._line(self._said(step, piece) | {"done": False})
         elif self._chat and not self._late_calls and (calls := wire.calls_of(step)):
-            said = {"role": "assistant", "content": "", "tool_calls": self._made(calls)}
+            said = {"role": "assistant", "content": "", "tool_calls": self._encoded(calls)}
             yield self._line({"message": said, "done": False})
 
     def end(self, steps: Answer) -> bytes:
@@ -54,11 +51,11 @@ class NativeDialect:
         return self._line(self._last(steps, self._all_calls(steps) if self._late_calls else []))
 
     def broken(self, message: str) -> bytes:
-        """A last line that, unlike the OpenAI route, tells what happened."""
+        """A last line with the error, which /v1/chat/completions loses."""
         return wire.go_json({"error": message}) + b"\n"
 
     def whole(self, steps: Answer) -> bytes:
-        """The last line with everything that was said in it."""
+        """One line with the whole answer."""
         last = self._last(steps, self._all_calls(steps))
         thinking = wire.texts(steps, Think)
         more = {"thinking": thinking} if thinking else {}
@@ -73,8 +70,8 @@ class NativeDialect:
         finish = wire.ending(steps)
         said: Json = {"response": ""}
         if self._chat:
-            made = {"tool_calls": calls} if calls else {}
-            said = {"message": {"role": "assistant", "content": ""} | made}
+            called = {"tool_calls": calls} if calls else {}
+            said = {"message": {"role": "assistant", "content": ""} | called}
         reason = "stop" if finish.reason == "tool_calls" else finish.reason
         last = said | {"done": True, "done_reason": reason}
         if finish.reason in {"load", "unload"}:
@@ -96,16 +93,15 @@ class NativeDialect:
     def _all_calls(self, steps: Answer) -> list[Json]:
         if not self._chat:
             return []
-        return self._made(tuple(call for step in steps for call in wire.calls_of(step)))
+        return self._encoded(tuple(call for step in steps for call in wire.calls_of(step)))
 
-    def _made(self, calls: tuple[Call, ...]) -> list[Json]:
-        made = []
+    def _encoded(self, calls: tuple[Call, ...]) -> list[Json]:
+        encoded = []
         for call in calls:
             function = {"index": self._calls, "name": call.name, "arguments": _arguments(call)}
-            named = {"id": call.id or wire.new_call_id()} if self._has_ids else {}
-            made.append(named | {"function": function})
+            encoded.append({"id": call.id or wire.new_call_id(), "function": function})
             self._calls += 1
-        return made
+        return encoded
 
     def _line(self, record: Json) -> bytes:
         now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
@@ -114,12 +110,12 @@ class NativeDialect:
 
 
 def _arguments(call: Call) -> Json:
-    """The object that the arguments are. Raises Rejected as a parser of Ollama for others."""
+    """The arguments as an object. Raises Rejected, as Ollama's parsers do, for anything else."""
     raw = call.arguments_text
     try:
-        made = orjson.loads(raw)
+        arguments = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
         raise Rejected(500, f"error parsing tool call: raw='{raw}', err={error}") from None
-    if not isinstance(made, dict):
+    if not isinstance(arguments, dict):
         raise Rejected(500, f"error parsing tool call: raw='{raw}', err=not an object")
-    return made
+    return arguments

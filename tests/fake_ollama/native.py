@@ -1,4 +1,4 @@
-"""What Ollama accepts on its own /api/chat and /api/generate, and what it makes of it."""
+"""What Ollama accepts on /api/chat and /api/generate, and what of it reaches the model."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ OPTIONS: dict[str, str] = {
     "use_mmap": "boolean",
     "stop": "array",
 }
-"""The known options, with Ollama's words for their types."""
+"""The options that Ollama reads, with its words for their types."""
 KINDS: dict[str, Any] = {"integer": (int, float), "float32": (int, float), "array": list}
 DURATION = re.compile(r"[-+]?(?:0|(?:(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|ms|s|m|h))+)", re.ASCII)
 ARGUMENTS = "api.ToolCallFunctionArguments"
@@ -42,21 +42,21 @@ def read(
     version: str,
     default_context: int = 4096,
 ) -> Json:
-    """What the model gets of a native request; `messages` are empty where it only loads.
+    """What the model gets of a native request; `messages` are empty where it is only loaded.
 
     `messages`, `tools`, `think`, `num_ctx` and `prompt_tokens` are as in `rules.check_chat`.
-    `options` are those of the request that Ollama knows, `format` and `keep_alive` what was
-    sent, or None. `stream` is on unless it is turned off. Raises Rejected.
+    `options` has the options of the request that Ollama reads; `format` and `keep_alive` are as
+    they were sent, or None. `stream` is true unless it was turned off. Raises Rejected.
     """
     struct = "ChatRequest" if route == "chat" else "GenerateRequest"
     given = _object(body, struct)
     for key, kind, wanted in (("model", str, "string"), ("stream", bool, "bool")):
         expect(given, key, kind, struct, wanted)
-    think = _think(given.get("think"), struct, number(version))
+    think = _think(given.get("think"), number(version))
     _check_keep_alive(given.get("keep_alive"))
     messages = _messages(given, route, number(version))
     tools = _tools(given, struct, number(version))
-    truncate = _truncates(given, struct, number(version))
+    truncate = _truncates(given, struct)
     expect(given, "options", dict, struct, "map[string]interface {}")
     if not given.get("model"):
         raise Rejected(400, "model is required")
@@ -72,7 +72,7 @@ def read(
         "messages": shown,
         "tools": tools,
         "options": options,
-        "think": rules.thinks_unasked(facts, version) if think is None else think,
+        "think": rules.thinks_unasked(facts) if think is None else think,
         "format": given.get("format"),
         "keep_alive": given.get("keep_alive"),
         "num_ctx": num_ctx,
@@ -88,7 +88,7 @@ def loading(effective: Json) -> Answer | None:
 
 
 def unloads(effective: Json) -> bool:
-    """Whether the model is gone when the answer is over: a `keep_alive` of nothing."""
+    """Whether the model is unloaded after the answer: a `keep_alive` of zero."""
     given = effective.get("keep_alive")
     if isinstance(given, str):
         return not re.search("[1-9]", given)
@@ -109,14 +109,10 @@ def _object(body: bytes, struct: str) -> Json:
     return given
 
 
-def _think(given: Any, struct: str, version: Version) -> bool | str | None:
-    """A level, or whether to think at all. It came with 0.9, levels with 0.11.1."""
-    if given is None or version < (0, 9):
-        return None
-    if isinstance(given, bool):
+def _think(given: Any, version: Version) -> bool | str | None:
+    """A level, or whether to think at all; None where nothing is said."""
+    if given is None or isinstance(given, bool):
         return given
-    if version < (0, 11, 1):
-        raise go_mismatch(given, f"{struct}.think", "bool")
     levels = ("high", "medium", "low", *(("max",) if version >= (0, 21, 3) else ()))
     names = ", ".join(f'"{level}"' for level in levels)
     if not isinstance(given, str):
@@ -136,10 +132,8 @@ def _check_keep_alive(given: Any) -> None:
         raise Rejected(400, f"Unsupported type: '{kinds[type(given)]}'")
 
 
-def _truncates(given: Json, struct: str, version: Version) -> bool:
-    """Whether messages may be dropped; a key that older versions do not know."""
-    if version < (0, 12, 6):
-        return True
+def _truncates(given: Json, struct: str) -> bool:
+    """Whether messages may be dropped from a prompt that is too long."""
     expect(given, "truncate", bool, struct, "bool")
     return given.get("truncate") is not False
 
@@ -196,10 +190,6 @@ def _message(message: Any, version: Version) -> Json:
     if not isinstance(message, dict):
         raise go_mismatch(message, where, "api.Message")
     names = {"thinking": "reasoning", "tool_name": "name", "tool_call_id": "tool_call_id"}
-    if version < (0, 9, 6):
-        del names["tool_name"]
-    if version < (0, 12, 10):
-        del names["tool_call_id"]
     for key in ("role", "content", *names):
         expect(message, key, str, where, "string")
     expect(message, "tool_calls", list, where, "[]api.ToolCall")
@@ -233,7 +223,7 @@ def _call(call: Any, version: Version) -> Json:
     expect(function, "name", str, f"{where}.function", "string")
     expect(function, "arguments", dict, f"{where}.function", ARGUMENTS)
     return {
-        "id": (call.get("id") or "") if version >= (0, 12, 10) else "",
+        "id": call.get("id") or "",
         "name": function.get("name") or "",
-        "arguments": as_go(function.get("arguments")),
+        "arguments": as_go(function.get("arguments"), version),
     }

@@ -1,4 +1,4 @@
-"""From the messages a client sent to the prompt its model gets: templates and the context."""
+"""The prompt that a model gets: what its template shows, cut to the context."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.fake_ollama.facts import ModelFacts, Rejected
 
 Json = dict[str, Any]
 KEPT_AT_FRONT = 4
-"""Tokens that a cut inside the prompt leaves at its front."""
+"""Tokens at the front of a prompt that a cut inside it keeps."""
 IMAGE_TOKENS = 1000
 NO_VISION = "this model is missing data required for image input"
 
@@ -25,13 +25,12 @@ def fit(
 ) -> tuple[list[Json], int]:
     """The messages as the model's template shows them, and the tokens of the prompt.
 
-    Whole messages go from the front until the prompt fits `context` tokens, all but system
-    messages and the last one. Where even those are too long, the prompt itself is cut to about
-    half the context, which is told here only by the number of tokens. Nothing in an answer says
-    that this happened.
+    Messages are dropped from the front until the prompt fits `context` tokens, except system
+    messages and the last one. If those are still too long, Ollama cuts the prompt itself to about
+    half the context: here only the number of tokens shows that. An answer says nothing of a cut.
 
-    Raises Rejected, each time by a model that is loaded: 400 for a prompt that is too long where
-    nothing may be dropped (`truncate` off) or llama-server makes the prompt, 500 for images that
+    Raises Rejected in the name of a loaded model: 400 for a prompt that is too long where nothing
+    may be dropped (`truncate` off) or where llama-server makes the prompt, 500 for images that
     the model cannot see and for messages that its template refuses.
     """
     loaded = (facts.name, context)
@@ -66,7 +65,7 @@ def _images(message: Json) -> int:
 
 
 def _too_long(count: int, context: int) -> str:
-    """llama-server's own error, which Ollama hands on as a text."""
+    """The error of llama-server, which Ollama passes on as a text."""
     message = (
         f"request ({count} tokens) exceeds the available context size ({context} tokens), "
         "try increasing it"

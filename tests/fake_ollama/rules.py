@@ -1,4 +1,4 @@
-"""What Ollama accepts of a chat request, and what it makes of it: with Ollama's own words."""
+"""What Ollama accepts on /v1/chat/completions, and what of it reaches the model."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from tests.fake_ollama.facts import ModelFacts, Rejected, find, number
 from tests.fake_ollama.golang import as_go, expect, go_kind, go_mismatch
 
 Json = dict[str, Any]
+Version = tuple[int, ...]
 REQUEST = "ChatCompletionRequest"
 FIELDS: dict[str, tuple[Any, str]] = {
     "model": (str, "string"),
@@ -33,7 +34,7 @@ FIELDS: dict[str, tuple[Any, str]] = {
     "top_logprobs": (int, "int"),
     "stop": (object, "interface {}"),
 }
-"""What is read of a chat request, with its types here and in Go; all else is dropped."""
+"""The fields that are read, each with its types in Python and in Go; others are dropped."""
 ROLE_FIELDS = ("tool_call_id", "name", "reasoning")
 PART_TYPES = frozenset({"text", "image_url", "input_audio"})
 IMAGE_HEADS = (
@@ -45,20 +46,22 @@ IMAGE_HEADS = (
 def check_chat(
     body: bytes, models: dict[str, ModelFacts], version: str, default_context: int = 4096
 ) -> Json:
-    """What reaches the model of a chat request. Raises Rejected as Ollama refuses.
+    """What of a chat request reaches the model. Raises Rejected where Ollama refuses it.
 
-    The known fields as they were sent, and besides:
-    `temperature`, `top_p`: 1.0 where left out, which overrides the model's own file;
-    `messages`: one for each part, as the model's template shows them, cut to the context
-    that is allocated, which no field can ask for;
-    `tools`: with the schema keywords that survive;
-    `think`: a level, True or False, None where nothing is decided;
-    `num_ctx`: the context that is allocated, `prompt_tokens`: of the prompt after the cut.
+    It has the known fields as they were sent, except for these:
+    `temperature`, `top_p`: 1.0 where left out, which overrides the Modelfile;
+    `messages`: one for each part, as the model's template shows them, cut to the allocated
+    context, which no field of this route can set;
+    `tools`: with the schema keywords that Ollama keeps;
+    `think`: a level, True or False; None for a model that cannot think;
+    `num_ctx`: tokens of context that are allocated; `prompt_tokens`: tokens after the cut.
     """
     request = _read(body)
     if not request.get("messages"):
         raise Rejected(400, "[] is too short - 'messages'", early=True)
-    messages = [made for message in request["messages"] for made in _message(message)]
+    messages = [
+        part for message in request["messages"] for part in _message(message, number(version))
+    ]
     _name_results(messages)
     tools = schemas.read_tools(request.get("tools") or [], number(version))
     effort = _effort(request, version)
@@ -75,7 +78,7 @@ def check_chat(
         **request,
         "messages": shown,
         "tools": tools,
-        "think": _think(effort, facts, version),
+        "think": _think(effort, facts),
         "num_ctx": num_ctx,
         "prompt_tokens": prompt_tokens,
     }
@@ -104,7 +107,7 @@ def _read(body: bytes) -> Json:
     return request
 
 
-def _message(message: Any) -> list[Json]:
+def _message(message: Any, version: Version) -> list[Json]:
     """One message, or one for each part of its content."""
     if not isinstance(message, dict):
         raise go_mismatch(message, f"{REQUEST}.messages", "openai.Message")
@@ -114,15 +117,15 @@ def _message(message: Any) -> list[Json]:
     role, content = (message.get("role") or "").lower(), message.get("content")
     kept = {key: message[key] for key in ROLE_FIELDS if message.get(key)}
     calls = message.get("tool_calls")
-    made_calls = {"tool_calls": [_call(call) for call in calls]} if calls else {}
+    read_calls = {"tool_calls": [_call(call, version) for call in calls]} if calls else {}
     if isinstance(content, str):
-        return [{"role": role, "content": content, **kept, **made_calls}]
+        return [{"role": role, "content": content, **kept, **read_calls}]
     if isinstance(content, list):
         # Parts become messages of their own, which lose what belonged to the whole.
         parts = [_part(part, role) for part in content]
-        return [*parts[:-1], {**parts[-1], **made_calls}] if parts else []
+        return [*parts[:-1], {**parts[-1], **read_calls}] if parts else []
     if content is None and calls is not None:
-        return [{"role": role, "content": "", **kept, **made_calls}]
+        return [{"role": role, "content": "", **kept, **read_calls}]
     names = {bool: "bool", int: "float64", float: "float64", dict: "map[string]interface {}"}
     got = names.get(type(content), "<nil>")
     raise Rejected(400, f"invalid message content type: {got}", early=True)
@@ -142,7 +145,7 @@ def _part(part: Any, role: str) -> Json:
 
 
 def _image(given: Any) -> str:
-    """The base64 text of a data URL, given as such or in an object."""
+    """The base64 text of a data URL, which is the value itself or its key `url`."""
     url = given.get("url") if isinstance(given, dict) else given
     if not isinstance(url, str):
         raise Rejected(400, "invalid message format", early=True)
@@ -159,7 +162,7 @@ def _image(given: Any) -> str:
     return url.removeprefix(head)
 
 
-def _call(call: Any) -> Json:
+def _call(call: Any, version: Version) -> Json:
     """A call of the history; its arguments are a JSON text that holds an object or null."""
     where = f"{REQUEST}.messages.tool_calls"
     if not isinstance(call, dict):
@@ -176,11 +179,11 @@ def _call(call: Any) -> Json:
     if arguments is not None and not isinstance(arguments, dict):
         raise Rejected(400, "invalid tool call arguments", early=True)
     name = function.get("name") or ""
-    return {"id": call.get("id") or "", "name": name, "arguments": as_go(arguments)}
+    return {"id": call.get("id") or "", "name": name, "arguments": as_go(arguments, version)}
 
 
 def _name_results(messages: list[Json]) -> None:
-    """Give tool results the name of the call they answer; the last one with its id wins."""
+    """Name tool results after the call with their id; the last call with that id wins."""
     names: dict[str, str] = {}
     for message in messages:
         names |= {call["id"]: call["name"] for call in message.get("tool_calls") or []}
@@ -190,12 +193,10 @@ def _name_results(messages: list[Json]) -> None:
 
 
 def _effort(request: Json, version: str) -> str | None:
-    """The level asked for, if any. Raises Rejected for one that this version does not know."""
+    """The level of reasoning that is asked for. Raises Rejected for one that is not known."""
     reasoning = request.get("reasoning") or {}
     expect(reasoning, "effort", str, f"{REQUEST}.reasoning", "string")
     effort: str | None = reasoning.get("effort") or request.get("reasoning_effort")
-    if number(version) < (0, 11, 1):
-        return None
     if effort and effort not in efforts(version):
         *most, last = [f'"{level}"' for level in efforts(version)]
         words = f"(must be {', '.join(most)}, or {last})"
@@ -210,7 +211,7 @@ def efforts(version: str) -> tuple[str, ...]:
         return ("minimal", *levels, "xhigh", "ultra", "max", "none")
     if number(version) >= (0, 21, 3):
         return (*levels, "max", "none")
-    return (*levels, "none") if number(version) >= (0, 12, 4) else levels
+    return (*levels, "none")
 
 
 def _check_top_logprobs(request: Json) -> None:
@@ -221,7 +222,7 @@ def _check_top_logprobs(request: Json) -> None:
 def check_capabilities(
     facts: ModelFacts, tools: list[Json], think: bool | str | None, version: str
 ) -> None:
-    """Raises Rejected for tools, or thinking that is asked for, which the model has not."""
+    """Raises Rejected for tools or thinking that the model is not capable of."""
     if tools and "tools" not in facts.capabilities:
         name = f"registry.ollama.ai/library/{facts.name}"
         raise Rejected(400, f"{name} does not support tools")
@@ -234,15 +235,14 @@ def check_capabilities(
         raise Rejected(400, f'think value "{think}" is not supported for this model')
 
 
-def _think(effort: str | None, facts: ModelFacts, version: str) -> bool | str | None:
+def _think(effort: str | None, facts: ModelFacts) -> bool | str | None:
     if effort == "none":
         return False
     if effort:
         return {"minimal": "low", "xhigh": "max", "ultra": "max"}.get(effort, effort)
-    return thinks_unasked(facts, version)
+    return thinks_unasked(facts)
 
 
-def thinks_unasked(facts: ModelFacts, version: str) -> bool | None:
-    """What a request that says nothing of thinking means: True, or None for undecided."""
-    decided = "thinking" in facts.capabilities and number(version) >= (0, 12, 4)
-    return True if decided else None
+def thinks_unasked(facts: ModelFacts) -> bool | None:
+    """Whether a model thinks where a request does not say; None for one that cannot."""
+    return True if "thinking" in facts.capabilities else None

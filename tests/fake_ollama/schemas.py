@@ -1,4 +1,4 @@
-"""Tool declarations as Ollama reads them: what it refuses, what it keeps, what it drops."""
+"""Tool declarations as Ollama reads them: what it refuses, keeps and drops."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TOOLS = "ChatCompletionRequest.tools"
 
 
 def read_tools(tools: list[Any], version: Version) -> list[Json]:
-    """The declarations as a template sees them. Raises Rejected for a type Go does not take."""
+    """The declarations as a template gets them. Raises Rejected for a value of a wrong type."""
     return [_tool(tool, version) for tool in tools]
 
 
@@ -32,39 +32,40 @@ def _tool(tool: Any, version: Version) -> Json:
 
 
 def _parameters(function: Json, version: Version) -> Json:
-    """The top of a schema, which knows fewer keywords than a property does."""
+    """The top level of a schema, of which fewer keywords are read than of a property."""
     where = f"{TOOLS}.function.parameters"
     given = _object(function, "parameters", f"{TOOLS}.function", "api.ToolFunctionParameters")
     kept: Json = {"type": _text(given, "type", where)}
-    if version >= (0, 6, 6):
-        kept |= {key: given[key] for key in ("$defs", "items") if given.get(key) is not None}
+    kept |= {key: given[key] for key in ("$defs", "items") if given.get(key) is not None}
     if required := _required(given, where):
         kept["required"] = required
     return kept | {"properties": _properties(given, where, version)}
 
 
 def _properties(given: Json, where: str, version: Version) -> Json:
+    """The properties; versions before 0.14 sort them by name."""
     entries = _object(given, "properties", where, "map[string]api.ToolProperty")
-    return {name: _property(entry, version) for name, entry in entries.items()}
+    names = sorted(entries) if version < (0, 14) else entries
+    return {name: _property(entries[name], version) for name in names}
 
 
 def _property(given: Any, version: Version) -> Json:
-    """One property; the keywords it knows grew with the versions."""
+    """One property with the keywords that this version reads."""
     if given is None:
         return {}
     where = f"{TOOLS}.function.parameters.properties"
     if not isinstance(given, dict):
         raise go_mismatch(given, where, "api.ToolProperty")
     kept: Json = {}
-    if kind := _type(given, version):
+    if kind := _type(given):
         kept["type"] = kind
     if description := _text(given, "description", where):
         kept["description"] = description
-    if version >= (0, 6, 6) and given.get("items") is not None:
+    if given.get("items") is not None:
         kept["items"] = given["items"]
     if enum := _list(given, "enum", where, "[]interface {}"):
         kept["enum"] = enum
-    if version >= (0, 11, 3) and (any_of := _list(given, "anyOf", where, "[]api.ToolProperty")):
+    if any_of := _list(given, "anyOf", where, "[]api.ToolProperty"):
         kept["anyOf"] = [_property(entry, version) for entry in any_of]
     if version >= (0, 13, 5) and (properties := _properties(given, where, version)):
         kept["properties"] = properties
@@ -73,13 +74,11 @@ def _property(given: Any, version: Version) -> Json:
     return kept
 
 
-def _type(given: Json, version: Version) -> str | list[str]:
-    """A type, or since 0.6.6 several."""
+def _type(given: Json) -> str | list[str]:
+    """The name of a type, or a list of names."""
     kind = given.get("type") or ""
     if isinstance(kind, str):
         return kind
-    if version < (0, 6, 6):
-        raise go_mismatch(kind, f"{TOOLS}.function.parameters.properties.type", "string")
     if isinstance(kind, list) and all(isinstance(name, str) for name in kind):
         return kind
     raise Rejected(400, f"json: cannot unmarshal {go_kind(kind)} into Go value of type []string")

@@ -1,4 +1,4 @@
-"""What a scripted model does: steps, answers, and models made of them."""
+"""Scripted models: the steps of an answer, and functions from requests to answers."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ class Think(_Spoken):
 
 @frozen
 class Call:
-    """A call in a chunk of its own; `arguments` as a string are sent verbatim.
+    """A call in a chunk of its own; `arguments` that are a string are sent verbatim.
 
-    `index` forces a position: the parsers of Ollama up to 0.20 gave 0 to every call.
+    `index` sets its position: parsers of Ollama before 0.20.6 gave 0 to every call.
     """
 
     name: str
@@ -95,7 +95,7 @@ class Hold:
 
 @frozen
 class Finish:
-    """The end; implied where an answer names none.
+    """The end of an answer; an answer without it ends as Ollama would end it.
 
     `reason`: "stop", "tool_calls", "length" or any other word. `usage`: the token counts
     `prompt_tokens`, `completion_tokens`, `total_tokens`; counted where left out.
@@ -107,14 +107,14 @@ class Finish:
 
 @frozen
 class Raw:
-    """These bytes on the stream, whatever they are."""
+    """Bytes that are put on the stream as they are."""
 
     data: bytes
 
 
 @frozen
 class Refuse:
-    """An HTTP error in place of an answer."""
+    """An HTTP error in place of an answer; in mid-stream, an error of that dialect."""
 
     status: int
     message: str
@@ -122,10 +122,8 @@ class Refuse:
 
 @frozen
 class Die:
-    """A broken end: "close" (clean, without finish reason), "empty-model" (the chunk that
-    stands for an error), "reset" (TCP), "ndjson" (200, another type, no body).
-
-    As the first step "empty-model" is how versions before 0.12.6 told every error.
+    """An answer that breaks off: "close" (clean EOF, no finish reason), "empty-model" (the chunk
+    that stands for an error), "reset" (of TCP), "ndjson" (200, another type, no body).
     """
 
     how: Literal["close", "empty-model", "reset", "ndjson"]
@@ -134,18 +132,18 @@ class Die:
 Step = Say | Think | Call | Calls | Fragments | Pause | Hold | Finish | Raw | Refuse | Die
 Answer = Sequence[Step]
 Model = Callable[[Json], Answer]
-"""Given the effective chat request, the steps of the answer."""
+"""Effective chat request -> the steps of the answer."""
 
 
 class Playlist:
-    """A model that plays one answer per request, in order."""
+    """A model that gives the answers in order, one for each request."""
 
     def __init__(self, *answers: Answer) -> None:
         self._answers = list(answers)
         self._played = 0
 
     def __call__(self, request: Json) -> Answer:
-        """The next answer; a refusal that tells so when none is left."""
+        """The next answer; a refusal when none is left."""
         self._played += 1
         if self._played > len(self._answers):
             left = f"request {self._played}, but only {len(self._answers)} answers are scripted"

@@ -1,4 +1,4 @@
-"""The fake Ollama as an HTTP server: what it records, and one generation at a time per model."""
+"""The fake Ollama as an HTTP server. It records requests and runs one generation per model."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ log = Logger()
 
 @define(eq=False)
 class Recorded:
-    """One request as it arrived, and what became of it."""
+    """One request as it arrived, and how it ended."""
 
     method: str
     uri: bytes
     headers: dict[bytes, list[bytes]]
     body: bytes
     length: int
-    """Bytes of body; those of a blob are counted, not kept."""
+    """Bytes of the body; the body of a blob is only counted."""
     effective: Json | None = None
-    """What the model was really given, for an accepted chat."""
+    """What reached the model, for a chat that was accepted."""
     answered: bool = False
-    """The answer ended as it was meant to, if only by breaking off as scripted."""
+    """Whether the answer ended as scripted, which may be by breaking off."""
     hung_up: bool = False
-    """The client closed before the answer ended."""
+    """Whether the client closed before the answer ended."""
     _gone: list[Deferred[None]] = field(factory=list)
 
     @property
     def json(self) -> Any:
-        """The body as JSON; None if it is none."""
+        """The body as JSON; None if it is not JSON."""
         try:
             return orjson.loads(self.body)
         except orjson.JSONDecodeError:
@@ -72,9 +72,9 @@ class Recorded:
 class FakeOllama:
     """A server as strict as Ollama in front of a scripted model.
 
-    `listen` starts it, `stop` ends it. `exchanges` holds every request it got, `models` the
-    models it has by name, `loaded` those in memory with their contexts: at first all of them.
-    `loads` holds every load since, as (name, context).
+    `listen` starts it, `stop` ends it. `exchanges` holds every request that arrived. `models` has
+    the models by name, `loaded` the context in tokens of each model in memory: at first of all.
+    `loads` holds every load after that as (name, context).
     """
 
     def __init__(
@@ -86,7 +86,10 @@ class FakeOllama:
         default_context: int = 4096,
         loaded: bool = True,
     ) -> None:
-        """`default_context` in tokens is what the server allocates where nobody says more."""
+        """`version`: of Ollama, 0.13.4 or later. `default_context`: tokens that it allocates
+        where neither a request nor a Modelfile asks for a context. `loaded`: whether all models
+        are in memory at first.
+        """
         self.version = version
         self.default_context = default_context
         self.models = {facts.name: facts for facts in models}
@@ -120,7 +123,7 @@ class FakeOllama:
 
     @property
     def turns(self) -> list[Recorded]:
-        """The requests to either."""
+        """The chat requests of both routes, in order."""
         uris = {CHAT, NATIVE_CHAT}
         return [seen for seen in self.exchanges if seen.uri in uris and seen.method == "POST"]
 
@@ -128,14 +131,14 @@ class FakeOllama:
         """Start; the IListeningPort. Raises CannotListenError for a taken port."""
         site = ChannelSite(Root(self._start), requestFactory=ServedRequest, reactor=self._reactor)
         self._listening = self._reactor.listenTCP(port, site, interface=interface)
-        # As Ollama, which trusts every name once it listens to the outside.
+        # Ollama accepts every Host header when it listens on other than a loopback address.
         self._checks_host = interface in LOOPBACK
         self.port = self._listening.getHost().port
         self.url = f"http://{f'[{interface}]' if ':' in interface else interface}:{self.port}"
         return self._listening
 
     def stop(self) -> Deferred[None]:
-        """Stop listening, end what is going on, close every connection; fires when all is gone."""
+        """Stop listening, cancel the answers, close all connections; fires when all are closed."""
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
@@ -154,7 +157,7 @@ class FakeOllama:
         return watcher
 
     def _start(self, request: Any) -> None:
-        """Answer a request; its end, good or bad, is taken care of."""
+        """Record a request and begin to answer it."""
         recorded = Recorded(
             request.method.decode("ascii", "replace"),
             request.uri,
@@ -168,7 +171,7 @@ class FakeOllama:
         self._running.add(running)
 
         def left(_: Failure) -> None:
-            # First of all free the model: whoever is told may ask for the next answer at once.
+            # Free the model first: who waits for `client_left` may ask it again at once.
             running.cancel()
             if not recorded.answered and self._listening is not None:
                 recorded.client_left()
@@ -178,7 +181,7 @@ class FakeOllama:
         running.addCallback(lambda _: self._running.discard(running))
 
     def _failed(self, failure: Failure, request: Any) -> None:
-        """It was stopped, or the script has a mistake, which must not look like Ollama's own."""
+        """Log a mistake in the script and reset the connection, as no Ollama would answer."""
         if failure.check(CancelledError):
             return
         log.failure("fake ollama: the script failed", failure)
@@ -225,14 +228,12 @@ class FakeOllama:
             if route == "chat":
                 self._tell(recorded)
         facts = find(effective["model"], self.models)
-        dialect = lines.NativeDialect(
-            effective, route, self.version, late_calls=facts.template == "jinja"
-        )
+        dialect = lines.NativeDialect(effective, route, late_calls=facts.template == "jinja")
         steps = native.loading(effective)
         await self._generate(request, effective, steps, dialect)
 
     def _tell(self, recorded: Recorded) -> None:
-        """Tell whoever waits for a chat request that one is there."""
+        """Fire the Deferreds of `chat_seen`."""
         watchers, self._watchers = self._watchers, []
         for watcher in watchers:
             watcher.callback(recorded)
@@ -240,7 +241,7 @@ class FakeOllama:
     async def _generate(
         self, request: Any, effective: Json, steps: Answer | None, dialect: Dialect
     ) -> None:
-        """Wait for the model, then play `steps`, or what the model answers where None."""
+        """Wait for the model, then play `steps`; where they are None, what the model answers."""
         name = find(effective["model"], self.models).name
         lock = await self._locked(name)
         try:
@@ -256,19 +257,19 @@ class FakeOllama:
             lock.release()
 
     async def _locked(self, name: str) -> DeferredLock:
-        """The lock of a model, once nothing else runs on it."""
+        """Acquire the lock of a model: it runs one generation at a time."""
         lock = self._locks.setdefault(name, DeferredLock())
         await lock.acquire()
         return lock
 
     def _load(self, name: str, context: int) -> None:
-        """Have a model in memory with this context."""
+        """Load a model unless it is in memory with this context."""
         if self.loaded.get(name) != context:
             self.loaded[name] = context
             self.loads.append((name, context))
 
     async def _load_before_refusal(self, rejected: Rejected) -> None:
-        """What a loaded model refuses has loaded it, too."""
+        """Load the model for a refusal by its own server."""
         if rejected.loaded is not None:
             lock = await self._locked(rejected.loaded[0])
             self._load(*rejected.loaded)

@@ -1,4 +1,4 @@
-"""Ollama's other routes, as far as a client of the bridge meets them."""
+"""Ollama's routes that generate nothing, as far as clients of the bridge use them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NO_MANIFEST = "pull model manifest: file does not exist"
 
 
 class Host(Protocol):
-    """What these routes know of the server."""
+    """What these routes use of the server."""
 
     version: str
     models: dict[str, ModelFacts]
@@ -36,14 +36,14 @@ class Host(Protocol):
 
 
 def answer(request: Any, body: bytes, fake: Host) -> None:
-    """Write the answer of any route that generates nothing; the caller finishes.
+    """Write the answer of a route that generates nothing; the caller finishes the request.
 
-    Raises Rejected for what the caller shall answer as an error.
+    Raises Rejected for what the caller has to answer with an error.
     """
     path = request.path.decode("ascii", "replace")
     routes = _routes(path)
     if routes is None and path != "/" and _routes(path.rstrip("/")) is not None:
-        # As the router of Ollama does; only GET may be repeated by a client without asking.
+        # Ollama's router redirects like this. A client may turn a 301 into a GET, but not a 307.
         request.setHeader(b"location", path.rstrip("/").encode())
         write_text(request, 301 if request.method == b"GET" else 307, "")
     elif routes is None:
@@ -80,15 +80,14 @@ def _tags(request: Any, body: Json, fake: Host) -> None:
 
 
 def _ps(request: Any, body: Json, fake: Host) -> None:
-    """The models in memory, with the context that they really have."""
+    """The models in memory, with the contexts that are allocated."""
     running = []
     for facts in fake.models.values():
         if facts.name not in fake.loaded:
             continue
         entry = _entry(facts, fake.version)
         entry |= {"expires_at": "2030-01-01T00:00:00Z", "size_vram": 9000000000}
-        if number(fake.version) >= (0, 9, 7):
-            entry["context_length"] = fake.loaded[facts.name]
+        entry["context_length"] = fake.loaded[facts.name]
         running.append(entry)
     write_json(request, {"models": running})
 
@@ -113,7 +112,7 @@ def _show(request: Any, body: Json, fake: Host) -> None:
 
 
 def _pull(request: Any, body: Json, fake: Host) -> None:
-    """A model from the registry, which has all but those whose name begins with "missing"."""
+    """Pull a model. The registry has all but those whose name begins with "missing"."""
     name = _name(body)
     lines: list[Json] = [{"status": "pulling manifest"}]
     if name.startswith("missing"):
@@ -129,7 +128,7 @@ def _pull(request: Any, body: Json, fake: Host) -> None:
 
 
 def _create(request: Any, body: Json, fake: Host) -> None:
-    """A model made of another one, with parameters of its own. It is not loaded."""
+    """Make a model of another one, with parameters of its own. It is not loaded."""
     name = _name(body)
     expect(body, "from", str, "CreateRequest", "string")
     expect(body, "parameters", dict, "CreateRequest", "map[string]interface {}")
@@ -151,7 +150,7 @@ def _create(request: Any, body: Json, fake: Host) -> None:
 
 
 def _delete(request: Any, body: Json, fake: Host) -> None:
-    """A model is gone, from memory too."""
+    """Delete a model, from memory too."""
     facts = find(_name(body), fake.models)
     del fake.models[facts.name]
     fake.loaded.pop(facts.name, None)
@@ -167,7 +166,7 @@ def _name(body: Json) -> str:
 
 
 def _existing(name: str, fake: Host) -> str:
-    """The name, as it is written where there is such a model already."""
+    """`name`, spelled as that of the model that has it, if there is one."""
     try:
         return find(name, fake.models).name
     except Rejected as rejected:
@@ -211,7 +210,7 @@ def _details(facts: ModelFacts, version: str) -> Json:
 
 
 def _parameters(facts: ModelFacts) -> str:
-    """What the Modelfile sets, a line each; a list has one for each entry."""
+    """What the Modelfile sets, one line for each value; a list has one for each entry."""
     given = dict(facts.parameters)
     if facts.num_ctx is not None:
         given["num_ctx"] = facts.num_ctx
@@ -255,7 +254,7 @@ def _last(request: Any) -> str:
 
 
 def _elsewhere(request: Any, body: Json, fake: Host) -> None:
-    """For the table only: routes that generate are answered before it is asked."""
+    """Never called: the server answers these routes itself. They are here for the 405."""
 
 
 Handler = Callable[[Any, Json, Host], None]

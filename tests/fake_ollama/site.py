@@ -1,4 +1,4 @@
-"""How requests arrive: bodies in memory but a blob's, and connections that can be found again."""
+"""HTTP for the fake: requests that keep their bodies, and a site that can close connections."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from twisted.web.server import NOT_DONE_YET, Request, Site
 
 
 class ServedRequest(Request):
-    """Keeps every body in memory but a blob's, which is only counted and hashed."""
+    """Keeps its body in memory; the body of a blob is only counted and hashed."""
 
     defaultContentType = None
     content: BytesIO
@@ -40,7 +40,7 @@ class ServedRequest(Request):
 
 
 class Channel(HTTPChannel):
-    """A connection that its site can find again."""
+    """A connection that its site knows."""
 
     def connectionMade(self) -> None:
         super().connectionMade()
@@ -82,7 +82,7 @@ class ChannelSite(Site):
         return emptied
 
     def log(self, request: Any) -> None:
-        """Nothing."""
+        """Write no access log."""
 
 
 class Root(Resource):
@@ -101,7 +101,7 @@ class Root(Resource):
 
 
 def host_allowed(name: str) -> bool:
-    """Whether Ollama on a loopback address answers to this Host header's name."""
+    """Whether Ollama, listening on a loopback address, accepts this name in a Host header."""
     try:
         address = ipaddress.ip_address(name)
     except ValueError:

@@ -110,17 +110,12 @@ async def test_a_chat_that_keeps_nothing_alive_unloads_its_model(make: Make) -> 
     assert fake.loaded == {}
 
 
-@pytest.mark.parametrize(
-    ("version", "lengths"), [("0.9.6", [None]), ("0.9.7", [8192]), ("0.33.0", [8192])]
-)
 @pytest_twisted.ensureDeferred
-async def test_ps_tells_what_is_allocated_since_0_9_7(
-    make: Make, version: str, lengths: list[int | None]
-) -> None:
-    fake = make([Say("x")], version=version)
+async def test_ps_tells_what_is_allocated(make: Make) -> None:
+    fake = make([Say("x")])
     await native_chat(fake, **sized(8192))
     models = (await ask(fake, "GET", "/api/ps")).json["models"]
-    assert [entry.get("context_length") for entry in models] == lengths
+    assert [entry["context_length"] for entry in models] == [8192]
 
 
 LONG = [{"role": role, "content": "x" * 400} for role in ("user", "assistant") * 4]
@@ -157,13 +152,6 @@ async def test_with_truncate_off_a_long_prompt_is_refused_by_the_model_that_was_
     assert tokens > 300
     assert fake.loads == [(NAME, 300)]
     assert (await native_chat(fake, truncate=False)).status == 200
-
-
-@pytest_twisted.ensureDeferred
-async def test_truncate_is_a_word_that_ollama_knows_since_0_12_6(make: Make) -> None:
-    fake = make([Say("x")], models=[ModelFacts(num_ctx=300)], version="0.12.5")
-    assert (await native_chat(fake, **PROMPT, truncate=False)).status == 200
-    assert fake.native_chats[0].effective["prompt_tokens"] <= 300
 
 
 @pytest_twisted.ensureDeferred

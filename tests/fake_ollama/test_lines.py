@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -92,12 +93,11 @@ async def test_without_a_stream_all_of_it_is_one_object(make: Make, models: Any)
     assert answer["done"] is True
 
 
-@pytest.mark.parametrize(("version", "has_id"), [("0.12.10", True), ("0.12.9", False)])
 @pytest_twisted.ensureDeferred
-async def test_calls_have_ids_since_0_12_10(make: Make, version: str, has_id: bool) -> None:
-    said, _ = lines(await native_chat(make([F], version=version)))
+async def test_a_call_without_an_id_in_the_script_gets_one(make: Make) -> None:
+    said, _ = lines(await native_chat(make([Call("f", {})])))
     (call,) = said["message"]["tool_calls"]
-    assert ("id" in call) is has_id
+    assert re.fullmatch("call_[a-z0-9]{8}", call["id"])
 
 
 BROKEN = "an error was encountered while running the model: unexpected EOF"

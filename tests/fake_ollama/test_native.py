@@ -170,8 +170,6 @@ def test_a_model_that_is_not_there_is_named() -> None:
         ("0.17.6", "qwen3:14b", True, None),
         ("0.17.6", "qwen3:14b", "low", 'think value "low" is not supported for this model'),
         ("0.17.6", "gpt-oss:20b", "low", None),
-        ("0.11.0", "qwen3:14b", "low", WHERE.format("string", "think of type bool")),
-        ("0.8.0", "llama3", True, None),
     ],
 )
 def test_thinking_by_version(version: str, model: str, think: Any, error: str | None) -> None:
@@ -182,19 +180,18 @@ def test_thinking_by_version(version: str, model: str, think: Any, error: str | 
 
 
 @pytest.mark.parametrize(
-    ("version", "model", "think", "meant"),
+    ("model", "think", "effective"),
     [
-        ("0.33.0", "qwen3:14b", None, True),
-        ("0.33.0", "qwen3:14b", False, False),
-        ("0.33.0", "qwen3:14b", "low", "low"),
-        ("0.33.0", "llama3", None, None),
-        ("0.12.3", "qwen3:14b", None, None),
+        ("qwen3:14b", None, True),
+        ("qwen3:14b", False, False),
+        ("qwen3:14b", "low", "low"),
+        ("llama3", None, None),
     ],
 )
-def test_who_can_think_does_unless_told_otherwise(
-    version: str, model: str, think: Any, meant: Any
+def test_a_model_that_can_think_does_unless_it_is_turned_off(
+    model: str, think: Any, effective: Any
 ) -> None:
-    assert check(version, model=model, think=think)["think"] == meant
+    assert check(model=model, think=think)["think"] == effective
 
 
 @pytest.mark.parametrize("keep_alive", [0, -1, 1.5, "5m", "1h30m", "-1s", "0", "1.5h", None])
@@ -258,6 +255,11 @@ def test_arguments_of_the_history_go_through_floats() -> None:
     assert repr(shown["tool_calls"][0]["arguments"]) == "{'z': 1, 'o': {'a': 2, 'b': 1}}"
 
 
+def test_arguments_of_the_history_are_sorted_before_0_14() -> None:
+    (shown,) = check("0.13.5", **calling({"z": 1, "a": 2}))["messages"]
+    assert list(shown["tool_calls"][0]["arguments"]) == ["a", "z"]
+
+
 def test_results_are_not_named_after_their_call_as_they_are_on_the_openai_route() -> None:
     call = {"id": "x", "function": {"name": "f", "arguments": {}}}
     called = {"role": "assistant", "tool_calls": [call]}
@@ -265,13 +267,9 @@ def test_results_are_not_named_after_their_call_as_they_are_on_the_openai_route(
     assert check(messages=[called, result])["messages"][1] == result
 
 
-@pytest.mark.parametrize(
-    ("version", "kept"),
-    [("0.12.10", {"name", "tool_call_id"}), ("0.12.9", {"name"}), ("0.9.5", set())],
-)
-def test_names_and_ids_of_results_by_version(version: str, kept: set[str]) -> None:
-    (result,) = check(version, **saying(tool_name="f", tool_call_id="x"))["messages"]
-    assert result.keys() == {"role", "content"} | kept
+def test_results_keep_their_names_and_ids() -> None:
+    (result,) = check(**saying(tool_name="f", tool_call_id="x"))["messages"]
+    assert (result["name"], result["tool_call_id"]) == ("f", "x")
 
 
 @pytest.mark.parametrize(

@@ -176,8 +176,9 @@ def test_refused_for_a_type_that_go_does_not_take(change: dict[str, Any]) -> Non
         ("0.20.0", "medium", True),
         ("0.20.0", "max", False),
         ("0.21.3", "max", True),
-        ("0.12.3", "none", False),
-        ("0.9.6", "bogus", True),
+        ("0.13.4", "none", True),
+        ("0.13.4", "minimal", False),
+        ("0.13.4", "bogus", False),
         ("0.17.0", "medium", False),
         ("0.17.0", "none", True),
     ],
@@ -309,7 +310,7 @@ def test_an_image_becomes_a_message_of_its_own() -> None:
         ("0.33.0", {"type": None, "const": 1, "$ref": "#/x"}, {}),
         ("0.33.0", {"items": True}, {"items": True}),
         ("0.33.0", {"anyOf": [{"format": "x"}]}, {"anyOf": [{}]}),
-        ("0.11.2", {"anyOf": [{}]}, {}),
+        ("0.13.4", {"anyOf": [{}]}, {"anyOf": [{}]}),
         ("0.19.0", {"properties": {"b": {}}, "required": ["b"]}, {"properties": {"b": {}}}),
         ("0.13.4", {"properties": {"b": {}}, "required": ["b"]}, {}),
         ("0.33.0", {"properties": None, "required": None}, {}),
@@ -320,23 +321,25 @@ def test_what_survives_of_a_property(version: str, schema: Any, survives: Any) -
     assert effective["tools"][0]["function"]["parameters"]["properties"]["a"] == survives
 
 
-def test_a_list_of_types_was_refused_before_0_6_6() -> None:
-    with pytest.raises(Rejected):
-        check("0.6.5", tools=[tool({"properties": {"a": {"type": ["string"]}}})])
+@pytest.mark.parametrize(("version", "names"), [("0.13.5", ["a", "z"]), ("0.14.0", ["z", "a"])])
+def test_the_order_of_properties_is_kept_since_0_14(version: str, names: list[str]) -> None:
+    effective = check(version, tools=[tool({"properties": {"z": {}, "a": {}}})])
+    assert list(effective["tools"][0]["function"]["parameters"]["properties"]) == names
+
+
+@pytest.mark.parametrize(("version", "names"), [("0.13.5", ["a", "z"]), ("0.14.0", ["z", "a"])])
+def test_the_order_of_arguments_is_kept_since_0_14(version: str, names: list[str]) -> None:
+    call = {"id": "x", "function": {"name": "f", "arguments": '{"z": 1, "a": 2}'}}
+    sent = {"role": "assistant", "content": "", "tool_calls": [call]}
+    (shown,) = check(version, messages=[sent])["messages"]
+    assert list(shown["tool_calls"][0]["arguments"]) == names
 
 
 @pytest.mark.parametrize(
-    ("version", "effort", "think"),
-    [
-        ("0.33.0", None, True),
-        ("0.33.0", "none", False),
-        ("0.33.0", "minimal", "low"),
-        ("0.33.0", "xhigh", "max"),
-        ("0.12.3", None, None),
-    ],
+    ("effort", "think"), [(None, True), ("none", False), ("minimal", "low"), ("xhigh", "max")]
 )
-def test_what_an_effort_means(version: str, effort: str | None, think: Any) -> None:
-    assert check(version, reasoning_effort=effort)["think"] == think
+def test_the_level_that_an_effort_asks_for(effort: str | None, think: Any) -> None:
+    assert check(reasoning_effort=effort)["think"] == think
 
 
 def test_reasoning_wins_over_reasoning_effort() -> None:

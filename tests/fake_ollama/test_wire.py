@@ -57,10 +57,15 @@ SHAPES: dict[str, tuple[str, Answer, list[Any]]] = {
             "stop",
         ],
     ),
-    "reasoning before 0.11.4": (
-        "0.9.6",
+    "old reasoning": (
+        OLD,
         [Think("hm"), Say("Hi")],
-        [A | {"content": ""}, A | {"content": "Hi"}, A | {"content": ""}, "stop"],
+        [
+            A | {"content": "", "reasoning": "hm"},
+            A | {"content": "Hi"},
+            A | {"content": ""},
+            "stop",
+        ],
     ),
     "a call": (
         NEW,
@@ -118,9 +123,7 @@ def test_shape_of_a_stream(version: str, steps: Answer, wanted: list[Any]) -> No
     assert deltas(version, *steps) == wanted
 
 
-@pytest.mark.parametrize(
-    ("version", "reason"), [(NEW, "length"), (OLD, "tool_calls"), ("0.5.11", "stop")]
-)
+@pytest.mark.parametrize(("version", "reason"), [(NEW, "length"), (OLD, "tool_calls")])
 def test_the_reason_of_an_answer_cut_after_a_call(version: str, reason: str) -> None:
     assert deltas(version, SHELL, Finish("length"))[-1] == reason
 

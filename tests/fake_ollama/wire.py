@@ -1,4 +1,4 @@
-"""The bytes of Ollama's answers, by version."""
+"""The bytes of Ollama's answers on /v1/chat/completions, by version."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def go_json(value: Any) -> bytes:
 
 
 def error_body(status: int, message: str, version: str) -> bytes:
-    """An error before the stream; its type goes by status since 0.18."""
+    """An error before the stream; since 0.18 its type depends on the status."""
     types = {400: "invalid_request_error", 404: "not_found_error"}
     kind = types.get(status, "api_error") if number(version) >= (0, 18) else "api_error"
     error = {"message": message, "type": kind, "param": None, "code": None}
@@ -43,7 +43,7 @@ def error_body(status: int, message: str, version: str) -> bytes:
 
 
 def ending(steps: Answer) -> Finish:
-    """The script's own Finish, or the one that Ollama would give it."""
+    """The Finish of the script, or the one with which Ollama would end such an answer."""
     for step in steps:
         if isinstance(step, Finish):
             return step
@@ -52,7 +52,7 @@ def ending(steps: Answer) -> Finish:
 
 
 def token_counts(steps: Answer, prompt_tokens: int) -> Json:
-    """The script's own token counts, or the prompt's and one for each piece."""
+    """The token counts of the script; by default those of the prompt, and one for each piece."""
     if given := ending(steps).usage:
         return given
     said = sum(len(step.pieces) for step in steps if isinstance(step, Say | Think))
@@ -68,8 +68,7 @@ class ChatStream:
     """Steps -> the chunks of one streamed answer."""
 
     def __init__(self, model: str, version: str) -> None:
-        self._version = number(version)
-        self._new = self._version >= (0, 32, 6)
+        self._new = number(version) >= (0, 32, 6)
         self._first = True
         self._calls = 0
         self._head: Json = {
@@ -81,11 +80,10 @@ class ChatStream:
         }
 
     def step(self, step: Step) -> Iterator[bytes]:
-        """The chunks of one step. Until 0.11.4 reasoning left only empty content behind."""
+        """The chunks of one step."""
         if isinstance(step, Think):
             for piece in step.pieces:
-                known = self._version >= (0, 11, 4)
-                yield self._delta({"content": ""} | ({"reasoning": piece} if known else {}))
+                yield self._delta({"content": "", "reasoning": piece})
         elif isinstance(step, Say):
             for piece in step.pieces:
                 yield self._delta({"content": piece})
@@ -98,13 +96,13 @@ class ChatStream:
             yield from self._fragments(step)
 
     def finish(self, reason: str) -> bytes:
-        """The chunk with the finish reason; an answer that said nothing gets an empty one first.
+        """The chunk with the finish reason. An answer without text gets an empty chunk before it.
 
-        Until 0.32.5 calls make every end "tool_calls", before 0.5.12 "stop".
+        Up to 0.32.5 an answer with calls always ends with "tool_calls".
         """
         said = self._delta({"content": ""}) if self._first and self._new else b""
         if self._calls and not self._new:
-            reason = "tool_calls" if self._version >= (0, 5, 12) else "stop"
+            reason = "tool_calls"
         delta = {} if self._new else {"role": "assistant", "content": ""}
         choice = {"index": 0, "delta": delta, "finish_reason": reason}
         return said + self._chunk([choice])
@@ -114,7 +112,7 @@ class ChatStream:
         return self._chunk([], usage=usage)
 
     def empty_model(self) -> bytes:
-        """All that an error inside the stream leaves on the wire."""
+        """The chunk that stands for an error in mid-stream. It has no message."""
         delta = {"content": ""} if self._new else {"role": "assistant", "content": ""}
         choice = {"index": 0, "delta": delta, "finish_reason": None}
         return b"data: " + go_json(self._head | {"model": "", "choices": [choice]}) + b"\n\n"
@@ -184,7 +182,7 @@ def texts(steps: Answer, kind: type[Say] | type[Think]) -> str:
 
 
 def calls_of(step: Step) -> tuple[Call, ...]:
-    """The whole calls that a step makes."""
+    """The calls of a step, each whole."""
     if isinstance(step, Call):
         return (step,)
     if isinstance(step, Fragments):
