@@ -42,33 +42,27 @@ DESCRIPTION: Json = {
 """The answer to POST /api/show."""
 
 
-class ScriptedOllama:
+class ScriptedOllama(Resource):
     """The scripted model behind an HTTP server on a free port of 127.0.0.1.
 
     `url` is its address, `chats` holds the body of every POST /api/chat so far.
     """
 
+    isLeaf = True
+
     def __init__(self, reactor: Any) -> None:
         """Listen at once."""
+        super().__init__()
         self.chats: list[Json] = []
-        self._listening = reactor.listenTCP(0, Site(_Routes(self.chats)), interface="127.0.0.1")
+        self._listening = reactor.listenTCP(0, Site(self), interface="127.0.0.1")
         self.url = f"http://127.0.0.1:{self._listening.getHost().port}"
 
     def stop(self) -> Deferred[None]:
         """Stop listening; fires when the port is closed."""
         return maybeDeferred(self._listening.stopListening)
 
-
-class _Routes(Resource):
-    """All routes. Every answer is written whole at once."""
-
-    isLeaf = True
-
-    def __init__(self, chats: list[Json]) -> None:
-        super().__init__()
-        self._chats = chats
-
     def render(self, request: Any) -> Any:
+        """Answer any request; an answer is written whole at once."""
         path = request.path.decode("ascii", "replace")
         if request.method != b"POST":
             if path == "/":
@@ -84,7 +78,7 @@ class _Routes(Resource):
             # The bridge asks without a prompt, which only loads the model.
             return _lines(request, [{"response": "", "done": True, "done_reason": "load"}])
         if path == "/api/chat":
-            self._chats.append(asked)
+            self.chats.append(asked)
             return _lines(request, _chat_lines(asked, len(body) // BYTES_PER_TOKEN))
         return _not_found(request)
 

@@ -193,14 +193,14 @@ def _message(message: Any, version: Version) -> Json:
     for key in ("role", "content", *names):
         expect(message, key, str, where, "string")
     expect(message, "tool_calls", list, where, "[]api.ToolCall")
-    made: Json = {
+    kept: Json = {
         "role": (message.get("role") or "").lower(),
         "content": message.get("content") or "",
     }
-    made |= {new: message[old] for old, new in names.items() if message.get(old)}
+    kept |= {new: message[old] for old, new in names.items() if message.get(old)}
     if message.get("tool_calls"):
-        made["tool_calls"] = [_call(call, version) for call in message["tool_calls"]]
-    return made | _images(message, where)
+        kept["tool_calls"] = [_call(call, version) for call in message["tool_calls"]]
+    return kept | _images(message, where)
 
 
 def _images(given: Json, where: str) -> Json:

@@ -105,19 +105,19 @@ def _go_template(messages: list[Json]) -> list[Json]:
     second message are lost.
     """
     system = [message["content"] for message in messages if message["role"] == "system"]
-    made: list[Json] = []
+    kept_messages: list[Json] = []
     # Neighbours are counted before `developer` and `system` are left out.
     previous = ""
     for message in messages:
         role = message["role"]
         if role == previous and role != "tool":
-            if made and made[-1]["role"] == role:
-                made[-1] = _merged(made[-1], message)
+            if kept_messages and kept_messages[-1]["role"] == role:
+                kept_messages[-1] = _merged(kept_messages[-1], message)
         elif role not in {"system", "developer"}:
-            made.append(dict(message))
+            kept_messages.append(dict(message))
         previous = role
     head = [{"role": "system", "content": "\n\n".join(system)}] if system else []
-    return head + made
+    return head + kept_messages
 
 
 def _merged(first: Json, second: Json) -> Json:
@@ -128,12 +128,12 @@ def _merged(first: Json, second: Json) -> Json:
 
 def _qwen3_coder(messages: list[Json]) -> list[Json]:
     """The first system message wins; reasoning of earlier turns is not shown."""
-    made: list[Json] = []
+    kept_messages: list[Json] = []
     for message in messages:
-        if message["role"] == "system" and any(kept["role"] == "system" for kept in made):
+        if message["role"] == "system" and any(kept["role"] == "system" for kept in kept_messages):
             continue
-        made.append(_without_reasoning(message))
-    return made
+        kept_messages.append(_without_reasoning(message))
+    return kept_messages
 
 
 def _qwen3_5(messages: list[Json]) -> list[Json]:
@@ -148,15 +148,15 @@ def _qwen3_5(messages: list[Json]) -> list[Json]:
 
 def _jinja(messages: list[Json], loaded: tuple[str, int]) -> list[Json]:
     """`developer` is another word for `system`; reasoning never gets as far as llama-server."""
-    made = []
+    kept_messages = []
     for n, message in enumerate(messages):
         role = "system" if message["role"] == "developer" else message["role"]
         if role == "system" and n:
             text = "System message must be at the beginning."
             error = {"code": 500, "message": text, "type": "server_error"}
             raise Rejected(500, _llama_error(error), loaded=loaded)
-        made.append(_without_reasoning(message) | {"role": role})
-    return made
+        kept_messages.append(_without_reasoning(message) | {"role": role})
+    return kept_messages
 
 
 def _without_reasoning(message: Json) -> Json:

@@ -143,8 +143,8 @@ def _create(request: Any, body: Json, fake: Host) -> None:
         lines.append({"error": NO_MANIFEST if missing else rejected.message})
         write_progress(request, lines, stream=stream, failed=rejected.status)
         return
-    made = _derived(base, _existing(name, fake), body.get("parameters") or {})
-    fake.models[made.name] = made
+    derived = _derived(base, _existing(name, fake), body.get("parameters") or {})
+    fake.models[derived.name] = derived
     steps = (f"using existing layer {DIGEST}", "writing manifest", "success")
     write_progress(request, [{"status": step} for step in steps], stream=stream)
 
