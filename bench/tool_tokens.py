@@ -89,10 +89,11 @@ def declared(version: str, *, patch: bool) -> Any:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("versions", nargs="*", default=VERSIONS, help="Codex versions")
+    versions = parser.parse_args().versions
     count = qwen_counter()
     print("| Codex | tools | declared | " + " | ".join(p.value for p in ToolProfile) + " |")
     print("|---|---|---|" + "---|" * len(ToolProfile))
-    for version in parser.parse_args().versions:
+    for version in versions:
         for patch in (False, True):
             tools = declared(version, patch=patch)
             shown = [Toolbox.from_request(tools, profile=p).functions() for p in ToolProfile]
