@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.application.internet import TCPServer
-from twisted.application.service import MultiService
-from twisted.internet.defer import Deferred
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import ILogObserver, Logger
 
 from codex_bridge import __version__
@@ -26,11 +25,13 @@ LAST_WRITES = 1.0
 """Seconds that clients are given to read what was written last, before they are cut off."""
 
 
-class BridgeService(MultiService):
+class BridgeService(Service):
     """One running bridge: listens while started, closes its upstream connections when stopped."""
 
     log_observer: ILogObserver | None = None
     """Becomes the log observer of the process if set before the service joins an Application."""
+    listening_port: Any = None
+    """The listening port of Twisted. With --port 0 its address alone tells the number."""
 
     def __init__(
         self,
@@ -41,18 +42,12 @@ class BridgeService(MultiService):
         log: Logger,
         reactor: Any,
     ) -> None:
-        super().__init__()
         self._settings = settings
         self._drain = app.drain
         self._site = site
         self._upstream = upstream
         self._log = log
         self._reactor = reactor
-        # TCPServer raises when the port is taken; an endpoint service would only log it.
-        self._server = TCPServer(
-            settings.port, site, BACKLOG, interface=settings.interface, reactor=reactor
-        )
-        self._server.setServiceParent(self)
 
     def setServiceParent(self, parent: Any) -> None:
         """Join `parent`, an Application if `log_observer` is set, and give it that observer."""
@@ -60,14 +55,15 @@ class BridgeService(MultiService):
             parent.setComponent(ILogObserver, self.log_observer)
         super().setServiceParent(parent)
 
-    @property
-    def listening_port(self) -> Any:
-        """The listening port of Twisted. With --port 0 its address alone tells the number."""
-        return self._server._port
+    def privilegedStartService(self) -> None:
+        """Listen while the process still has the rights to open a port below 1024."""
+        super().privilegedStartService()
+        self._listen()
 
     def startService(self) -> None:
-        """Listen, and log the address."""
+        """Listen, and log where. Raises CannotListenError, for instance where the port is taken."""
         super().startService()
+        self._listen()
         host = self._settings.interface
         self._log.info(
             "codex-bridge {version} listens on http://{host}:{port}, Ollama is at {url}",
@@ -83,10 +79,19 @@ class BridgeService(MultiService):
                 host=host,
             )
 
+    def _listen(self) -> None:
+        """Open the port, unless it is open. Twisted's endpoint service would only log a failure."""
+        if self.listening_port is None:
+            settings = self._settings
+            self.listening_port = self._reactor.listenTCP(
+                settings.port, self._site, BACKLOG, interface=settings.interface
+            )
+
     async def _stop(self) -> None:
-        stopped = super().stopService()
-        if isinstance(stopped, Deferred):
-            await stopped
+        super().stopService()
+        if self.listening_port is not None:
+            await maybeDeferred(self.listening_port.stopListening)
+            self.listening_port = None
         await self._finish_serving()
         await self._upstream.close()
 
@@ -123,6 +128,6 @@ def make_service(settings: Settings, reactor: Any = None) -> BridgeService:
     upstream = Upstream(reactor, settings.ollama_url, policy, log, settings.upstream_timeout)
     app = BridgeApp(settings, upstream, reactor, log, random_id)
     site = BridgeSite(
-        app.resource(), settings.max_body_size, settings.client_timeout, reactor, app.guard.refusal
+        app.resource(), settings.max_body_size, settings.client_timeout, reactor, app.access.refusal
     )
     return BridgeService(settings, app, site, upstream, log, reactor)

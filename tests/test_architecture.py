@@ -42,7 +42,7 @@ ARROWS = {
         "codex_bridge.repair",
         "codex_bridge.tools",
     },
-    "engines": {"codex_bridge.idle"},
+    "engines": {"codex_bridge.idle", "codex_bridge.twisted_private"},
     "clients": {"codex_bridge.errors"},
     "web": {
         "codex_bridge.clients",
@@ -54,6 +54,7 @@ ARROWS = {
         "codex_bridge.settings",
         "codex_bridge.text",
         "codex_bridge.tools",
+        "codex_bridge.twisted_private",
     },
 }
 PURE_ROOMS = ("leaks", "tools", "repair", "responses")

@@ -1,4 +1,4 @@
-"""Bodies: bytes on their way up, a bounded read on the way down."""
+"""Bodies of requests that are sent at once, and of responses that are read up to a limit."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from zope.interface import implementer
 @implementer(IBodyProducer)
 @frozen
 class BytesBody:
-    """A request body that is all there: written at once, without a cooperator's turns."""
+    """A request body that is in memory: written at once, not in pieces by a cooperator."""
 
     data: bytes
 
@@ -39,9 +39,9 @@ class BytesBody:
 
 
 def read_limited(response: IResponse, limit: int) -> Deferred[bytes]:
-    """The first `limit` bytes of a response's body; the connection is closed behind them.
+    """The first `limit` bytes of a response's body; after them the connection is closed.
 
-    Fails as the connection does. Cancelling closes the connection.
+    Fails with the failure of the connection. Cancelling closes the connection.
     """
     reader = _LimitedReader(limit)
     response.deliverBody(reader)

@@ -6,7 +6,6 @@ import ipaddress
 import re
 import socket
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,66 +21,30 @@ from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
 from twisted.internet.protocol import connectionDone
 from twisted.internet.ssl import optionsForClientTLS
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
-from twisted.web._newclient import HTTP11ClientProtocol
 from twisted.web.client import URI, Agent, HTTPConnectionPool
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgentEndpointFactory, IBodyProducer, IResponse
 from zope.interface import implementer
 
+from codex_bridge.twisted_private import request_target
+
 CONNECT_TIMEOUT = 10.0
 """Seconds."""
 KEEP_ALIVE = 50
 """Seconds that an idle connection is kept; less than servers commonly do."""
-_TARGET = re.compile(rb"[\x21-\x7e]+")
 MAX_IDLE = 64
 """Idle connections kept; Twisted's default of 2 would reconnect under any parallel use."""
-
-
 PROBES = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
-"""Seconds, seconds, and a number: a machine that lost its power is missed after two minutes."""
+"""Seconds until the first probe of an idle connection, seconds between two, and their number: a
+machine that lost its power is noticed after two minutes."""
+_TARGET = re.compile(rb"[\x21-\x7e]+")
 
 
-class _Kept(HTTP11ClientProtocol):
-    """A connection that tells when the server closes it between two requests."""
-
-    def __init__(self, quiescent: Callable[[Any], None], closed: Callable[[], None]) -> None:
-        super().__init__(quiescent)
-        self._closed = closed
-        self._is_used = False
-
-    def request(self, request: Any) -> Any:
-        self._is_used = True
-        return super().request(request)
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        is_ours = getattr(self.transport, "disconnecting", False)
-        is_idle = self._is_used and self.state == "QUIESCENT"
-        super().connectionLost(reason)
-        if is_idle and not is_ours:
-            self._closed()
-
-
-class _QuietFactory(HTTPConnectionPool._factory):  # type: ignore[misc,valid-type]
-    noisy = False  # else two log lines per connection
-
-    def __init__(self, closed: Callable[[], None], quiescent: Any, metadata: Any) -> None:
-        super().__init__(quiescent, metadata)
-        self._closed = closed
-
-    def buildProtocol(self, addr: Any) -> _Kept:
-        return _Kept(self._quiescentCallback, self._closed)
-
-
-def make_pool(
-    reactor: Any, *, persistent: bool, closed: Callable[[], None] = lambda: None
-) -> HTTPConnectionPool:
-    """A pool of idle connections that leaves retrying to its user.
-
-    `closed` is called when the server closes one of them, as it does when it ends.
-    """
+def make_pool(reactor: Any, *, persistent: bool) -> HTTPConnectionPool:
+    """A pool of idle connections that leaves retrying to its user."""
     pool = HTTPConnectionPool(reactor, persistent)
-    pool._factory = partial(_QuietFactory, closed)  # type: ignore[assignment]
     pool.maxPersistentPerHost = MAX_IDLE
     pool.cachedConnectionTimeout = KEEP_ALIVE
     pool.retryAutomatically = False
@@ -95,7 +58,7 @@ def make_agent(reactor: Any, server: Server, pool: HTTPConnectionPool) -> Agent:
 
 
 def make_endpoint(reactor: Any, url: str) -> IStreamClientEndpoint:
-    """The endpoint of a base URL, made once: name and TLS are settled here, not per request."""
+    """The endpoint of a base URL, to be made once and used for every request."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     secure = parts.scheme == "https"
@@ -104,9 +67,9 @@ def make_endpoint(reactor: Any, url: str) -> IStreamClientEndpoint:
 
 
 def without_ipv6(url: str) -> str:
-    """A base URL as treq takes it, whose URLs know no IPv6 addresses.
+    """A base URL without an IPv6 address, which treq cannot read.
 
-    Where a connection goes is the endpoint's business; the name only becomes the Host header.
+    The endpoint alone decides where a connection goes; the URL's host is for the Host header.
     """
     parts = urlsplit(url)
     host = parts.hostname or ""
@@ -128,11 +91,7 @@ def _tcp_endpoint(reactor: Any, host: str, port: int) -> IStreamClientEndpoint:
 
 
 class RawAgent:
-    """Sends requests whose target stays byte for byte what it is.
-
-    `Agent.request` takes a URL apart and puts it together again, and the two do not always
-    meet: "//a" leaves as "////a" under newer Pythons, "/a?" as "/a".
-    """
+    """Sends requests whose target stays byte for byte what it is."""
 
     def __init__(self, reactor: Any, server: Server, url: str) -> None:
         self._agent = make_agent(reactor, server, make_pool(reactor, persistent=False))
@@ -145,20 +104,14 @@ class RawAgent:
         """Send one request over a connection of its own. Raises ValueError for a bad target."""
         if not _TARGET.fullmatch(target):
             raise ValueError(f"not a request target: {target!r}")
-        base = self._base
-        key = (base.scheme, base.host, base.port)
-        path = base.path.rstrip(b"/") + target
-        # The step of Agent.request behind the URL; ProxyAgent takes it in the same way.
-        response: Deferred[IResponse] = self._agent._requestWithEndpoint(
-            key, self._server, method, base, headers, body, path
-        )
-        return response
+        target = self._base.path.rstrip(b"/") + target
+        return request_target(self._agent, self._server, self._base, method, target, headers, body)
 
 
 @implementer(IStreamClientEndpoint)
 @frozen
 class _Localhost:
-    """127.0.0.1, else ::1.
+    """127.0.0.1, and ::1 where that fails.
 
     A HostnameEndpoint asks a resolver thread on every connect and waits 0.3 s before it
     tries the second address.
@@ -173,7 +126,7 @@ class _Localhost:
         def refused(failure: Any) -> Any:
             if failure.check(ConnectingCancelledError):
                 return failure
-            # The first failure is the one to tell: most servers listen on IPv4.
+            # Most servers listen on IPv4: its failure says more than that of IPv6.
             return self.second.connect(protocolFactory).addErrback(lambda _: failure)
 
         return connected.addErrback(refused)
@@ -182,9 +135,14 @@ class _Localhost:
 @implementer(IAgentEndpointFactory, IStreamClientEndpoint)
 @define
 class Server:
-    """The one server that an agent's requests go to; counts the connections made to it."""
+    """The one server that an agent's requests go to; counts the connections made to it.
+
+    `on_idle_close` is called when the server closes a connection between two requests, as it does
+    when it ends.
+    """
 
     endpoint: IStreamClientEndpoint
+    on_idle_close: Callable[[], None] = lambda: None
     connections: int = 0
 
     def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
@@ -192,21 +150,43 @@ class Server:
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
         self.connections += 1
-        connected: Deferred[IProtocol] = self.endpoint.connect(protocolFactory)
-        return connected.addCallbacks(_probed, _as_cancelled)
+        connected = self.endpoint.connect(_ConnectionFactory(protocolFactory, self.on_idle_close))
+        return connected.addCallbacks(_made, _cancelled)
 
 
-def _as_cancelled(failure: Failure) -> Failure:
-    """A cancelled connect as such; else it reads like a server that cannot be reached."""
-    return Failure(CancelledError()) if failure.check(ConnectingCancelledError) else failure
+class _Connection(ProtocolWrapper):
+    """A connection to the upstream, around the HTTP11ClientProtocol that speaks over it."""
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        is_ours = getattr(self.transport, "disconnecting", False)
+        is_idle = getattr(self.wrappedProtocol, "state", None) == "QUIESCENT"
+        super().connectionLost(reason)
+        if is_idle and not is_ours:
+            self.factory.on_idle_close()
 
 
-def _probed(protocol: Any) -> Any:
-    """Have the kernel find out when the other machine is gone without a word."""
-    protocol.transport.setTcpKeepAlive(True)
-    handle = protocol.transport.getHandle()
+class _ConnectionFactory(WrappingFactory[_Connection]):
+    protocol = _Connection
+    noisy = False
+
+    def __init__(self, factory: Any, on_idle_close: Callable[[], None]) -> None:
+        super().__init__(factory)
+        factory.noisy = False  # It would write two log lines per connection.
+        self.on_idle_close = on_idle_close
+
+
+def _made(connection: Any) -> IProtocol:
+    """Have the kernel notice when the other machine is gone; return the protocol of the agent."""
+    connection.transport.setTcpKeepAlive(True)
+    handle = connection.transport.getHandle()
     if isinstance(handle, socket.socket):
         for name, value in PROBES.items():
             if hasattr(socket, name):
                 handle.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+    protocol: IProtocol = connection.wrappedProtocol
     return protocol
+
+
+def _cancelled(failure: Failure) -> Failure:
+    """A CancelledError in place of Twisted's own, which looks like a server out of reach."""
+    return Failure(CancelledError()) if failure.check(ConnectingCancelledError) else failure

@@ -66,11 +66,11 @@ class Upstream:
         self.contexts = Contexts(policy, self.models, self._load, log, reactor)
         self._reactor = reactor
         self._patience = patience
-        # A server that ends closes its connections; the next one may have other contexts.
-        self._pool = make_pool(reactor, persistent=True, closed=self.contexts.doubt)
+        self._pool = make_pool(reactor, persistent=True)
         # One client for all exchanges: a cookie set in one must not be sent with the next.
         no_cookies: Any = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
-        self._server = Server(make_endpoint(reactor, url))
+        # A server that ends closes its connections; the next one may have other contexts.
+        self._server = Server(make_endpoint(reactor, url), self.contexts.doubt)
         agent = make_agent(reactor, self._server, self._pool)
         self._http = HTTPClient(agent, no_cookies, data_to_body_producer=BytesBody)
         # A streamed body cannot be sent again when a kept connection turns out to be dead.

@@ -1,4 +1,4 @@
-"""Who may use the bridge: by the Host that is asked for, by the page that asks, by key.
+"""Who may use the bridge, by the Host header, the Origin header and the key.
 
 All of it is decided from a request's head, before any of its body is kept.
 """
@@ -16,18 +16,17 @@ from codex_bridge.errors import ApiError, invalid
 from codex_bridge.settings import Settings
 from codex_bridge.text import printable
 from codex_bridge.web.origins import Origins, is_preflight
-from codex_bridge.web.site import exchange_path, origin_form
+from codex_bridge.web.route import Route, RouteKind
 
 LOCAL_SUFFIXES = (".localhost", ".local", ".internal")
+"""Ends of names that no public name server knows."""
 ANY = "*"
 KEY_HEADERS = frozenset({b"authorization", b"x-api-key"})
 """Where a client may put the key."""
-OPEN_PATH = b"/__health"
-"""Tells its state to whoever watches over it."""
 
 
 @frozen
-class Guard:
+class Access:
     """What one bridge demands of a request."""
 
     checks_hosts: bool
@@ -37,36 +36,34 @@ class Guard:
     key: bytes | None = field(repr=False)
 
     @classmethod
-    def of(cls, settings: Settings) -> Guard:
-        """The guard that `settings` ask for."""
+    def of(cls, settings: Settings) -> Access:
+        """What `settings` ask for."""
         return cls(
-            # Ollama's rule, too: whoever opens a port to others knows best by what names.
+            # Ollama has the same rule: a user who opens the port to others may use any name.
             is_loopback(settings.interface) or bool(settings.allow_host),
             frozenset(settings.allow_host),
             Origins(settings.allow_origin),
             None if settings.api_key is None else settings.api_key.encode(),
         )
 
-    def refusal(self, method: bytes, target: bytes, headers: Headers) -> ApiError | None:
+    def refusal(self, route: Route, headers: Headers) -> ApiError | None:
         """Why a request with this head is not served; None if it is.
 
-        Where a request goes through to Ollama, the Origin is for Ollama to judge.
+        Ollama itself judges the Origin of a request that passes through to it.
         """
-        is_exchange = exchange_path(target) is not None
-        if method == b"CONNECT":
+        if route.method == b"CONNECT":
             return invalid("codex-bridge is no proxy: CONNECT leads nowhere.", code="no_proxy")
-        if trouble := self._host_trouble(headers):
-            return trouble
-        if is_exchange and (trouble := self.origins.trouble(headers)):
-            return trouble
-        if is_exchange and is_preflight(method, headers):
-            # Browsers send it without any key, and it does nothing.
-            return None
-        if method == b"GET" and origin_form(target).partition(b"?")[0] == OPEN_PATH:
-            return None
-        return self._key_trouble(headers)
+        if refusal := self._host_refusal(headers):
+            return refusal
+        if route.is_exchange:
+            if refusal := self.origins.refusal(headers):
+                return refusal
+            if is_preflight(route.method, headers):
+                # Browsers send it without any key, and it does nothing.
+                return None
+        return None if route.kind is RouteKind.HEALTH else self._key_refusal(headers)
 
-    def _host_trouble(self, headers: Headers) -> ApiError | None:
+    def _host_refusal(self, headers: Headers) -> ApiError | None:
         host = (headers.getRawHeaders(b"host") or [b""])[-1].decode("latin-1")
         if not self.checks_hosts or ANY in self.hosts:
             return None
@@ -79,22 +76,22 @@ class Guard:
             code="foreign_host",
         )
 
-    def _key_trouble(self, headers: Headers) -> ApiError | None:
+    def _key_refusal(self, headers: Headers) -> ApiError | None:
         if self.key is None:
             return None
-        given = [*headers.getRawHeaders(b"x-api-key", [])]
+        keys = [*headers.getRawHeaders(b"x-api-key", [])]
         for value in headers.getRawHeaders(b"authorization", []):
             scheme, _, credentials = value.partition(b" ")
             if scheme.lower() == b"bearer":
-                given.append(credentials.strip())
-        # In constant time: how long it takes must not tell how much of a guess is right.
-        comparisons = [hmac.compare_digest(key, self.key) for key in given]
+                keys.append(credentials.strip())
+        # In constant time: the time must not tell how much of a guessed key is right.
+        comparisons = [hmac.compare_digest(key, self.key) for key in keys]
         if any(comparisons):
             return None
         return ApiError(
             401,
             f"This codex-bridge asks for an API key, and the request has "
-            f"{'another one' if given else 'none'}. Send it as Authorization: Bearer KEY; in "
+            f"{'another one' if keys else 'none'}. Send it as Authorization: Bearer KEY; in "
             f"Codex's config.toml, env_key of the provider names the variable that holds it.",
             code="invalid_api_key",
         )
@@ -127,8 +124,8 @@ def host_name(host: str) -> str:
 def host_allowed(host: str) -> bool:
     """Whether a Host header names this machine, by the rule that Ollama has.
 
-    A web page whose name was pointed at 127.0.0.1 sends its own name; the bridge must refuse
-    that itself, because it talks to Ollama under Ollama's address.
+    A web page can have its own name resolve to 127.0.0.1; its visitor's browser then sends that
+    name as Host. Ollama would refuse it but never sees it: the bridge sends Ollama's own name.
     """
     name = host_name(host)
     try:

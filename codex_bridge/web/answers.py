@@ -1,4 +1,4 @@
-"""Small things that every route answers with."""
+"""JSON replies."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from codex_bridge.errors import ApiError
 
 
 def send_json(request: Request, status: int, body: Any) -> bytes:
-    """Set status and type of `request`'s answer; return its body."""
+    """Set status, type and length of the reply to `request`; return `body` as JSON bytes."""
     payload = orjson.dumps(body) + b"\n"
     request.setResponseCode(status)
     request.setHeader(b"content-type", b"application/json")
@@ -20,9 +20,9 @@ def send_json(request: Request, status: int, body: Any) -> bytes:
 
 
 def send_error(request: Request, error: ApiError) -> bytes:
-    """The same for a failure, as `{"error": {"message", "type", "param", "code"}}`.
+    """The same for an error, as `{"error": {"message", "type", "param", "code"}}`.
 
-    OpenAI's libraries repeat what failed with 5xx, unless they are told that it is no use.
+    OpenAI's libraries repeat a request that failed with 5xx unless x-should-retry is false.
     """
     if error.status >= 500:
         request.setHeader(b"x-should-retry", b"true" if error.passing else b"false")

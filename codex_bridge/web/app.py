@@ -1,4 +1,4 @@
-"""The resource tree, route by route. What is not ours goes on to Ollama."""
+"""Which code answers which path. What is not the bridge's own is passed through to Ollama."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from codex_bridge.errors import ApiError, internal, invalid, stopping
 from codex_bridge.ids import IdSource
 from codex_bridge.settings import Settings
 from codex_bridge.text import printable
-from codex_bridge.web.access import KEY_HEADERS, Guard
+from codex_bridge.web.access import KEY_HEADERS, Access
 from codex_bridge.web.answers import send_error, send_json
 from codex_bridge.web.drain import Drain
 from codex_bridge.web.exchange import serve
 from codex_bridge.web.health import Health
 from codex_bridge.web.model_list import ModelList, asks_for_catalog
-from codex_bridge.web.origins import answer_preflight, is_preflight, share
+from codex_bridge.web.origins import answer_preflight, is_preflight, let_page_read
 from codex_bridge.web.passthrough import PassThrough
-from codex_bridge.web.site import EXCHANGE_PATHS, BridgeRequest
+from codex_bridge.web.site import BridgeRequest
 from codex_bridge.web.state import BridgeState
 
-Answer = TypeVar("Answer")
+T = TypeVar("T")
 
 
 class _AnyPath(BaseConverter):
-    """Matches what is left of a path, empty segments and all."""
+    """Matches the rest of a path, with empty segments in it, too."""
 
     regex = ".*?"
     part_isolating = False
@@ -42,7 +42,7 @@ class _AnyPath(BaseConverter):
 
 def _router() -> Klein:
     router = Klein()
-    # A redirect that tidies the path would not be byte for byte.
+    # By default werkzeug redirects to a tidier path; a pass-through keeps the path as it is.
     router.url_map.merge_slashes = False
     router.url_map.strict_slashes = False
     router.url_map.converters = {**router.url_map.converters, "any_path": _AnyPath}
@@ -62,48 +62,47 @@ class BridgeApp:
         log: Logger,
         new_id: IdSource,
     ) -> None:
-        self.guard = Guard.of(settings)
+        self.access = Access.of(settings)
         self.drain = Drain()
         self.log = log
         self._new_id = new_id
-        self._context = BridgeState(settings, upstream, clock, log, new_id, self.drain)
-        self._health = Health(self._context)
+        self._state = BridgeState(settings, upstream, clock, log, new_id, self.drain)
+        self._health = Health(self._state)
         self._models = ModelList(upstream, clock, log)
-        with_key = settings.api_key is not None
-        self._passthrough = PassThrough(
-            upstream, clock, log, KEY_HEADERS if with_key else frozenset()
-        )
+        # With a key of its own the bridge keeps the headers that may hold it from Ollama.
+        withheld = frozenset() if settings.api_key is None else KEY_HEADERS
+        self._passthrough = PassThrough(upstream, clock, log, withheld)
 
     def resource(self) -> IResource:
-        """The root of the tree."""
+        """The resource that every request is rendered by."""
         return _Root(self)
 
     @router.route("/v1/responses")
     @router.route("/responses")
     def responses(self, request: BridgeRequest) -> Deferred[bytes]:
-        """The exchange."""
-        share(request)
+        """An exchange."""
+        let_page_read(request)
         if is_preflight(request.method, request.requestHeaders):
             return succeed(answer_preflight(request))
         if request.method != b"POST":
             request.setHeader(b"allow", b"POST")
             raise ApiError(405, "Only POST is supported here.", code="method_not_allowed")
-        return serve(request, self._context)
+        return serve(request, self._state)
 
     @router.route("/v1/responses/<any_path:rest>")
     @router.route("/responses/<any_path:rest>")
     def stored_responses(self, request: BridgeRequest, rest: str) -> bytes:
-        """Nothing: stored responses and their compaction are not kept here."""
+        """Always 404: the bridge stores no responses, and so compacts none."""
         raise ApiError(404, "codex-bridge stores no responses.", code="not_found")
 
     @router.route("/v1/models")
     @router.route("/models")
     def models(self, request: BridgeRequest) -> Deferred[bytes | None]:
-        """Ollama's list; with more in it for a client that tells its `client_version`."""
+        """Ollama's list; with metadata for Codex where the query has a `client_version`."""
         if asks_for_catalog(request):
             self._admit_page(request)
-            return self._served(request, self._models.handle(request))
-        return self._served(request, self._passthrough.handle(request))
+            return self._run(request, self._models.handle(request))
+        return self._run(request, self._passthrough.handle(request))
 
     @router.route("/__health", methods=["GET"])
     async def health(self, request: BridgeRequest) -> bytes:
@@ -112,54 +111,54 @@ class BridgeApp:
         return send_json(request, *await self._health.check())
 
     def _admit_page(self, request: BridgeRequest) -> None:
-        """Go on if the page that asks, if it is one, may use the bridge. Raises ApiError."""
-        if trouble := self.guard.origins.trouble(request.requestHeaders):
-            raise trouble
-        share(request)
+        """Raises ApiError where a web page asks that may not use the bridge."""
+        if refusal := self.access.origins.refusal(request.requestHeaders):
+            raise refusal
+        let_page_read(request)
 
     @router.route("/__<any_path:rest>")
     def unknown(self, request: BridgeRequest, rest: str) -> bytes:
-        """Nothing: names with two underscores are the bridge's own."""
+        """Always 404: names that begin with two underscores are the bridge's own."""
         raise ApiError(404, "codex-bridge has no such page; try /__health.", code="not_found")
 
     @router.route("/<any_path:rest>")
     def pass_through(self, request: BridgeRequest, rest: str = "") -> Deferred[bytes | None]:
         """Everything else is Ollama's."""
-        return self._served(request, self._passthrough.handle(request))
+        return self._run(request, self._passthrough.handle(request))
 
-    def _served(
-        self, request: BridgeRequest, answering: Coroutine[Any, Any, Answer]
-    ) -> Deferred[Answer]:
-        """The answer to one who is not too late; ends with the bridge at the latest."""
+    def _run(self, request: BridgeRequest, reply: Coroutine[Any, Any, T]) -> Deferred[T]:
+        """Run `reply`; it ends with the bridge at the latest. Raises ApiError while that ends."""
         try:
             self.drain.admit()
         except ApiError:
-            answering.close()
+            reply.close()
             raise
-        running = Deferred.fromCoroutine(answering)
+        running = Deferred.fromCoroutine(reply)
 
-        def told(failure: Failure) -> Failure:
-            gone = request.is_connected and failure.check(CancelledError)
-            return Failure(stopping()) if gone else failure
+        def explain(failure: Failure) -> Failure:
+            """Only the end of the bridge cancels a reply whose client is still there."""
+            is_stopped = request.is_connected and failure.check(CancelledError)
+            return Failure(stopping()) if is_stopped else failure
 
         def abandon() -> None:
             if request.startedWriting:
-                # The only honest end of half a body; that its client is gone cancels the rest.
-                request.connection.abortConnection()
+                # Any other end would make half a body look like a whole one. That the client is
+                # gone cancels `running`.
+                request.transport.abortConnection()
             else:
                 running.cancel()
 
-        running.addErrback(told)
+        running.addErrback(explain)
         return self.drain.serve(running, abandon)
 
     @router.handle_errors(ApiError)  # type: ignore[arg-type]
     def api_error(self, request: BridgeRequest, failure: Failure) -> bytes:
-        """A failure in the words of the API."""
+        """An error as the API words it."""
         return send_error(request, failure.value)  # type: ignore[arg-type]
 
     @router.handle_errors(Exception)  # type: ignore[arg-type]
     def bug(self, request: BridgeRequest, failure: Failure) -> bytes | Failure:
-        """Anything else is a bug: say so in JSON, and where to look."""
+        """Anything else is a bug: an error with an id that the log has, too."""
         if failure.check(CancelledError) or request.startedWriting:
             return failure
         incident = self._new_id("err")
@@ -168,7 +167,7 @@ class BridgeApp:
 
 
 class _Root(Resource):
-    """What is settled before routing."""
+    """Refuses a request, or routes it by its path."""
 
     isLeaf = True
 
@@ -178,7 +177,7 @@ class _Root(Resource):
         self._log = app.log
 
     def render(self, request: BridgeRequest) -> Any:
-        """Route `request`, unless it cannot be read or is refused."""
+        """Start the reply to `request`."""
         try:
             (request.getHeader(b"host") or b"").decode()
             unquote_to_bytes(request.path).decode()
@@ -196,15 +195,9 @@ class _Root(Resource):
             status=refusal.status,
             message=refusal.message,
         )
-        if _is_told_by_exchange(request, refusal):
+        # An exchange words an error for its client. A browser, which alone sends an Origin,
+        # understands the status, whatever client it claims to be.
+        is_exchange = request.route.is_exchange and request.method == b"POST"
+        if is_exchange and refusal.code != "foreign_origin":
             return self._routes.render(request)
         return send_error(request, refusal)
-
-
-def _is_told_by_exchange(request: BridgeRequest, refusal: ApiError) -> bool:
-    """Whether an exchange tells the refusal, in the words of its client.
-
-    It is a browser that sends an Origin: it understands the status, whatever else it claims.
-    """
-    is_exchange = request.method == b"POST" and request.path in EXCHANGE_PATHS
-    return is_exchange and refusal.code != "foreign_origin"

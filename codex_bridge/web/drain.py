@@ -1,77 +1,74 @@
-"""The end of a bridge: whoever is being served is served to the end, within reason."""
+"""How the answers that are running end with the bridge: by themselves, within a time limit."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 
 from codex_bridge.errors import stopping
 
 T = TypeVar("T")
 PATIENCE = 3.0
-"""Seconds that an answer has to end when it is told to."""
+"""Seconds that an answer has to end after it was abandoned."""
 
 
 @define
 class Drain:
-    """Who is being served, and whether anybody else may still come."""
+    """The answers that are running, and whether another one may begin."""
 
-    is_draining: bool = False
-    _open: dict[int, Callable[[], None]] = field(factory=dict)
-    """Those being served -> how each is ended before its time."""
-    _emptied: list[Deferred[None]] = field(factory=list)
+    _running: dict[Deferred[Any], Callable[[], None]] = field(factory=dict)
+    """Each running answer -> what ends it before its time."""
+    _emptied: Deferred[None] | None = None
+    """Fires when no answer is running any more; None until the bridge is being stopped."""
     _clock: IReactorTime | None = None
 
     def __len__(self) -> int:
-        return len(self._open)
+        return len(self._running)
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether the bridge is being stopped."""
+        return self._emptied is not None
 
     def admit(self) -> None:
-        """Raises ApiError for whoever comes too late."""
+        """Raises ApiError where no answer may begin any more."""
         if self.is_draining:
             raise stopping()
 
-    def serve(self, answering: Deferred[T], abandon: Callable[[], None]) -> Deferred[T]:
-        """Know of an answer until it is through; `abandon` ends it at once."""
-        key = id(answering)
-        self._open[key] = abandon
+    def serve(self, answer: Deferred[T], abandon: Callable[[], None]) -> Deferred[T]:
+        """Count `answer` as running until it fires; `abandon` must end it at once."""
+        self._running[answer] = abandon
 
-        def through(result: T) -> T:
-            del self._open[key]
-            if not self._open:
-                self._tell()
+        def ended(result: T) -> T:
+            del self._running[answer]
+            if not self._running:
+                self._fire()
             return result
 
-        return answering.addBoth(through)
+        return answer.addBoth(ended)
 
     def drain(self, clock: IReactorTime, seconds: float) -> Deferred[None]:
-        """Admit nobody more; fires when all are through, `seconds` being the most that takes."""
-        self.is_draining = True
+        """Admit no more answers; fires when all have ended. Those that run for `seconds` more
+        are cut short."""
         self._clock = clock
-        emptied: Deferred[None] = Deferred()
-        if not self._open:
-            emptied.callback(None)
-            return emptied
-        self._emptied.append(emptied)
-        limit: IDelayedCall = clock.callLater(seconds, self.cut_short)
-
-        def stop_clock(result: None) -> None:
-            if limit.active():
-                limit.cancel()
-
-        return emptied.addCallback(stop_clock)
+        self._emptied = emptied = Deferred[None]()
+        limit = clock.callLater(seconds, self.cut_short)
+        emptied.addCallback(lambda _: limit.cancel() if limit.active() else None)
+        if not self._running:
+            self._fire()
+        return emptied
 
     def cut_short(self) -> None:
-        """End all that are left. One that does not let itself be ended is not waited for."""
-        for abandon in list(self._open.values()):
+        """End all answers that are left. Those that do not end are waited for no longer."""
+        for abandon in list(self._running.values()):
             abandon()
-        if self._open and self._clock:
-            self._clock.callLater(PATIENCE, self._tell)
+        if self._running and self._clock:
+            self._clock.callLater(PATIENCE, self._fire)
 
-    def _tell(self) -> None:
-        emptied, self._emptied = self._emptied, []
-        for each in emptied:
-            each.callback(None)
+    def _fire(self) -> None:
+        if self._emptied is not None and not self._emptied.called:
+            self._emptied.callback(None)

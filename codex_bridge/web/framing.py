@@ -6,43 +6,59 @@ one in it. twisted.web refuses most of what is ambiguous; this is the rest.
 
 from __future__ import annotations
 
-from twisted.web.http import HTTPChannel
+from typing import NoReturn
+
 from twisted.web.http_headers import Headers
 
+from codex_bridge.errors import ApiError, invalid
+from codex_bridge.twisted_private import ReportingChannel, has_oversized_head, request_line
 
-class StrictChannel(HTTPChannel):
-    """Ends the connection at the first request that is not plain HTTP/1.1 or 1.0."""
+MAX_HEADERS_SIZE = 64 * 1024
+"""Bytes. Codex puts JSON into header values; Twisted's default is 16 KiB."""
 
-    _is_over = False
-    """Set by `_respondToBadRequestAndDisconnect`: what still comes is no request."""
+
+class StrictChannel(ReportingChannel):
+    """Reads HTTP/1.1 and 1.0. `dataReceived` raises ApiError at the first request that is not
+    plain HTTP or too large; nothing that comes behind it may be read."""
+
+    totalHeadersSize = MAX_HEADERS_SIZE
+    MAX_LENGTH = MAX_HEADERS_SIZE
 
     def lineReceived(self, line: bytes) -> None:
         """A line of a head. A folded one (RFC 9112, 5.2) is two headers to some, one to others."""
         if line.startswith((b" ", b"\t")):
-            self._respondToBadRequestAndDisconnect()
-        if not self._is_over:
-            super().lineReceived(line)
+            self.bad_request()
+        super().lineReceived(line)
 
     def headerReceived(self, line: bytes) -> bool:
-        """A whole header."""
+        """A header is complete."""
         try:
-            return not self._is_over and super().headerReceived(line)
+            return bool(super().headerReceived(line))
         except ValueError:
-            # int() takes no number of thousands of digits.
-            self._respondToBadRequestAndDisconnect()
-            return False
+            # int() refuses a Content-Length of thousands of digits.
+            self.bad_request()
 
     def allHeadersReceived(self) -> None:
-        """The head is whole."""
-        if not is_clear(self._version, self.requests[-1].requestHeaders):
-            self._respondToBadRequestAndDisconnect()
-        if not self._is_over:
-            super().allHeadersReceived()
+        """The head is complete."""
+        _, _, version = request_line(self)
+        if not is_clear(version, self.requests[-1].requestHeaders):
+            self.bad_request()
+        super().allHeadersReceived()
 
-    def allContentReceived(self) -> None:
-        """The body is in; where there is none, right after a head that was refused, too."""
-        if not self._is_over:
-            super().allContentReceived()
+    def bad_request(self) -> NoReturn:
+        """Raises ApiError: this is no valid HTTP request."""
+        if has_oversized_head(self):
+            self.lineLengthExceeded(b"")
+        raise invalid("This is not a valid HTTP request.", code="invalid_http")
+
+    def lineLengthExceeded(self, line: bytes) -> NoReturn:
+        """Raises ApiError: the head is too large, in one line or in all of them."""
+        raise ApiError(
+            431,
+            f"The headers are larger than the {self.totalHeadersSize} bytes, or more than "
+            f"the {self.maxHeaders}, that codex-bridge accepts.",
+            code="headers_too_large",
+        )
 
 
 def is_clear(version: bytes, headers: Headers) -> bool:

@@ -10,51 +10,49 @@ from codex_bridge.vocabulary import Json, UpstreamFailure
 from codex_bridge.web.state import BridgeState
 
 PATIENCE = 1.5
-"""Seconds that Ollama has to answer; whoever asks for health must be told within 2."""
+"""Seconds that Ollama has to answer; those who watch over a service often wait for 2 only."""
 
 
 class Health:
-    """What a bridge knows of its own state."""
+    """The state of a bridge."""
 
-    def __init__(self, context: BridgeState) -> None:
-        self._upstream = context.upstream
-        self._tally = context.tally
-        self._drain = context.drain
-        self._clock = context.clock
-        self._started = context.clock.seconds()
+    def __init__(self, state: BridgeState) -> None:
+        self._state = state
+        self._started = state.clock.seconds()
 
     async def check(self) -> tuple[int, Json]:
         """Status and body: 200 when a request would be served, else 503 with the reason."""
-        answers, version, trouble = await self._ask_ollama()
-        status = "ok" if answers else "upstream unreachable"
-        if self._drain.is_draining:
+        state = self._state
+        version, error = await self._ask_ollama()
+        status = "ok" if error is None else "upstream unreachable"
+        if state.drain.is_draining:
             status = "draining"
         body = {
             "status": status,
             "version": __version__,
-            "uptime_seconds": round(self._clock.seconds() - self._started, 3),
+            "uptime_seconds": round(state.clock.seconds() - self._started, 3),
             "upstream": {
-                "url": self._upstream.url,
-                "reachable": answers,
+                "url": state.upstream.url,
+                "reachable": error is None,
                 "version": version,
-                "error": trouble,
+                "error": error,
             },
             "models": {
                 model: {"api": plan.api, "context": plan.context, "reason": plan.reason}
-                for model, plan in self._upstream.contexts.plans.items()
+                for model, plan in state.upstream.contexts.plans.items()
             },
-            "exchanges": {"open": self._tally.open, "served": self._tally.served},
-            "repairs": dict(self._tally.repairs),
+            "exchanges": {"open": state.tally.open, "served": state.tally.served},
+            "repairs": dict(state.tally.repairs),
         }
         return (200 if status == "ok" else 503), body
 
-    async def _ask_ollama(self) -> tuple[bool, str | None, str | None]:
-        """Whether it answers, its version, and what went wrong."""
-        asked = Deferred.fromCoroutine(self._upstream.version())
-        asked.addTimeout(PATIENCE, self._clock)
+    async def _ask_ollama(self) -> tuple[str | None, str | None]:
+        """Its version, and why it does not answer (None if it does)."""
+        version = Deferred.fromCoroutine(self._state.upstream.version())
+        version.addTimeout(PATIENCE, self._state.clock)
         try:
-            return True, await asked, None
+            return await version, None
         except UpstreamFailure as failure:
-            return False, None, failure.message
+            return None, failure.message
         except (DeferredTimeout, CancelledError):
-            return False, None, f"no answer within {PATIENCE} s"
+            return None, f"no answer within {PATIENCE} s"

@@ -1,4 +1,4 @@
-"""GET /v1/models?client_version=…: Ollama's list, and what Codex has to know of each model."""
+"""GET /v1/models?client_version=…: Ollama's list, and the metadata of each model for Codex."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ AT_ONCE = 4
 
 
 def asks_for_catalog(request: BridgeRequest) -> bool:
-    """Whether this is Codex, which names its version and wants more than a list."""
-    asks = request.method == b"GET" and b"client_version" in (request.args or {})
-    return asks and request.upload is None
+    """Whether this is Codex, which names its version and reads more than a list."""
+    has_version = b"client_version" in (request.args or {})
+    return request.method == b"GET" and has_version and request.upload is None
 
 
 class ModelList:
-    """The models of an upstream as Codex wants them told."""
+    """The models of an upstream in the form that Codex reads."""
 
     def __init__(self, upstream: Upstream, clock: IReactorTime, log: Logger) -> None:
         self._upstream = upstream
@@ -35,7 +35,7 @@ class ModelList:
         self._log = log
 
     async def handle(self, request: BridgeRequest) -> bytes:
-        """Ollama's own answer, and `models` beside it."""
+        """The reply: Ollama's own answer with `models` added to it."""
         started = self._clock.seconds()
         outcome = "client gone"
         try:
@@ -64,9 +64,9 @@ class ModelList:
         return listed | {"models": await self._entries(_names(listed))}
 
     async def _entries(self, names: list[str]) -> list[Json]:
-        gently = DeferredSemaphore(AT_ONCE)
-        asked = [gently.run(self._ask, name) for name in names]
-        infos: list[ModelInfo] = await gatherResults(asked, consumeErrors=True)
+        semaphore = DeferredSemaphore(AT_ONCE)
+        asking = [semaphore.run(self._ask, name) for name in names]
+        infos: list[ModelInfo] = await gatherResults(asking, consumeErrors=True)
         contexts = self._upstream.contexts
         return catalog((info, contexts.expected(info).context) for info in infos)
 
@@ -77,7 +77,7 @@ class ModelList:
         try:
             return await self._upstream.models.info(name)
         except UpstreamFailure:
-            # One model that cannot be told of must not hide the others.
+            # A model that Ollama tells nothing about must not hide the others.
             return ModelInfo(name)
 
 

@@ -1,7 +1,7 @@
 """Which web pages may use the bridge's own routes, by the rule that Ollama has for its own.
 
-A page anywhere on the web can make its visitor's browser post to localhost. The browser tells
-where the page came from; programs that are no browsers tell nothing.
+A page anywhere on the web can make its visitor's browser post to localhost. The browser sends
+the page's origin along; programs that are no browsers send none.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ APP_SCHEMES = (
     "moz-extension://",
     "safari-web-extension://",
 )
-"""Of programs on this machine, and of extensions that their user installed."""
+"""Schemes of programs on this machine and of browser extensions that their user installed."""
 MAX_AGE = b"43200"
-"""Seconds for which a browser may remember what it may send; as Ollama has it."""
+"""Seconds for which a browser may keep the answer to a preflight; Ollama sends the same."""
 
 
 @frozen
 class Origins:
-    """The rule, with what --allow-origin adds to it."""
+    """The rule, with the patterns that --allow-origin adds to it."""
 
     allowed: tuple[str, ...] = ()
 
-    def trouble(self, headers: Headers) -> ApiError | None:
-        """Why a request with these headers is refused, if it is."""
+    def refusal(self, headers: Headers) -> ApiError | None:
+        """Why a request with these headers is refused; None if it is not."""
         for origin in headers.getRawHeaders(b"origin", []):
             name = origin.decode("latin-1")
             if not self.allows(name):
@@ -61,7 +61,7 @@ class Origins:
 
 
 def _matches(origin: str, pattern: str) -> bool:
-    """Whether `pattern`, in which one * may stand for anything, means `origin`."""
+    """Whether `origin` is `pattern`, in which one * may stand for any characters."""
     start, star, end = pattern.partition("*")
     if not star:
         return origin == pattern
@@ -69,12 +69,12 @@ def _matches(origin: str, pattern: str) -> bool:
 
 
 def is_preflight(method: bytes, headers: Headers) -> bool:
-    """Whether a browser asks what a page may send, before it sends that."""
+    """Whether this is a preflight: a browser asks what a page may send, before it sends it."""
     return method == b"OPTIONS" and headers.hasHeader(b"origin")
 
 
-def share(request: BridgeRequest) -> None:
-    """Let the page that asked, whose origin is allowed, read the answer."""
+def let_page_read(request: BridgeRequest) -> None:
+    """Have the browser show the reply to the page that asked, whose origin is allowed."""
     origin = request.getHeader(b"origin")
     if origin is not None:
         request.setHeader(b"access-control-allow-origin", origin)
@@ -82,12 +82,11 @@ def share(request: BridgeRequest) -> None:
 
 
 def answer_preflight(request: BridgeRequest) -> bytes:
-    """What a page may send here: POST, with whatever headers it wants to."""
+    """The reply to a preflight: a page may send POST, with any headers that it asks for."""
     request.setResponseCode(204)
     request.setHeader(b"access-control-allow-methods", b"POST, OPTIONS")
     request.setHeader(b"access-control-max-age", MAX_AGE)
-    wanted = request.getHeader(b"access-control-request-headers")
-    if wanted:
-        request.setHeader(b"access-control-allow-headers", wanted)
+    if asked_for := request.getHeader(b"access-control-request-headers"):
+        request.setHeader(b"access-control-allow-headers", asked_for)
         request.responseHeaders.addRawHeader(b"vary", b"Access-Control-Request-Headers")
     return b""

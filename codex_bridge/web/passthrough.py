@@ -1,4 +1,4 @@
-"""Every route that is not the bridge's own: byte for byte, both ways streamed."""
+"""Every route that is not the bridge's own: byte for byte, streamed in both directions."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ HOP_BY_HOP = frozenset(
     }
 )
 """Headers that speak of one connection only (RFC 9110, 7.6.1)."""
-OURS = frozenset({b"host", b"content-length", b"expect"})
-"""Request headers that the two connections settle themselves."""
+FRAMING = frozenset({b"host", b"content-length", b"expect"})
+"""Request headers that the connection to the upstream sets for itself."""
 CONTROLS = bytes({*range(32), 127} - {ord("\t")})
-"""What no header may hold. Ollama sends none of it, so somebody who means ill does."""
+"""Characters that no header may hold. Ollama sends none of them, an attacker may."""
 
 
 class PassThrough:
@@ -50,16 +50,16 @@ class PassThrough:
         upstream: Upstream,
         clock: IReactorTime,
         log: Logger,
-        kept: frozenset[bytes] = frozenset(),
+        withheld: frozenset[bytes] = frozenset(),
     ) -> None:
-        """Request headers named in `kept` (lower case) are for the bridge, not for Ollama."""
-        self._without = OURS | kept
+        """Request headers named in `withheld` (lower case) are not sent to the upstream."""
+        self._withheld = FRAMING | withheld
         self._upstream = upstream
         self._clock = clock
         self._log = log
 
     async def handle(self, request: BridgeRequest) -> bytes | None:
-        """Answer `request` as the upstream does; returns when the answer is through.
+        """Answer `request` as the upstream does; returns when the answer has ended.
 
         Cancelling, which happens when the client is gone, closes the upstream connection.
         """
@@ -84,7 +84,7 @@ class PassThrough:
             )
 
     async def _forward(self, request: BridgeRequest) -> IResponse:
-        headers = end_to_end(request.requestHeaders, self._without)
+        headers = end_to_end(request.requestHeaders, self._withheld)
         body = UploadBody(request.upload) if request.upload else None
         try:
             return await self._upstream.forward(request.method, request.uri, headers, body)
@@ -94,14 +94,14 @@ class PassThrough:
             raise invalid("HTTP does not allow this method or request target.") from None
 
 
-def end_to_end(headers: Headers, without: frozenset[bytes] = frozenset()) -> Headers:
-    """`headers` less those of the connection, those it names, and `without`."""
+def end_to_end(headers: Headers, withheld: frozenset[bytes] = frozenset()) -> Headers:
+    """`headers` without those of the connection, those that Connection names, and `withheld`."""
     named = {
         token.strip().lower()
         for value in headers.getRawHeaders(b"connection", [])
         for token in value.split(b",")
     }
-    dropped = HOP_BY_HOP | named | without
+    dropped = HOP_BY_HOP | named | withheld
     return Headers(
         {name: values for name, values in headers.getAllRawHeaders() if name.lower() not in dropped}
     )
@@ -154,7 +154,7 @@ class _Relay(Protocol):
         self._done: Deferred[None] = Deferred(lambda _: self._hang_up())
 
     def run(self, response: IResponse) -> Deferred[None]:
-        """Fires when the whole body is through. Cancelling closes the upstream connection."""
+        """Fires when the whole body was written. Cancelling closes the upstream connection."""
         response.deliverBody(self)
         return self._done
 
@@ -174,8 +174,9 @@ class _Relay(Protocol):
             if not self._done.called:
                 self._done.callback(None)
         else:
-            # The only honest end of half a body: cut the client off, which cancels us.
-            self._request.connection.abortConnection()
+            # Any other end would make half a body look like a whole one. Cutting the client off
+            # cancels this relay.
+            self._request.transport.abortConnection()
 
     def _hang_up(self) -> None:
         if self.transport:

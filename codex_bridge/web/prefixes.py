@@ -1,4 +1,7 @@
-"""How much of a prompt its predecessor in the conversation had already: what a cache can reuse."""
+"""For --debug: how much of a prompt is the same as in the prompt before it in its conversation.
+
+Ollama reads only what comes behind the common beginning; the rest it has in its cache.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from codex_bridge.vocabulary import ChatRequest, Json
 
 MAX_CONVERSATIONS = 32
 SHOWN = 60
-"""Characters that are shown from where two prompts differ."""
+"""Characters of each prompt that are shown from the place where the two differ."""
 THREAD_HEADERS = ("thread-id", "thread_id", "session-id", "session_id")
 
 
@@ -32,7 +35,8 @@ class Prefixes:
         self._last: dict[Any, _Prompt] = {}
 
     def compare(self, conversation: Any, exchange: str, chat: ChatRequest) -> str | None:
-        """What the prompt of `exchange` shares with the one before it; None for a first one."""
+        """A sentence on what the prompt `chat` of `exchange` (an id) shares with the one before
+        it in the same `conversation` (any hashable key); None for the first one."""
         before = self._last.pop(conversation, None)
         self._last[conversation] = _Prompt(exchange, chat.functions, chat.messages)
         while len(self._last) > MAX_CONVERSATIONS:
@@ -53,14 +57,14 @@ class Prefixes:
 
 
 def conversation_of(request: ResponsesRequest, headers: Headers) -> tuple[Any, bool]:
-    """What tells the conversation of a request from others; sub-agents have their own."""
+    """A key for the conversation of a request; each sub-agent has a conversation of its own."""
     threads = (headers.getRawHeaders(name) for name in THREAD_HEADERS)
     thread = next((values[0] for values in threads if values), None)
     return thread or request.echo.get("prompt_cache_key"), len(request.toolbox) > 0
 
 
 def first_difference(old: list[Json], new: list[Json]) -> str | None:
-    """Where `new` does not go on as `old` did: "[3], character 17: 'abc' -> 'abd'"."""
+    """Where `new` does not begin with `old`, None if it does: "[3], character 17: 'a' -> 'b'"."""
     for n, before in enumerate(old):
         if n >= len(new):
             return f"[{n}]: it is gone"

@@ -1,17 +1,26 @@
-"""Connections that are not made."""
+"""Connections to the upstream: how they are made, and what their end tells."""
 
 from __future__ import annotations
 
 import pytest
+import pytest_twisted
+from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import deferLater
 from twisted.internet.testing import MemoryReactorClock
+from twisted.logger import formatEvent
+from twisted.web.client import ResponseFailed
 
+from codex_bridge.engines.bodies import read_limited
+from codex_bridge.engines.connections import Server, make_agent, make_endpoint, make_pool
 from codex_bridge.engines.upstream import Upstream
 from codex_bridge.vocabulary import ChatRequest, ModelInfo
+from tests.conftest import LogBook
+from tests.wires import WireServer
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
-def test_who_leaves_while_it_is_connected_to_ollama_is_gone_and_nothing_is_asked_again(
+def test_a_cancelled_connect_is_a_cancellation_and_no_second_one_is_made(
     host: str,
 ) -> None:
     reactor = MemoryReactorClock()
@@ -25,3 +34,32 @@ def test_who_leaves_while_it_is_connected_to_ollama_is_gone_and_nothing_is_asked
     asking.addErrback(lambda failure: outcome.append(failure.type))
     assert outcome == [CancelledError]
     assert len(reactor.tcpClients) == 1
+
+
+@pytest.mark.parametrize("ends", ["by the bridge", "within an answer", "idle"])
+@pytest_twisted.ensureDeferred
+async def test_only_a_server_that_closes_an_idle_connection_is_reported(
+    logged: LogBook, ends: str
+) -> None:
+    wires, reports = WireServer(reactor), []
+    server = Server(make_endpoint(reactor, wires.url), lambda: reports.append(ends))
+    pool = make_pool(reactor, persistent=ends != "by the bridge")
+    request = make_agent(reactor, server, pool).request(b"GET", wires.url.encode())
+    wire = await wires.next_connection()
+    await wire.until(b"\r\n\r\n")
+    wire.say(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n")
+    wire.say(b"a" if ends == "within an answer" else b"whole")
+    body = read_limited(await request, 100)
+    if ends == "idle":
+        await body
+    if ends != "by the bridge":
+        wire.transport.loseConnection()
+    await wire.lost
+    if ends == "within an answer":
+        with pytest.raises(ResponseFailed):
+            await body
+    for _ in range(20):
+        await deferLater(reactor, 0)
+    assert reports == (["idle"] if ends == "idle" else [])
+    assert not any("factory" in formatEvent(event) for event in logged.events)
+    await wires.stop()

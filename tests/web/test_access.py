@@ -1,4 +1,4 @@
-"""Whose Host header is accepted, and from where."""
+"""Which Host headers are accepted, on which interfaces."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import pytest_twisted
 from twisted.web.http_headers import Headers
 
 from codex_bridge.settings import Settings
-from codex_bridge.web.access import Guard, host_allowed, host_name, is_loopback
+from codex_bridge.web.access import Access, host_allowed, host_name, is_loopback
+from codex_bridge.web.route import route_of
 from tests.conftest import Start
 from tests.fake_ollama import Playlist, Say
 from tests.harness import CODEX
@@ -56,7 +57,7 @@ def test_names_of_this_machine_are_allowed(host: str) -> None:
         "localhost evil.example",
     ],
 )
-def test_names_of_others_are_not(host: str) -> None:
+def test_names_of_other_machines_are_not_allowed(host: str) -> None:
     assert not host_allowed(host)
 
 
@@ -78,10 +79,10 @@ def test_loopback_interfaces(interface: str, expected: bool) -> None:
     assert is_loopback(interface) is expected
 
 
-def checks(host: str, **settings: object) -> bool:
+def accepts(host: str, **settings: object) -> bool:
     """Whether a bridge with `settings` takes a request for `host`."""
-    guard = Guard.of(Settings(**settings))  # type: ignore[arg-type]
-    return guard.refusal(b"GET", b"/", Headers({"host": [host]})) is None
+    access = Access.of(Settings(**settings))  # type: ignore[arg-type]
+    return access.refusal(route_of(b"GET", b"/"), Headers({"host": [host]})) is None
 
 
 @pytest.mark.parametrize(
@@ -101,13 +102,13 @@ def test_named_hosts_are_allowed_besides_this_machines(
     interface: str, host: str, expected: bool
 ) -> None:
     allowed = ("bridge.example.com", "2001:db8::1")
-    assert checks(host, interface=interface, allow_host=allowed) is expected
+    assert accepts(host, interface=interface, allow_host=allowed) is expected
 
 
 def test_on_an_open_interface_every_host_is_allowed_until_some_are_named() -> None:
-    assert checks("any.example", interface="0.0.0.0")
-    assert not checks("any.example", interface="0.0.0.0", allow_host=("bridge",))
-    assert checks("any.example", allow_host=("*",))
+    assert accepts("any.example", interface="0.0.0.0")
+    assert not accepts("any.example", interface="0.0.0.0", allow_host=("bridge",))
+    assert accepts("any.example", allow_host=("*",))
 
 
 @pytest.mark.parametrize(

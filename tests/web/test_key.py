@@ -1,4 +1,4 @@
-"""Who has no key gets nothing, and nobody else learns the key."""
+"""A request without the key gets nothing, and nobody else learns the key."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest_twisted
 from twisted.logger import LogLevel, formatEvent
 
 from codex_bridge.settings import Settings
-from codex_bridge.web.access import Guard
+from codex_bridge.web.access import Access
 from tests.conftest import LogBook, Start
 from tests.fake_ollama import Playlist, Say
 from tests.harness import CODEX, REQUEST
@@ -90,7 +90,7 @@ async def test_health_wants_no_key(start: Start) -> None:
 
 @pytest.mark.parametrize("headers", RIGHT)
 @pytest_twisted.ensureDeferred
-async def test_who_has_the_key_is_served(start: Start, headers: dict[str, str]) -> None:
+async def test_a_request_with_the_key_is_served(start: Start, headers: dict[str, str]) -> None:
     setup = await start(Playlist([Say("ok")]), api_key=KEY)
     assert (await setup.request("GET", "/api/tags", headers=headers)).status == 200
     assert (await setup.ask(headers=headers)).response["status"] == "completed"
@@ -98,7 +98,7 @@ async def test_who_has_the_key_is_served(start: Start, headers: dict[str, str]) 
 
 @pytest.mark.parametrize("headers", WRONG)
 @pytest_twisted.ensureDeferred
-async def test_another_key_is_none(start: Start, headers: dict[str, str]) -> None:
+async def test_a_wrong_key_is_refused(start: Start, headers: dict[str, str]) -> None:
     setup = await start(Playlist(), api_key=KEY)
     assert (await setup.request("GET", "/api/tags", headers=headers)).status == 401
     assert (await setup.ask(headers=headers)).status == 401
@@ -183,7 +183,7 @@ async def test_the_key_is_never_logged(start: Start, logged: LogBook) -> None:
 def test_the_key_is_in_no_repr() -> None:
     settings = Settings(api_key=KEY)
     assert KEY not in repr(settings)
-    assert KEY not in repr(Guard.of(settings))
+    assert KEY not in repr(Access.of(settings))
 
 
 @pytest_twisted.ensureDeferred

@@ -37,7 +37,7 @@ FOREIGN = {"Origin": "https://evil.example"}
         "safari-web-extension://abcdef",
     ],
 )
-def test_pages_of_this_machine_may(origin: str) -> None:
+def test_pages_of_this_machine_are_allowed(origin: str) -> None:
     assert Origins().allows(origin)
 
 
@@ -58,7 +58,7 @@ def test_pages_of_this_machine_may(origin: str) -> None:
         "",
     ],
 )
-def test_pages_of_others_may_not(origin: str) -> None:
+def test_other_pages_are_not_allowed(origin: str) -> None:
     assert not Origins().allows(origin)
 
 
@@ -84,9 +84,9 @@ def test_origins_can_be_allowed(allowed: str, origin: str, expected: bool) -> No
 
 def test_one_foreign_origin_among_several_is_enough_to_refuse() -> None:
     both = ["http://localhost", "https://evil.example"]
-    assert Origins().trouble(Headers({"origin": both}))
-    assert Origins().trouble(Headers({"origin": both[::-1]}))
-    assert Origins().trouble(Headers()) is None
+    assert Origins().refusal(Headers({"origin": both}))
+    assert Origins().refusal(Headers({"origin": both[::-1]}))
+    assert Origins().refusal(Headers()) is None
 
 
 OWN = ["/v1/responses", "/responses", "/__health", "/v1/models?client_version=0.169.0"]
@@ -132,9 +132,7 @@ def may_read(reply: Answer) -> bool:
 
 @pytest.mark.parametrize("path", OWN[2:])
 @pytest_twisted.ensureDeferred
-async def test_a_page_of_this_machine_may_read_what_else_the_bridge_tells(
-    start: Start, path: str
-) -> None:
+async def test_a_page_of_this_machine_may_read_health_and_models(start: Start, path: str) -> None:
     setup = await start(Playlist())
     assert may_read(await setup.request("GET", path, headers=PAGE))
 

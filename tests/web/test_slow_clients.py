@@ -43,6 +43,10 @@ class Transport(StringTransport):
     def writeSequence(self, data: Iterable[bytes]) -> None:
         self.write(b"".join(data))
 
+    def resumeProducing(self) -> None:
+        if not self.disconnecting:  # TCP ignores it then; StringTransport raises.
+            super().resumeProducing()
+
     def read(self, size: int) -> None:
         self.dataBuffer = self.dataBuffer[size:]
 
@@ -147,11 +151,11 @@ def test_a_refused_exchange_is_not_waited_for_longer_than_another() -> None:
     connection.say(EXCHANGE + b"Content-Length: 2000\r\n\r\n")
     connection.requests[0].write(b"too large")
     connection.requests[0].finish()
-    told = connection.transport.value()
+    written = connection.transport.value()
     connection.drip(b"x" * 100, 5)
     assert connection.ends
     assert connection.clock.seconds() <= TIMEOUT + 5
-    assert connection.transport.value() == told
+    assert connection.transport.value() == written
 
 
 @pytest.mark.parametrize("length", [b"9999999", b"x"])
@@ -272,7 +276,7 @@ def test_headers_up_to_the_limit_are_taken(connection: Connection) -> None:
     assert len(connection.requests) == 1
 
 
-def test_what_is_no_http_is_told_so(connection: Connection) -> None:
+def test_what_is_no_http_is_refused_in_words(connection: Connection) -> None:
     connection.say(b"\x16\x03\x01 hello\r\n\r\n")
     assert connection.error == (400, "invalid_http")
 
@@ -281,10 +285,21 @@ def test_a_broken_upload_is_ended_without_a_second_answer(connection: Connection
     connection.say(UPLOAD.replace(b"Content-Length: 10", b"Transfer-Encoding: chunked"))
     connection.requests[0].upload.deliver_to(lambda _: None, lambda: None)
     connection.requests[0].write(b"early")
-    told = connection.transport.value()
+    written = connection.transport.value()
     connection.say(b"no chunk\r\n")
     assert connection.ends
-    assert connection.transport.value() == told
+    assert connection.transport.value() == written
+
+
+def test_nothing_is_read_after_a_refusal_though_the_answer_still_ends(
+    connection: Connection,
+) -> None:
+    connection.say(UPLOAD.replace(b"Content-Length: 10", b"Transfer-Encoding: chunked"))
+    connection.say(b"no chunk\r\n")
+    assert connection.ends, "the answer of the upload could follow the refusal"
+    connection.requests[0].finish()
+    connection.say(b"0\r\n\r\n" + GET)
+    assert len(connection.requests) == 1
 
 
 class Reader:
@@ -329,7 +344,7 @@ def test_a_client_that_does_not_read_the_end_is_cut_off(ask: bytes, header: byte
 
 
 @pytest.mark.parametrize("finished", [True, False])
-def test_a_client_that_reads_slowly_is_not(finished: bool) -> None:
+def test_a_client_that_reads_slowly_is_not_cut_off(finished: bool) -> None:
     reader = Reader(GET)
     if finished:
         reader.request.finish()

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 
+from codex_bridge.twisted_private import unsent_bytes
 from codex_bridge.web import channel
 from codex_bridge.web.channel import BridgeChannel
 from tests.web.scene import Scene
@@ -23,7 +24,7 @@ def held(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     pause = BridgeChannel.pauseProducing
 
     def pausing(self: BridgeChannel) -> None:
-        seen.append(self._unsent())
+        seen.append(unsent_bytes(self.transport))
         pause(self)
 
     monkeypatch.setattr(BridgeChannel, "pauseProducing", pausing)
