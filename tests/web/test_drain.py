@@ -16,7 +16,7 @@ def draining(drain: Drain, clock: Clock, seconds: float = 30) -> list[str]:
     return ended
 
 
-def test_who_is_served_is_waited_for_and_nobody_else_admitted() -> None:
+def test_running_answers_are_waited_for_and_no_more_are_admitted() -> None:
     drain, clock = Drain(), Clock()
     drain.admit()
     answers: list[Deferred[None]] = [Deferred(), Deferred()]
@@ -31,11 +31,11 @@ def test_who_is_served_is_waited_for_and_nobody_else_admitted() -> None:
     assert (ended, len(drain), clock.getDelayedCalls()) == (["ended"], 0, [])
 
 
-def test_nobody_to_wait_for_is_an_end_at_once() -> None:
+def test_a_drain_without_running_answers_ends_at_once() -> None:
     assert draining(Drain(), Clock()) == ["ended"]
 
 
-def test_who_takes_too_long_is_ended() -> None:
+def test_an_answer_that_takes_too_long_is_cut_short() -> None:
     drain, clock = Drain(), Clock()
     answer: Deferred[None] = Deferred()
     drain.serve(answer, lambda: answer.callback(None))
@@ -46,7 +46,7 @@ def test_who_takes_too_long_is_ended() -> None:
     assert ended == ["ended"]
 
 
-def test_who_does_not_let_himself_be_ended_is_not_waited_for() -> None:
+def test_an_answer_that_cannot_be_cut_short_is_not_waited_for() -> None:
     drain, clock = Drain(), Clock()
     drain.serve(Deferred(), lambda: None)
     ended = draining(drain, clock)

@@ -69,13 +69,13 @@ def test_health_does_not_wait_for_an_ollama_that_hangs() -> None:
     clock = Clock()
     upstream: Any = Hanging()
     upstream.contexts = Upstream(clock, upstream.url).contexts
-    told: list[Any] = []
+    replies: list[Any] = []
     context = BridgeState(Settings(), upstream, clock, Logger(), random_id)
     asked = Deferred.fromCoroutine(Health(context).check())
-    asked.addCallback(told.append)
+    asked.addCallback(replies.append)
     clock.advance(1.4)
-    assert told == []
+    assert replies == []
     clock.advance(0.2)
-    ((status, body),) = told
+    ((status, body),) = replies
     assert status == 503
     assert "within 1.5 s" in body["upstream"]["error"]

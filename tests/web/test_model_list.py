@@ -1,4 +1,4 @@
-"""GET /v1/models: Ollama's bytes, or with `client_version` what Codex has to know besides."""
+"""GET /v1/models: Ollama's bytes, or with `client_version` the metadata for Codex, too."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ async def test_codex_gets_the_list_and_metadata_of_each_model_that_can_talk(
     start: Start, reactor_under_test: Any
 ) -> None:
     setup = await started(start, reactor_under_test)
-    told = (await setup.request("GET", ASKED)).json
-    assert told["object"] == "list"
-    assert [model["id"] for model in told["data"]] == [facts.name for facts in MODELS]
-    assert [(model["slug"], model["priority"]) for model in told["models"]] == [
+    listed = (await setup.request("GET", ASKED)).json
+    assert listed["object"] == "list"
+    assert [model["id"] for model in listed["data"]] == [facts.name for facts in MODELS]
+    assert [(model["slug"], model["priority"]) for model in listed["models"]] == [
         ("qwen3:14b", 1),
         ("qwen3:4b", 2),
     ]
@@ -44,17 +44,17 @@ async def test_the_context_is_the_one_that_an_exchange_would_get(
     start: Start, reactor_under_test: Any
 ) -> None:
     setup = await started(start, reactor_under_test)
-    told = (await setup.request("GET", ASKED)).json["models"]
+    listed = (await setup.request("GET", ASKED)).json["models"]
     contexts = setup.service._upstream.contexts
-    infos = [await setup.service._upstream.models.info(model["slug"]) for model in told]
-    assert [model["context_window"] for model in told] == [
+    infos = [await setup.service._upstream.models.info(model["slug"]) for model in listed]
+    assert [model["context_window"] for model in listed] == [
         contexts.expected(info).context for info in infos
     ]
-    assert all(model["context_window"] for model in told)
+    assert all(model["context_window"] for model in listed)
 
 
 @pytest_twisted.ensureDeferred
-async def test_no_model_is_loaded_to_tell_of_it(start: Start, reactor_under_test: Any) -> None:
+async def test_no_model_is_loaded_to_be_listed(start: Start, reactor_under_test: Any) -> None:
     setup = await started(start, reactor_under_test)
     setup.fake.loaded.clear()
     await setup.request("GET", ASKED)
@@ -65,8 +65,8 @@ async def test_no_model_is_loaded_to_tell_of_it(start: Start, reactor_under_test
 @pytest_twisted.ensureDeferred
 async def test_a_base_url_without_v1_gets_the_same(start: Start, reactor_under_test: Any) -> None:
     setup = await started(start, reactor_under_test)
-    told = await setup.request("GET", "/models?client_version=0.130.0")
-    assert [model["slug"] for model in told.json["models"]] == ["qwen3:14b", "qwen3:4b"]
+    listed = await setup.request("GET", "/models?client_version=0.130.0")
+    assert [model["slug"] for model in listed.json["models"]] == ["qwen3:14b", "qwen3:4b"]
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ async def test_every_other_question_is_ollamas_own(scene: Scene, line: bytes) ->
 
 
 @pytest_twisted.ensureDeferred
-async def test_an_ollama_that_is_down_is_told_as_everywhere(start: Start) -> None:
+async def test_an_ollama_that_is_down_is_the_same_error_on_both_routes(start: Start) -> None:
     setup = await start()
     await setup.fake.stop()
     catalog, plain = [await setup.request("GET", path) for path in (ASKED, "/v1/models")]
@@ -158,8 +158,8 @@ async def test_a_bridge_that_has_asked_nothing_yet_tells_what_it_would_ask_for(
     setup = await start(
         fake=FakeOllama(reactor_under_test, models=models, loaded=False), upstream_api=api
     )
-    told = (await setup.request("GET", ASKED)).json["models"]
-    assert {model["slug"]: model["context_window"] for model in told} == {
+    listed = (await setup.request("GET", ASKED)).json["models"]
+    assert {model["slug"]: model["context_window"] for model in listed} == {
         "qwen3:14b": 32768,
         "s:1b": 8192,
     }
@@ -171,12 +171,12 @@ async def test_a_model_in_the_cloud_has_the_context_that_it_was_made_for(
 ) -> None:
     models = [ModelFacts("glm-4.6:cloud", num_ctx=None, trained_ctx=202752)]
     setup = await start(fake=FakeOllama(reactor_under_test, models=models, loaded=False))
-    (told,) = (await setup.request("GET", ASKED)).json["models"]
-    assert told["context_window"] == 202752
+    (model,) = (await setup.request("GET", ASKED)).json["models"]
+    assert model["context_window"] == 202752
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_model_of_which_nobody_tells_hides_no_other(
+async def test_a_model_without_an_answer_hides_no_other(
     start: Start, reactor_under_test: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     setup = await started(start, reactor_under_test)
@@ -189,5 +189,5 @@ async def test_a_model_of_which_nobody_tells_hides_no_other(
         return await real(name)
 
     monkeypatch.setattr(models, "info", info)
-    told = (await setup.request("GET", ASKED)).json["models"]
-    assert [model["slug"] for model in told] == ["qwen3:14b", "qwen3:4b"]
+    listed = (await setup.request("GET", ASKED)).json["models"]
+    assert [model["slug"] for model in listed] == ["qwen3:14b", "qwen3:4b"]

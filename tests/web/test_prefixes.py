@@ -29,19 +29,19 @@ def chat(*messages: Any, functions: Any = ()) -> ChatRequest:
 def test_a_prompt_that_goes_on_says_so() -> None:
     prefixes = Prefixes()
     assert prefixes.compare("x", "one", chat(A)) is None
-    told = prefixes.compare("x", "two", chat(A, B, C))
-    assert told == "begins with all of one; 2 of 3 messages are new"
+    sentence = prefixes.compare("x", "two", chat(A, B, C))
+    assert sentence == "begins with all of one; 2 of 3 messages are new"
 
 
 def test_the_first_difference_is_told_by_its_place() -> None:
     prefixes = Prefixes()
     prefixes.compare("x", "one", chat(A, B))
-    told = prefixes.compare("x", "two", chat(A, C))
-    assert told == "differs from one at messages[1], character 26: 'b\"}' -> 'c\"}'"
-    told = prefixes.compare("x", "three", chat(A, C, functions=[{"name": "f"}]))
-    assert told == "begins with all of two; 0 of 2 messages are new"
-    told = prefixes.compare("x", "four", chat(A, C))
-    assert told == "differs from three at tools[0]: it is gone"
+    sentence = prefixes.compare("x", "two", chat(A, C))
+    assert sentence == "differs from one at messages[1], character 26: 'b\"}' -> 'c\"}'"
+    sentence = prefixes.compare("x", "three", chat(A, C, functions=[{"name": "f"}]))
+    assert sentence == "begins with all of two; 0 of 2 messages are new"
+    sentence = prefixes.compare("x", "four", chat(A, C))
+    assert sentence == "differs from three at tools[0]: it is gone"
 
 
 @pytest.mark.parametrize(
@@ -76,6 +76,6 @@ async def test_only_debug_compares(start: Start, logged: Any, debug: bool) -> No
     setup = await start(Playlist([Say("a")], [Say("b")]), debug=debug)
     for content in ("hi", "ho"):
         await setup.ask({"input": content, "prompt_cache_key": "k"})
-    told = [event["body"] for event in logged.events if event.get("what") == "prompt"]
-    assert len(told) == debug
-    assert all("messages[1]" in body for body in told)
+    shown = [event["body"] for event in logged.events if event.get("what") == "prompt"]
+    assert len(shown) == debug
+    assert all("messages[1]" in body for body in shown)
