@@ -17,6 +17,7 @@ from codex_bridge.web.health import Health
 from codex_bridge.web.state import BridgeState
 from tests.conftest import Start
 from tests.fake_ollama import Playlist, Say
+from tests.web.scene import Scene
 
 
 @pytest_twisted.ensureDeferred
@@ -57,6 +58,13 @@ async def test_health_is_503_when_ollama_is_down(start: Start) -> None:
     assert reply.status == 503
     assert reply.json["upstream"]["reachable"] is False
     assert "refused" in reply.json["upstream"]["error"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_upstream_that_has_no_version_is_reachable(scene: Scene) -> None:
+    reply = await scene.setup.request("GET", "/__health")
+    upstream = reply.json["upstream"]
+    assert (reply.status, upstream["reachable"], upstream["version"]) == (200, True, None)
 
 
 def test_health_does_not_wait_for_an_ollama_that_hangs() -> None:
