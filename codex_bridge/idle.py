@@ -1,4 +1,4 @@
-"""When nothing has been heard for a while."""
+"""A timer for the time since something last happened."""
 
 from __future__ import annotations
 
@@ -7,44 +7,41 @@ from collections.abc import Callable
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 
-class Silence:
-    """Tells when nothing was heard for a number of seconds, and again after as many more.
+class IdleTimer:
+    """Calls back when nothing happened for a number of seconds, and again after as many more.
 
-    What is heard moves no timer, it only looks at the clock: a stream of tokens is not slowed.
+    `touch` moves no timer, it only reads the clock: so it may be called for every token.
     """
 
-    def __init__(self, clock: IReactorTime, seconds: float, told: Callable[[], None]) -> None:
+    def __init__(self, clock: IReactorTime, seconds: float, idle: Callable[[], None]) -> None:
+        """`idle` is called each time that `seconds` have passed without a `touch`."""
         self._clock = clock
         self._seconds = seconds
-        self._told = told
+        self._idle = idle
         self._last = 0.0
         self._timer: IDelayedCall | None = None
 
     def start(self) -> None:
-        """Listen from now on."""
-        self.heard()
+        """Begin to measure, from now; once more where it is running."""
+        self.touch()
         if self._timer is None:
             self._timer = self._clock.callLater(self._seconds, self._look)
 
-    def heard(self) -> None:
-        """Something was."""
+    def touch(self) -> None:
+        """Something happened: measure from now."""
         self._last = self._clock.seconds()
 
     def stop(self) -> None:
-        """Listen no more."""
+        """Do not call back any more until the next `start`."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def _look(self) -> None:
         left = self._last + self._seconds - self._clock.seconds()
-        is_silent = left <= 0
-        if is_silent:
-            self.heard()
-        self._timer = self._clock.callLater(self._seconds if is_silent else left, self._look)
-        if is_silent:
-            self._told()
-
-
-class IdleTimer(Silence):
-    touch = Silence.heard
+        is_idle = left <= 0
+        if is_idle:
+            self.touch()
+        self._timer = self._clock.callLater(self._seconds if is_idle else left, self._look)
+        if is_idle:
+            self._idle()

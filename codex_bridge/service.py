@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import ILogObserver, Logger
 
 from codex_bridge import __version__
-from codex_bridge.engines.contexts import ContextPolicy
+from codex_bridge.engines.engine import ContextPolicy
 from codex_bridge.engines.upstream import Upstream
 from codex_bridge.ids import random_id
 from codex_bridge.log import make_logger

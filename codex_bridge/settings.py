@@ -92,9 +92,9 @@ class Settings:
     upstream_api: str = _knob(
         "auto",
         values.one_of(*UPSTREAM_APIS),
-        "how Ollama is asked: `chat` (`/v1/chat/completions`, which other servers know, too), "
-        "`ollama` (`/api/chat`, which alone can set the context) or `auto` "
-        "([which one when](docs/models.md))",
+        "how the server is asked: `ollama` (`/api/chat`), `chat` (`/v1/chat/completions`, which "
+        "other servers know, too) or `auto`: `/api/chat` where the server is Ollama "
+        "([what differs](docs/models.md#how-to-get-it))",
     )
     num_ctx: int | None = _knob(
         None,

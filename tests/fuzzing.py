@@ -16,9 +16,8 @@ from hypothesis import strategies as st
 
 from codex_bridge.engines import ollama_chat as native
 from codex_bridge.engines import openai_chat as chat
-from codex_bridge.engines.answer import Decoder
-from codex_bridge.engines.prompt_guard import bounds
-from codex_bridge.engines.prompt_size import measured
+from codex_bridge.engines.engine import Decoder
+from codex_bridge.engines.prompts import Conversations, measured
 from codex_bridge.errors import ApiError, from_upstream
 from codex_bridge.leaks.scanner import LeakScanner
 from codex_bridge.repair.calls import Judge
@@ -199,7 +198,7 @@ def translated(request: Any, info: ModelInfo, profile: ToolProfile) -> Asked | N
         return None
     for stream in (True, False):
         body = chat.encode(made.chat, stream=stream)
-        assert bounds(measured(made.chat).size).least >= 0
+        assert Conversations().bounds("m", measured(made.chat))[0] >= 0
         assert orjson.loads(body)["model"] == made.chat.model
         native.encode(made.chat, stream=stream, thinks=True, num_ctx=4096, keep_alive="5m")
     return made

@@ -1,54 +1,54 @@
-"""When nothing has been heard for a while."""
+"""A timer for the time since something last happened."""
 
 from __future__ import annotations
 
 from twisted.internet.task import Clock
 
-from codex_bridge.idle import Silence
+from codex_bridge.idle import IdleTimer
 
 
-def scene(seconds: float = 10) -> tuple[Clock, Silence, list[float]]:
-    clock, told = Clock(), []
-    silence = Silence(clock, seconds, lambda: told.append(clock.seconds()))
-    silence.start()
-    return clock, silence, told
+def scene(seconds: float = 10) -> tuple[Clock, IdleTimer, list[float]]:
+    clock, calls = Clock(), []
+    timer = IdleTimer(clock, seconds, lambda: calls.append(clock.seconds()))
+    timer.start()
+    return clock, timer, calls
 
 
-def test_silence_is_told_again_and_again() -> None:
-    clock, _, told = scene()
+def test_it_calls_back_again_and_again() -> None:
+    clock, _, calls = scene()
     clock.pump([1] * 35)
-    assert told == [10, 20, 30]
+    assert calls == [10, 20, 30]
 
 
-def test_what_is_heard_puts_it_off() -> None:
-    clock, silence, told = scene()
+def test_a_touch_puts_it_off() -> None:
+    clock, timer, calls = scene()
     clock.advance(9)
-    silence.heard()
+    timer.touch()
     clock.advance(9)
-    assert told == []
+    assert calls == []
     clock.advance(1)
-    assert told == [19]
+    assert calls == [19]
 
 
-def test_it_is_not_told_when_nobody_listens_any_more() -> None:
-    clock, silence, told = scene()
-    silence.stop()
+def test_it_calls_nobody_back_when_it_was_stopped() -> None:
+    clock, timer, calls = scene()
+    timer.stop()
     clock.advance(100)
-    assert (told, clock.getDelayedCalls()) == ([], [])
-    silence.start()
+    assert (calls, clock.getDelayedCalls()) == ([], [])
+    timer.start()
     clock.advance(10)
-    assert told == [110]
+    assert calls == [110]
 
 
-def test_whoever_is_told_may_stop_it() -> None:
+def test_the_callback_may_stop_it() -> None:
     clock = Clock()
-    told: list[float] = []
+    calls: list[float] = []
 
     def stop() -> None:
-        told.append(clock.seconds())
-        silence.stop()
+        calls.append(clock.seconds())
+        timer.stop()
 
-    silence = Silence(clock, 10, stop)
-    silence.start()
+    timer = IdleTimer(clock, 10, stop)
+    timer.start()
     clock.pump([10] * 3)
-    assert (told, clock.getDelayedCalls()) == ([10], [])
+    assert (calls, clock.getDelayedCalls()) == ([10], [])

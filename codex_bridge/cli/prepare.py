@@ -10,8 +10,8 @@ from attrs import frozen
 from codex_bridge.cli.blocking_http import Server, Unreachable, error_text, json_object
 from codex_bridge.cli.command_line import CommandError, Commands, ollama_url, whole_number
 from codex_bridge.cli.model_names import derived_name, named_context, origin, same_model
-from codex_bridge.engines.contexts import DEFAULT_NUM_CTX, ENOUGH
-from codex_bridge.engines.models import shown_info
+from codex_bridge.engines.engine import DEFAULT_NUM_CTX
+from codex_bridge.engines.ollama import ENOUGH, shown_info
 from codex_bridge.settings import DEFAULTS, KNOBS
 from codex_bridge.vocabulary import Json
 

@@ -1,49 +1,46 @@
-"""An answer on its way in: bytes to a decoder, deltas to whoever waits for them."""
+"""An answer on its way in: bytes to a decoder, deltas to a sink."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from enum import Enum
 from typing import Any
-from typing import Protocol as Interface
 
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone
 from twisted.web.http import PotentialDataLoss
 from twisted.web.iweb import IResponse
+from zope.interface import implementer
 
-from codex_bridge.idle import Silence
+from codex_bridge.engines.engine import Decoder
+from codex_bridge.idle import IdleTimer
 from codex_bridge.vocabulary import Delta, FailureKind, UpstreamFailure, UsageDelta
 
 LINGER = 1.0
-"""Seconds that the body of an answer may still take to end when all of it has been said."""
+"""Seconds that the body may still take to end when the whole answer was delivered."""
+
+Sink = Callable[[Sequence[Delta]], None]
+"""Takes everything that one read from the network brought."""
 
 
-class Decoder(Interface):
-    """Bytes of an answer -> deltas; see `chat.StreamDecoder`."""
+class State(Enum):
+    """Where an answer stands; it only goes forward."""
 
-    over: bool
-
-    def feed(self, data: bytes) -> Sequence[Delta]: ...
-    def eof(self) -> Sequence[Delta]: ...
-
-
-class Receiver(Interface):
-    """Who is told of an answer. Exactly one of the last two is called, once, at the end."""
-
-    def deltas_received(self, deltas: Sequence[Delta]) -> None:
-        """Everything that one read from the network brought."""
-
-    def answer_ended(self) -> None:
-        """The answer is whole: a finish reason came."""
-
-    def answer_failed(self, failure: UpstreamFailure) -> None:
-        """The answer is not whole."""
+    WAITING = "waiting"
+    """It has begun. Nothing is read before `deliver_to`."""
+    DELIVERING = "delivering"
+    LINGERING = "lingering"
+    """It is whole; its body may still end, so that the connection can be kept."""
+    ENDED = "ended"
+    """Nothing more is read: the body ended, or the connection was closed."""
 
 
-class ChatAnswer:
-    """An answer that has begun. Nothing is read before `deliver_to`, which must be called."""
+@implementer(IPushProducer)
+class Answer(Protocol):
+    """An answer that has begun. Call `deliver_to` or `stopProducing`, or its connection leaks."""
 
     def __init__(
         self,
@@ -51,179 +48,130 @@ class ChatAnswer:
         decoder: Decoder,
         clock: IReactorTime,
         patience: float,
-        counted: Callable[[UsageDelta], None] = lambda _: None,
         context: int | None = None,
+        counted: Callable[[UsageDelta], None] = lambda _: None,
     ) -> None:
-        """`patience` in seconds is for silence; `counted` is told of the tokens, too."""
+        """`patience`: seconds that the upstream may be silent; `counted` gets the token counts."""
         self.context = context
         """Tokens that prompt and answer may take together; None where nobody knows."""
         self._response = response
         self._decoder = decoder
         self._clock = clock
-        self._patience = patience
         self._counted = counted
-        self._reader: _Reader | None = None
+        self._state = State.WAITING
+        self._is_paused = False
+        self._sink: Sink = lambda _: None
+        self._done: Deferred[None] | None = None
+        self._patience = patience
+        self._silence = IdleTimer(clock, patience, self._give_up)
+        self._linger: IDelayedCall | None = None
 
-    def deliver_to(self, receiver: Receiver) -> None:
-        """Tell `receiver` of everything that comes."""
-        self._reader = _Reader(self._decoder, receiver, self._clock, self._patience, self._counted)
-        self._response.deliverBody(self._reader)
+    def deliver_to(self, sink: Sink) -> Deferred[None]:
+        """Hand everything that comes to `sink`. Fires when the answer is whole.
 
-    def pause(self) -> None:
-        """Read no more for now; the upstream waits."""
-        if self._reader:
-            self._reader.pause()
+        Fails with UpstreamFailure where it is not, or with what `sink` raised. Cancelling closes
+        the connection, which makes Ollama stop generating. Raises RuntimeError when called twice.
+        """
+        if self._state is not State.WAITING:
+            raise RuntimeError(f"this answer is {self._state.value}")
+        self._state = State.DELIVERING
+        self._sink = sink
+        done: Deferred[None] = Deferred(lambda _: self.stopProducing())
+        self._done = done
+        self._silence.start()
+        self._response.deliverBody(self)
+        if self._is_paused:
+            self.pauseProducing()
+        return done
 
-    def resume(self) -> None:
+    def pauseProducing(self) -> None:
+        """Read no more for now, or nothing yet; the upstream waits."""
+        self._is_paused = True
+        if self._state is State.DELIVERING:
+            # The upstream is not to blame for this silence.
+            self._silence.stop()
+            self._body.pauseProducing()
+
+    def resumeProducing(self) -> None:
         """Read on."""
-        if self._reader:
-            self._reader.resume()
+        self._is_paused = False
+        if self._state is State.DELIVERING:
+            self._silence.start()
+            self._body.resumeProducing()
 
-    def close(self) -> None:
-        """Hang up. The receiver is told nothing more.
+    def stopProducing(self) -> None:
+        """Close the connection and fail with CancelledError; nothing more is delivered.
 
         An answer that was whole may still end, so that its connection can be kept.
         """
-        if self._reader is None:
-            self.deliver_to(_Nobody())
-        if self._reader and not self._reader.is_lingering:
-            self._reader.hang_up()
-
-
-class _Reader(Protocol):
-    """Feeds a response's body to the decoder and its deltas to the receiver."""
-
-    def __init__(
-        self,
-        decoder: Decoder,
-        receiver: Receiver,
-        clock: IReactorTime,
-        patience: float,
-        counted: Callable[[UsageDelta], None],
-    ) -> None:
-        self._decoder = decoder
-        self._receiver = receiver
-        self._clock = clock
-        self._counted = counted
-        self._told = False
-        self._lingering: IDelayedCall | None = None
-        self._patience = patience
-        self._silence = Silence(clock, patience, self._give_up)
-        self._silence.start()
+        if self._state in {State.WAITING, State.DELIVERING}:
+            self._end(State.ENDED, Failure(CancelledError()))
 
     def dataReceived(self, data: bytes) -> None:
-        if self._told:
+        if self._state is not State.DELIVERING:
             return
-        self._silence.heard()
-        self._tell(self._decoder.feed(data))
-        if self._decoder.over and not self._told:
-            # A kept connection is worth the moment that the rest of the body takes.
-            self._lingering = self._clock.callLater(LINGER, self.hang_up)
-            self._end()
+        self._silence.touch()
+        try:
+            self._deliver(self._decoder.feed(data))
+        except Exception:
+            self._end(State.ENDED, Failure())
+            return
+        if self._decoder.over and self._state is State.DELIVERING:
+            self._finish(State.LINGERING)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._silence.stop()
-        if self._lingering is not None and self._lingering.active():
-            self._lingering.cancel()
-        if self._told:
-            return
-        self._end(is_clean=bool(reason.check(ResponseDone, PotentialDataLoss)))
-
-    def pause(self) -> None:
-        body: Any = self.transport
-        if body and not self._told:
-            # The silence is of our own making.
-            self._silence.stop()
-            body.pauseProducing()
-
-    def resume(self) -> None:
-        body: Any = self.transport
-        if body and not self._told:
-            self._silence.start()
-            body.resumeProducing()
+        if self._state is State.DELIVERING:
+            self._finish(State.ENDED, is_clean=bool(reason.check(ResponseDone, PotentialDataLoss)))
+        elif self._state is State.LINGERING:
+            self._end(State.ENDED)
 
     @property
-    def is_lingering(self) -> bool:
-        """Whether all was said, and only the end of the body is awaited."""
-        return self._lingering is not None and self._lingering.active()
-
-    def hang_up(self) -> None:
-        self._told = True
-        self._silence.stop()
-        if self.transport:
-            self.transport.loseConnection()
+    def _body(self) -> Any:
+        """The body's producer."""
+        return self.transport
 
     def _give_up(self) -> None:
-        self.hang_up()
-        self._receiver.answer_failed(silent_for(self._patience))
+        self._end(State.ENDED, Failure(silent_for(self._patience)))
 
-    def _end(self, *, is_clean: bool = True) -> None:
-        """Tell the end. A connection lost behind the finish reason took nothing with it."""
-        self._told = True
-        self._silence.stop()
+    def _finish(self, state: State, *, is_clean: bool = True) -> None:
+        """No more bytes are needed, or none will come."""
+        outcome = None
         try:
-            deltas = self._decoder.eof()
+            self._deliver(self._decoder.eof())
         except UpstreamFailure as failure:
+            # A connection that is lost behind the finish reason took nothing with it.
             lost = UpstreamFailure(FailureKind.BROKEN, "its connection was lost")
-            self._receiver.answer_failed(failure if is_clean else lost)
-            return
-        self._tell(deltas)
-        self._receiver.answer_ended()
+            outcome = Failure(failure if is_clean else lost)
+        except Exception:
+            state, outcome = State.ENDED, Failure()
+        self._end(state, outcome)
 
-    def _tell(self, deltas: Sequence[Delta]) -> None:
-        if not deltas:
+    def _end(self, state: State, outcome: Failure | None = None) -> None:
+        """Go on to LINGERING or ENDED; the first time, tell the outcome."""
+        if self._state is State.ENDED:
             return
-        if isinstance(deltas[-1], UsageDelta):
-            self._counted(deltas[-1])
-        self._receiver.deltas_received(deltas)
+        self._state = state
+        self._silence.stop()
+        if self._linger is not None and self._linger.active():
+            self._linger.cancel()
+        if state is State.LINGERING:
+            self._linger = self._clock.callLater(LINGER, self._end, State.ENDED)
+        else:
+            if self.transport is None:
+                # Only who takes the body can close the connection.
+                self._response.deliverBody(self)
+            self._body.loseConnection()
+        if self._done is not None and not self._done.called:
+            # A Deferred takes a Failure as the failure that it is.
+            self._done.callback(outcome)
+
+    def _deliver(self, deltas: Sequence[Delta]) -> None:
+        if deltas:
+            if isinstance(deltas[-1], UsageDelta):
+                self._counted(deltas[-1])
+            self._sink(deltas)
 
 
 def silent_for(seconds: float) -> UpstreamFailure:
     """The upstream said nothing for so long."""
     return UpstreamFailure(FailureKind.SILENT, f"nothing for {seconds:.0f} s")
-
-
-class _Nobody:
-    """Receives an answer that nobody waits for any more."""
-
-    def deltas_received(self, deltas: Sequence[Delta]) -> None:
-        """Drop them."""
-
-    def answer_ended(self) -> None:
-        """Drop it."""
-
-    def answer_failed(self, failure: UpstreamFailure) -> None:
-        """Drop it."""
-
-
-class Answer:
-    def __init__(self, chat: ChatAnswer) -> None:
-        self.chat = chat
-        self.context = chat.context
-        self.pauseProducing = chat.pause
-        self.resumeProducing = chat.resume
-        self.stopProducing = chat.close
-
-    def deliver_to(self, sink: Any) -> Any:
-        from twisted.internet.defer import Deferred
-
-        done: Deferred[None] = Deferred(lambda _: self.chat.close())
-
-        class R:
-            def deltas_received(self, deltas: Any) -> None:
-                try:
-                    sink(deltas)
-                except Exception:
-                    if not done.called:
-                        done.errback(Failure())
-
-            def answer_ended(self) -> None:
-                if not done.called:
-                    done.callback(None)
-
-            def answer_failed(self, failure: UpstreamFailure) -> None:
-                if not done.called:
-                    done.errback(Failure(failure))
-
-        self.chat.deliver_to(R())
-        return done

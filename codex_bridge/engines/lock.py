@@ -1,4 +1,4 @@
-"""One after another."""
+"""A lock that any number may wait for."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from collections import deque
 from twisted.internet.defer import Deferred
 
 
-class Turns:
-    """A lock. A holder that does not wait passes it on without another frame on the stack.
+class Lock:
+    """A lock that serves in the order of asking, without another frame on the stack for each.
 
-    Under a DeferredLock each release runs inside of the one before it; a few dozen that wait
-    for the same thing are then too deep for Python, and whoever meets the limit never goes on.
+    Under a DeferredLock each release runs inside of the one before it: when a few dozen wait and
+    each releases at once, that is too deep for Python, and the one that meets the limit never
+    goes on.
     """
 
     def __init__(self) -> None:
@@ -20,7 +21,7 @@ class Turns:
         self._is_passing = False
 
     def acquire(self) -> Deferred[None]:
-        """Fires when it is the caller's turn; cancelling gives the place up."""
+        """Fires when the caller holds the lock; cancelling gives up the place in the queue."""
         turn: Deferred[None] = Deferred(self._waiting.remove)
         if self.locked:
             self._waiting.append(turn)
@@ -30,7 +31,7 @@ class Turns:
         return turn
 
     def release(self) -> None:
-        """The turn is over."""
+        """Pass the lock on to the next that waits."""
         self.locked = False
         if self._is_passing:
             # Called from within the loop below, which goes on.

@@ -1,207 +1,198 @@
-"""What Ollama tells of its models: asked for once, kept for a while, renewed beside the work."""
+"""What is known of a server and of its models: asked for once, kept for a while, then renewed."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Iterator
 
-from attrs import define, evolve
+from attrs import Factory, define, evolve
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from codex_bridge.engines.choice import choose
 from codex_bridge.engines.connections import KEEP_ALIVE
-from codex_bridge.vocabulary import FailureKind, Json, ModelInfo, UpstreamFailure
+from codex_bridge.engines.engine import Ask, ContextPolicy, Engine, Plan, Version
+from codex_bridge.engines.lock import Lock
+from codex_bridge.engines.ollama import OLDEST, canonical, is_too_old, told_version
+from codex_bridge.vocabulary import FailureKind, ModelInfo, UpstreamFailure
 
-FRESH = 30.0
-"""Seconds after which an entry that is used is asked for again, behind its use."""
-STALE = float(KEEP_ALIVE)
-"""Seconds after which it is asked for again before it is used. Until then a connection is kept,
-whose end would tell that the server was started again."""
+RENEW_AFTER = 30.0
+"""Seconds after which facts that are used are asked for again, while they are used."""
+DISTRUST_AFTER = float(KEEP_ALIVE)
+"""Seconds after which they are asked for again before they are used. Until then a connection is
+kept, whose end would tell that the server was started again."""
 MAX_MODELS = 64
-"""Entries kept; the oldest goes first."""
-Ask = Callable[[str, str, Json | None], Awaitable[Json | None]]
-"""(method, path, body) -> the JSON object answered, None if refused.
-
-Raises UpstreamFailure: UNREACHABLE without an answer, another kind if the server is in trouble.
-"""
-OLDEST = (0,)
-"""Of an Ollama that gives its version no number."""
-PARAMETER = re.compile(r"^(\w+)[ \t]+(.+?)[ \t]*$", re.MULTILINE)
+"""Models of which something is kept. Beyond that the one that was unused for longest is dropped;
+one that was loaded to learn its context, only after all others."""
 
 
-@define
-class _Entry:
-    """One model, and since when it is known."""
+@define(eq=False)
+class Model:
+    """All that is kept of one model, under whichever spelling it is asked for."""
 
-    info: ModelInfo
-    since: float
-    is_doubted: bool = False
+    name: str
+    """The spelling under which it was first asked for."""
+    info: ModelInfo | None = None
+    since: float = 0.0
+    """When `info` was told, by the reactor's clock."""
+    is_info_doubted: bool = False
     """Whether the server may be another one since."""
+    waiting: list[Deferred[ModelInfo]] = Factory(list)
+    """Those that wait for the answer to the question that is on its way."""
+    default: int | None = None
+    """Tokens of context that the server allocates by itself; 0: it did not tell; None: unseen."""
+    is_default_doubted: bool = False
+    probed: tuple[str, float] | None = None
+    """Why and when, by the reactor's clock, it was last loaded to see which context it gets."""
+    probing: Lock = Factory(Lock)
+    plan: Plan | None = None
+    """The one that the log was told."""
+    is_cut_told: bool = False
+    """Whether the log was told that the server seems to cut its prompts."""
+
+    @property
+    def is_in_use(self) -> bool:
+        return bool(self.waiting) or self.probing.locked
 
 
 class ModelTable:
-    """The models of one server.
+    """The models of one server, and the engine that speaks to it.
 
-    The first question about a model waits for the answer. Later ones get what is known at
-    once; where that is old, it is renewed behind them, and where it is very old or doubted,
-    before them. Questions at the same time share one answer.
+    The first question about a model waits for the answer. Later ones get at once what is known.
+    Where that is old, it is renewed meanwhile; where it is very old or doubted, before it is used.
+    Questions at the same time share one answer.
 
-    No answer is no fact: then what is known stays, and without that the question fails.
+    No answer is no fact: then what is known stays, and where nothing is known the question fails.
     """
 
-    def __init__(self, ask: Ask, clock: IReactorTime) -> None:
+    def __init__(self, ask: Ask, policy: ContextPolicy, clock: IReactorTime, log: Logger) -> None:
         self._ask = ask
+        self._policy = policy
         self._clock = clock
-        self._entries: dict[str, _Entry] = {}
-        self._asking: dict[str, list[Deferred[ModelInfo]]] = {}
+        self._log = log
+        self._recognised: Engine | None = None
+        self._models: dict[str, Model] = {}
+
+    def __iter__(self) -> Iterator[Model]:
+        return iter(self._models.values())
+
+    @property
+    def engine(self) -> Engine:
+        """The one for this server; before the server told what it is, the one for any server."""
+        return self._recognised or choose(self._policy, None)
+
+    def get(self, name: str) -> Model:
+        """The model that goes by this name."""
+        key = self.key(name)
+        model = self._models.pop(key, None) or Model(name)
+        self._models[key] = model
+        excess = len(self._models) - MAX_MODELS
+        if excess > 0:
+            idle = [each for each in self._models.items() if not each[1].is_in_use]
+            # To learn a default again costs a load, anything else a question.
+            idle.sort(key=lambda each: each[1].default is not None)
+            for known, _ in idle[:excess]:
+                if known != key:
+                    del self._models[known]
+        return model
 
     async def info(self, name: str) -> ModelInfo:
-        """What is known of the model `name`; of one that nobody knows, just its name.
+        """What is known of a model; of one that the server does not have, just its name.
 
-        Raises UpstreamFailure where nothing is known and nobody answers.
+        Raises UpstreamFailure where nothing is known and the server does not answer.
         """
-        entry = self._entries.get(name)
-        if entry is None or entry.is_doubted or self._age(entry) >= STALE:
-            return await self._shared(name)
-        if self._age(entry) >= FRESH and name not in self._asking:
-            self._shared(name).addErrback(lambda failure: failure.trap(UpstreamFailure))
-        return entry.info
+        model = self.get(name)
+        age = self._clock.seconds() - model.since
+        if model.info is None or model.is_info_doubted or age >= DISTRUST_AFTER:
+            return evolve(await self._asked(model), name=name)
+        if age >= RENEW_AFTER and not model.waiting:
+            self._asked(model).addErrback(lambda failure: failure.trap(UpstreamFailure))
+        return evolve(model.info, name=name)
 
     async def renewed(self, name: str) -> ModelInfo:
         """The same, asked for now."""
-        if name in self._asking:
-            # Part of that answer may be from before whatever the caller wants to see.
-            await self._shared(name).addErrback(lambda failure: failure.trap(UpstreamFailure))
-        return await self._shared(name)
+        model = self.get(name)
+        if model.waiting:
+            # A part of that answer may be older than what the caller wants to see.
+            await self._asked(model).addErrback(lambda failure: failure.trap(UpstreamFailure))
+        return evolve(await self._asked(model), name=name)
 
     def forget(self, name: str) -> None:
-        """The model is gone, or another one by now: ask again before it is used."""
-        self._entries.pop(name, None)
+        """The server does not have the model (any more): ask again before it is used."""
+        self.get(name).info = None
 
     def doubt(self, name: str | None = None) -> None:
         """The model, or the whole server, may be another one by now: ask before it is used."""
-        for known, entry in self._entries.items():
-            entry.is_doubted |= name in (None, known)
+        for model in self if name is None else [self.get(name)]:
+            model.is_info_doubted = model.is_default_doubted = True
 
-    def _age(self, entry: _Entry) -> float:
-        return self._clock.seconds() - entry.since
+    def key(self, name: str) -> str:
+        """The same for all spellings of a name that mean the same model."""
+        # As if of an Ollama for as long as nobody knows: one entry too few does no harm then.
+        return self._recognised.key(name) if self._recognised else canonical(name)
 
-    def _shared(self, name: str) -> Deferred[ModelInfo]:
+    def _asked(self, model: Model) -> Deferred[ModelInfo]:
         """The answer to the question that is on its way, or to a new one."""
-        waiting: Deferred[ModelInfo] = Deferred()
-        if name in self._asking:
-            self._asking[name].append(waiting)
-            return waiting
-        self._asking[name] = [waiting]
+        answer: Deferred[ModelInfo] = Deferred()
+        model.waiting.append(answer)
+        if len(model.waiting) > 1:
+            return answer
 
         def tell(outcome: ModelInfo | Failure) -> None:
-            for each in self._asking.pop(name):
+            waiting, model.waiting = model.waiting, []
+            for each in waiting:
                 # A Deferred takes a Failure as the failure that it is.
                 each.callback(outcome)
 
-        Deferred.fromCoroutine(self._look_up(name)).addBoth(tell)
-        return waiting
+        Deferred.fromCoroutine(self._look_up(model)).addBoth(tell)
+        return answer
 
-    async def _look_up(self, name: str) -> ModelInfo:
+    async def _look_up(self, model: Model) -> ModelInfo:
         try:
             version = await self._ask("GET", "/api/version", None)
         except UpstreamFailure as failure:
-            return self._without_answer(name, failure)
-        if version is None or not isinstance(version.get("version"), str):
-            return self._keep(ModelInfo(name))
-        number = version_number(version["version"]) or OLDEST
+            return self._without_answer(model, failure)
+        self._recognise(told_version(version))
+        engine = self.engine
         try:
-            shown = await self._ask("POST", "/api/show", {"model": name})
+            info = await engine.describe(model.name, self._ask)
         except UpstreamFailure:
-            return self._not_shown(name, number)
-        info = evolve(shown_info(name, shown or {}), server_version=number)
-        if not info.is_described:
-            # Missing, or made anew just now: not for long, one hopes.
-            self.forget(name)
-            return info
-        return self._keep(evolve(info, **running_facts(name, await self._running())))
-
-    async def _running(self) -> Json:
-        try:
-            return await self._ask("GET", "/api/ps", None) or {}
-        except UpstreamFailure:
-            return {}
-
-    def _without_answer(self, name: str, failure: UpstreamFailure) -> ModelInfo:
-        entry = self._entries.get(name)
-        if entry is not None and not entry.is_doubted:
-            # Not every exchange shall wait for a server that is too busy to tell of itself.
-            entry.since = self._clock.seconds()
-            return entry.info
-        if failure.kind is FailureKind.UNREACHABLE or (entry and entry.info.is_ollamas):
-            raise failure
-        # It answers, if not well: Ollama's own version never fails.
-        return ModelInfo(name)
-
-    def _not_shown(self, name: str, number: tuple[int, ...]) -> ModelInfo:
-        """Ollama, which did not tell of the model this time."""
-        entry = self._entries.get(name)
-        if entry is None or not entry.info.is_ollamas:
-            return ModelInfo(name, server_version=number)
-        entry.info = evolve(entry.info, server_version=number)
-        entry.since = self._clock.seconds()
-        return entry.info
-
-    def _keep(self, info: ModelInfo) -> ModelInfo:
-        self._entries.pop(info.name, None)
-        self._entries[info.name] = _Entry(info, self._clock.seconds())
-        while len(self._entries) > MAX_MODELS:
-            del self._entries[next(iter(self._entries))]
+            # It did not tell of the model this time.
+            if model.info is None or not model.info.is_ollamas:
+                return ModelInfo(model.name, server_version=engine.version)
+            info = evolve(model.info, server_version=engine.version)
+        else:
+            if info.is_ollamas and not info.is_described:
+                # It is missing, or being made anew just now.
+                model.info = None
+                return info
+            model.is_info_doubted = False
+        model.info, model.since = info, self._clock.seconds()
         return info
 
+    def _without_answer(self, model: Model, failure: UpstreamFailure) -> ModelInfo:
+        if model.info is not None and not model.is_info_doubted:
+            # Not every exchange shall wait for a server that is too busy to tell of itself.
+            model.since = self._clock.seconds()
+            return model.info
+        is_known = model.info is not None and model.info.is_ollamas
+        if failure.kind is FailureKind.UNREACHABLE or is_known:
+            raise failure
+        # It answers, though not well: no Ollama, unless it was known to be one.
+        return ModelInfo(model.name, server_version=self.engine.version)
 
-def shown_info(name: str, shown: Json) -> ModelInfo:
-    """What an answer of /api/show says of a model."""
-    parameters = dict(PARAMETER.findall(str(shown.get("parameters") or "")))
-    model_info, details = _object(shown.get("model_info")), _object(shown.get("details"))
-    architecture = model_info.get("general.architecture")
-    capabilities = shown.get("capabilities")
-    return ModelInfo(
-        name=name,
-        capabilities=frozenset(map(str, capabilities)) if isinstance(capabilities, list) else None,
-        family=str(details.get("family") or architecture or ""),
-        trained_context=_whole(model_info.get(f"{architecture}.context_length")),
-        own_context=_whole(_number(parameters.get("num_ctx"))),
-        remote=bool(shown.get("remote_model") or shown.get("remote_host")),
-        temperature=_number(parameters.get("temperature")),
-        top_p=_number(parameters.get("top_p")),
-    )
-
-
-def running_facts(name: str, running: Json) -> Json:
-    """What an answer of /api/ps says of a model: its context, where it is loaded."""
-    models = running.get("models")
-    wanted = {name.lower(), f"{name.lower()}:latest"}
-    for entry in models if isinstance(models, list) else []:
-        if isinstance(entry, dict) and str(entry.get("name")).lower() in wanted:
-            return {"allocated_context": _whole(entry.get("context_length"))}
-    return {}
-
-
-def version_number(text: Any) -> tuple[int, ...] | None:
-    """ "0.33.0-rc2" -> (0, 33, 0); None for what is no version."""
-    found = re.match(r"v?(\d+(?:\.\d+)+)", str(text or ""))
-    return tuple(map(int, found[1].split("."))) if found else None
-
-
-def _object(value: Any) -> Json:
-    return value if isinstance(value, dict) else {}
-
-
-def _number(text: Any) -> float | None:
-    try:
-        return float(text)
-    except (TypeError, ValueError):
-        return None
-
-
-def _whole(value: Any) -> int | None:
-    """A positive number of tokens."""
-    return int(value) if isinstance(value, int | float) and value >= 1 else None
+    def _recognise(self, version: Version | None) -> None:
+        """Choose the engine; once, unless the server changes."""
+        engine = choose(self._policy, version)
+        if engine == self._recognised:
+            return
+        self._recognised = engine
+        self._models = {engine.key(model.name): model for model in self}
+        if version is not None and is_too_old(version):
+            self._log.warn(
+                "Ollama {version} is older than {oldest}, the oldest that codex-bridge supports: "
+                "update it",
+                version=".".join(map(str, version)),
+                oldest=".".join(map(str, OLDEST)),
+            )

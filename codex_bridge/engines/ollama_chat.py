@@ -1,8 +1,4 @@
-"""Ollama's own dialect, /api/chat: ChatRequest -> bytes, lines of JSON -> deltas. Without I/O.
-
-It alone can set the context, keeps a model in memory on request, tells an error inside of an
-answer, and refuses an overlong prompt in place of cutting it.
-"""
+"""Ollama's own dialect, /api/chat: ChatRequest -> bytes, lines of JSON -> deltas. Without I/O."""
 
 from __future__ import annotations
 
@@ -11,17 +7,22 @@ from typing import Any
 
 import orjson
 
-from codex_bridge.engines.openai_chat import json_object, whole_number, written
+from codex_bridge.engines.parsing import (
+    LineReader,
+    json_object,
+    object_in,
+    objects_in,
+    whole_number,
+    written,
+)
 from codex_bridge.vocabulary import (
     ChatRequest,
     Delta,
-    FailureKind,
     FinishDelta,
     Json,
     ReasoningDelta,
     TextDelta,
     ToolCallDelta,
-    UpstreamFailure,
     UsageDelta,
 )
 
@@ -89,19 +90,19 @@ def _is_number(text: str) -> bool:
 def _message(message: Json) -> Json:
     """A message of chat completions in Ollama's words: one string, images beside it."""
     content = message["content"]
-    made: Json = {"role": message["role"], "content": content}
+    native: Json = {"role": message["role"], "content": content}
     if isinstance(content, list):
-        made["content"] = "\n".join(part["text"] for part in content if part["type"] == "text")
+        native["content"] = "\n".join(part["text"] for part in content if part["type"] == "text")
         urls = [part["image_url"]["url"] for part in content if part["type"] == "image_url"]
-        made["images"] = [url.partition(",")[2] for url in urls]
+        native["images"] = [url.partition(",")[2] for url in urls]
     if message.get("reasoning"):
-        made["thinking"] = message["reasoning"]
+        native["thinking"] = message["reasoning"]
     if message.get("tool_calls"):
-        made["tool_calls"] = [_call(call) for call in message["tool_calls"]]
+        native["tool_calls"] = [_call(call) for call in message["tool_calls"]]
     if message["role"] == "tool":
-        made["tool_name"] = message["name"]
-        made["tool_call_id"] = message["tool_call_id"]
-    return made
+        native["tool_name"] = message["name"]
+        native["tool_call_id"] = message["tool_call_id"]
+    return native
 
 
 def _call(call: Json) -> Json:
@@ -110,74 +111,37 @@ def _call(call: Json) -> Json:
     return {"id": call["id"], "function": {"name": function["name"], "arguments": arguments}}
 
 
-class LineDecoder:
-    """Lines of JSON, cut anywhere, -> deltas; one JSON answer is a single line.
-
-    `over` becomes true when the answer needs no more bytes. Call `eof` then, or when the
-    bytes end: it raises UpstreamFailure unless the model finished.
-    """
+class LineDecoder(LineReader):
+    """One JSON object a line -> deltas; an answer that is not streamed is a single line."""
 
     def __init__(self) -> None:
-        self.over = False
-        self._partial: list[bytes] = []
+        super().__init__()
         self._calls = 0
-        self._seen = False
-        self._finished = False
-        self._failure: UpstreamFailure | None = None
-
-    def feed(self, data: bytes) -> list[Delta]:
-        """The deltas that became complete with these bytes."""
-        if b"\n" not in data:
-            # Not joined yet: a long line in many pieces must stay linear.
-            self._partial.append(data)
-            return []
-        *lines, rest = b"".join([*self._partial, data]).split(b"\n")
-        self._partial = [rest]
-        return [delta for line in lines for delta in self._deltas(line)]
-
-    def eof(self) -> list[Delta]:
-        """The last deltas. Raises UpstreamFailure if the answer is not whole."""
-        last = list(self._deltas(b"".join(self._partial)))
-        self._partial = []
-        if self._failure:
-            raise self._failure
-        if not self._finished:
-            raise UpstreamFailure(FailureKind.BROKEN, "it ended without a finish reason")
-        return last
-
-    def _deltas(self, line: bytes) -> Iterator[Delta]:
-        if self.over or not line.strip():
-            return
-        try:
-            yield from self._line(line)
-        except UpstreamFailure as failure:
-            self._failure, self.over = failure, True
 
     def _line(self, line: bytes) -> Iterator[Delta]:
+        if not line.strip():
+            return
         record = json_object(line, "a line")
-        message = record.get("message")
-        if isinstance(message, dict):
-            yield from self._said(message)
+        yield from self._message(object_in(record.get("message")))
         if record.get("done"):
-            self._finished = self.over = True
+            self.over = True
             yield FinishDelta(str(record.get("done_reason") or "stop"))
             yield UsageDelta(
                 whole_number(record.get("prompt_eval_count")),
                 whole_number(record.get("eval_count")),
             )
 
-    def _said(self, message: Json) -> Iterator[Delta]:
+    def _message(self, message: Json) -> Iterator[Delta]:
         thinking, content = message.get("thinking"), message.get("content")
         if isinstance(thinking, str) and thinking:
             yield ReasoningDelta(thinking)
         if isinstance(content, str) and content:
             yield TextDelta(content)
-        calls = message.get("tool_calls")
-        for call in calls if isinstance(calls, list) else []:
-            function = call.get("function") if isinstance(call, dict) else None
+        for call in objects_in(message.get("tool_calls")):
+            function = call.get("function")
             if isinstance(function, dict):
                 arguments = written(function.get("arguments") or {})
                 name = str(function.get("name") or "")
-                # Calls come whole; old versions give them neither index nor id.
+                # Calls come whole, and not all with an index.
                 yield ToolCallDelta(self._calls, str(call.get("id") or ""), name, arguments)
                 self._calls += 1

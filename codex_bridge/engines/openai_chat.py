@@ -1,19 +1,30 @@
-"""The chat completions dialect: ChatRequest -> bytes, bytes -> deltas. Without I/O."""
+"""Chat completions: ChatRequest -> bytes, bytes -> deltas. Without I/O."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import orjson
+from attrs import frozen
+from twisted.web.http_headers import Headers
 
-from codex_bridge.engines.refusals import broken_off, error_text
+from codex_bridge.engines.engine import Ask, ContextPolicy, Decoder, Engine, Plan, Version
+from codex_bridge.engines.ollama import canonical, capped, describe, gets_default
+from codex_bridge.engines.parsing import (
+    LineReader,
+    json_object,
+    object_in,
+    objects_in,
+    whole_number,
+    written,
+)
 from codex_bridge.vocabulary import (
     ChatRequest,
     Delta,
     FailureKind,
     FinishDelta,
     Json,
+    ModelInfo,
     ReasoningDelta,
     TextDelta,
     ToolCallDelta,
@@ -24,8 +35,51 @@ from codex_bridge.vocabulary import (
 PATH = "/v1/chat/completions"
 REASONING_KEYS = ("reasoning", "reasoning_content", "thinking")
 """Where a message carries reasoning: Ollama's key, then those of other servers."""
-LARGEST_COUNT = 2**53
-"""Of tokens; more is no count, and might not fit into JSON."""
+
+
+@frozen
+class ChatEngine(Engine):
+    """Asks through /v1/chat/completions: the dialect that every server knows.
+
+    Ollama takes no context in it and cuts a prompt that is too long without a word.
+    """
+
+    policy: ContextPolicy
+    version: Version | None
+    name = "chat"
+    path = PATH
+    remedy = "codex-bridge prepare, or OLLAMA_CONTEXT_LENGTH for Ollama"
+    cuts_in_silence = True
+
+    def key(self, model: str) -> str:
+        return model if self.version is None else canonical(model)
+
+    async def describe(self, model: str, ask: Ask) -> ModelInfo:
+        if self.version is None:
+            return ModelInfo(model)
+        return await describe(model, self.version, ask)
+
+    def plan(self, info: ModelInfo, default: int | None) -> Plan:
+        if not info.is_ollamas:
+            return Plan(None, "the server tells nothing of it")
+        if info.is_remote:
+            return Plan(info.trained_context, "it runs in the cloud")
+        own = info.own_context or default
+        context = capped(info, own) if own else None
+        return Plan(context, "--upstream-api chat", is_default=context is not None)
+
+    def needs_default(self, info: ModelInfo) -> bool:
+        return info.is_ollamas and gets_default(info)
+
+    def encode(
+        self, request: ChatRequest, info: ModelInfo, plan: Plan, *, stream: bool
+    ) -> tuple[str, bytes]:
+        return self.path, encode(request, stream=stream)
+
+    def decoder(self, headers: Headers, *, stream: bool) -> Decoder:
+        content_type = (headers.getRawHeaders(b"content-type") or [b""])[0]
+        is_whole = not stream or content_type.startswith(b"application/json")
+        return AnswerDecoder() if is_whole else StreamDecoder()
 
 
 def encode(request: ChatRequest, *, stream: bool) -> bytes:
@@ -50,65 +104,35 @@ def encode(request: ChatRequest, *, stream: bool) -> bytes:
     return orjson.dumps(body)
 
 
-class StreamDecoder:
-    """Server-sent events, cut anywhere, -> deltas.
-
-    `over` becomes true when the answer needs no more bytes. Call `eof` then, or when the
-    bytes end: it raises UpstreamFailure unless the model finished.
-    """
+class StreamDecoder(LineReader):
+    """Server-sent events -> deltas."""
 
     def __init__(self) -> None:
-        self.over = False
-        self._partial: list[bytes] = []
+        super().__init__()
         self._data: list[bytes] = []
         self._events = 0
         self._bytes = 0
-        self._finished = False
-        self._failure: UpstreamFailure | None = None
 
     def feed(self, data: bytes) -> list[Delta]:
         """The deltas that became complete with these bytes."""
         self._bytes += len(data)
-        if b"\n" not in data:
-            # Not joined yet: a long line in many pieces must stay linear.
-            self._partial.append(data)
-            return []
-        *lines, rest = b"".join([*self._partial, data]).split(b"\n")
-        self._partial = [rest]
-        return [delta for line in lines for delta in self._line(line.removesuffix(b"\r"))]
+        return super().feed(data)
 
-    def eof(self) -> list[Delta]:
-        """The last deltas. Raises UpstreamFailure if the answer is not whole."""
-        last = [*self._line(b"".join(self._partial)), *self._line(b"")]
-        self._partial = []
-        if self._failure:
-            raise self._failure
-        if not self._finished:
-            if self._bytes and not self._events:
-                raise UpstreamFailure(FailureKind.GARBLED, "its answer holds no events")
-            raise UpstreamFailure(FailureKind.BROKEN, "it ended without a finish reason")
-        return last
+    def _unfinished(self) -> UpstreamFailure:
+        if self._bytes and not self._events:
+            return UpstreamFailure(FailureKind.GARBLED, "its answer holds no events")
+        return super()._unfinished()
 
     def _line(self, line: bytes) -> Iterator[Delta]:
-        if self.over:
-            return
         if line.startswith(b"data:"):
             self._data.append(line[5:].removeprefix(b" "))
         elif not line and self._data:
             data, self._data = b"\n".join(self._data), []
-            try:
-                yield from self._event(data)
-            except UpstreamFailure as failure:
-                self._failure, self.over = failure, True
-
-    def _event(self, data: bytes) -> Iterator[Delta]:
-        self._events += 1
-        if data.strip() == b"[DONE]":
-            self.over = True
-            return
-        for delta in chunk_deltas(json_object(data, "an event"), "delta"):
-            self._finished = self._finished or isinstance(delta, FinishDelta)
-            yield delta
+            self._events += 1
+            if data.strip() == b"[DONE]":
+                self.over = True
+            else:
+                yield from chunk_deltas(json_object(data, "an event"), "delta")
 
 
 class AnswerDecoder:
@@ -135,45 +159,14 @@ class AnswerDecoder:
         return deltas
 
 
-def json_object(data: bytes, what: str) -> Json:
-    """One object of an answer. Raises UpstreamFailure for anything else, and for an error."""
-    try:
-        answer = orjson.loads(data)
-    except orjson.JSONDecodeError as error:
-        raise UpstreamFailure(FailureKind.GARBLED, f"{what} is not JSON: {error}") from None
-    if not isinstance(answer, dict):
-        raise UpstreamFailure(FailureKind.GARBLED, f"{what} is not a JSON object")
-    if answer.get("error"):
-        raise broken_off(error_message(answer))
-    return answer
-
-
-def written(value: Any) -> str:
-    """A part of an answer as JSON. Raises UpstreamFailure for one that is nested too deeply."""
-    try:
-        return orjson.dumps(value).decode()
-    except orjson.JSONEncodeError:
-        text = "its JSON is nested too deeply"
-        raise UpstreamFailure(FailureKind.GARBLED, text) from None
-
-
-def whole_number(value: Any) -> int:
-    """A count; 0 where there is none that makes sense."""
-    is_number = isinstance(value, int | float)
-    return int(value) if is_number and 0 <= value < LARGEST_COUNT else 0
-
-
 def chunk_deltas(chunk: Json, key: str) -> Iterator[Delta]:
     """The deltas in one chunk (`key` "delta") or one whole answer (`key` "message")."""
     choices = chunk.get("choices")
-    choice = choices[0] if isinstance(choices, list) and choices else {}
-    if isinstance(choice, dict):
-        message = choice.get(key)
-        if isinstance(message, dict):
-            yield from _message_deltas(message)
-        # Ollama says how it failed in no other way than a last chunk without a model.
-        if choice.get("finish_reason") and chunk.get("model") != "":
-            yield FinishDelta(str(choice["finish_reason"]))
+    choice = object_in(choices[0] if isinstance(choices, list) and choices else None)
+    yield from _message_deltas(object_in(choice.get(key)))
+    # A last chunk without a model is all that Ollama says of an error here.
+    if choice.get("finish_reason") and chunk.get("model") != "":
+        yield FinishDelta(str(choice["finish_reason"]))
     if isinstance(chunk.get("usage"), dict):
         yield _usage(chunk["usage"])
 
@@ -187,15 +180,12 @@ def _message_deltas(message: Json) -> Iterator[Delta]:
     content = message.get("content")
     if isinstance(content, str) and content:
         yield TextDelta(content)
-    calls = message.get("tool_calls")
-    for position, call in enumerate(calls if isinstance(calls, list) else []):
-        if isinstance(call, dict):
-            yield _call(call, position)
+    for position, call in enumerate(objects_in(message.get("tool_calls"))):
+        yield _call(call, position)
 
 
 def _call(call: Json, position: int) -> ToolCallDelta:
-    function = call.get("function")
-    function = function if isinstance(function, dict) else {}
+    function = object_in(call.get("function"))
     arguments = function.get("arguments")
     if not isinstance(arguments, str):
         arguments = "" if arguments is None else written(arguments)
@@ -209,17 +199,11 @@ def _call(call: Json, position: int) -> ToolCallDelta:
 
 
 def _usage(usage: Json) -> UsageDelta:
-    def count(where: Any, key: str) -> int:
-        return whole_number(where.get(key)) if isinstance(where, dict) else 0
-
+    prompt = object_in(usage.get("prompt_tokens_details"))
+    completion = object_in(usage.get("completion_tokens_details"))
     return UsageDelta(
-        input_tokens=count(usage, "prompt_tokens"),
-        output_tokens=count(usage, "completion_tokens"),
-        cached_tokens=count(usage.get("prompt_tokens_details"), "cached_tokens"),
-        reasoning_tokens=count(usage.get("completion_tokens_details"), "reasoning_tokens"),
+        input_tokens=whole_number(usage.get("prompt_tokens")),
+        output_tokens=whole_number(usage.get("completion_tokens")),
+        cached_tokens=whole_number(prompt.get("cached_tokens")),
+        reasoning_tokens=whole_number(completion.get("reasoning_tokens")),
     )
-
-
-def error_message(answer: Json) -> str:
-    """The sentence of an error body of any shape."""
-    return error_text(answer) or written(answer.get("error"))

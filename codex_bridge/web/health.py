@@ -37,10 +37,7 @@ class Health:
                 "version": version,
                 "error": error,
             },
-            "models": {
-                model: {"api": plan.api, "context": plan.context, "reason": plan.reason}
-                for model, plan in state.upstream.contexts.plans.items()
-            },
+            "models": state.upstream.plans(),
             "exchanges": {"open": state.tally.open, "served": state.tally.served},
             "repairs": dict(state.tally.repairs),
         }

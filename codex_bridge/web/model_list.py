@@ -67,15 +67,14 @@ class ModelList:
         semaphore = DeferredSemaphore(AT_ONCE)
         asking = [semaphore.run(self._ask, name) for name in names]
         infos: list[ModelInfo] = await gatherResults(asking, consumeErrors=True)
-        contexts = self._upstream.contexts
-        return catalog((info, contexts.expected(info).context) for info in infos)
+        return catalog((info, self._upstream.expected_context(info)) for info in infos)
 
     def _ask(self, name: str) -> Deferred[ModelInfo]:
         return Deferred.fromCoroutine(self._info(name))
 
     async def _info(self, name: str) -> ModelInfo:
         try:
-            return await self._upstream.models.info(name)
+            return await self._upstream.info(name)
         except UpstreamFailure:
             # A model that Ollama tells nothing about must not hide the others.
             return ModelInfo(name)

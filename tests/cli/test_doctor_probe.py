@@ -22,7 +22,7 @@ from tests.fake_ollama import Call, Die, Hold, Refuse, Say
 async def test_the_probe_asks_as_codex_does(doctor: Doctor, well: Well) -> None:
     setup = await well()
     await doctor(setup.url)
-    chats = [chat.effective or {} for chat in setup.fake.chats]
+    chats = [chat.effective or {} for chat in setup.fake.turns]
     assert len(chats) == 4
     offered = [[tool["function"]["name"] for tool in chat["tools"]] for chat in chats]
     assert offered == [["exec_command", TICKET]] * 4
@@ -105,7 +105,7 @@ async def test_the_probe_ends_when_its_time_is_over(doctor: Doctor, well: Well) 
     status, detail, remedy = done.check("probe plain")
     assert (done.code, status, detail) == (1, "failed", "a plain question: out of time")
     assert "--timeout 900" in str(remedy)
-    await setup.fake.chats[0].when_hung_up()
+    await setup.fake.turns[0].when_hung_up()
 
 
 @pytest_twisted.ensureDeferred
@@ -113,7 +113,7 @@ async def test_without_the_probe_the_model_is_left_alone(doctor: Doctor, well: W
     setup = await well()
     done = await doctor(setup.url, "--no-probe")
     assert (done.code, done.json["probe"], done.json["verdict"]) == (0, None, None)
-    assert setup.fake.chats == []
+    assert setup.fake.turns == []
     assert all(seen.uri != b"/api/generate" for seen in setup.fake.exchanges)
 
 

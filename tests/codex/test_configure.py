@@ -77,7 +77,7 @@ async def test_codex_knows_the_models_until_it_is_undone(
 
     await run(codex, "mend the notes")
     assert (codex.folder / "notes.txt").read_text() == "new\n"
-    first, second = [chat.json for chat in fake.chats]
+    first, second = [chat.json for chat in fake.turns]
     assert first["model"] == "qwen3:14b"
     assert first["messages"][0]["content"].startswith(INSTRUCTIONS.rstrip())
     names = [tool["function"]["name"] for tool in first["tools"]]
@@ -86,7 +86,7 @@ async def test_codex_knows_the_models_until_it_is_undone(
     assert windows(codex.home) == {24576 * 93 // 100}
 
     await run(codex, "-m", "qwen3:4b", "hi")
-    assert fake.chats[-1].json["model"] == "qwen3:4b"
+    assert fake.turns[-1].json["model"] == "qwen3:4b"
     assert windows(codex.home) == {24576 * 93 // 100, 16384 * 93 // 100}
 
     # Newer versions get a profile file of its own. Then config.toml is not ours, and undoing
@@ -107,6 +107,6 @@ async def test_codexs_own_instructions_are_told_on_request(
     setup = await start(fake=fake)
     await configured(codex_in_path, "--bridge-url", setup.url, "--instructions", "codex")
     await run(codex_in_path, "hi")
-    system = fake.chats[0].json["messages"][0]["content"]
+    system = fake.turns[0].json["messages"][0]["content"]
     assert len(system) > 15_000
     assert system.startswith(await deferToThread(own_instructions))

@@ -44,7 +44,7 @@ async def test_codex_compacts_by_the_tokens_it_is_told_and_goes_on(
     done = await run(codex, setup, *walk.settings(codex.folder, context_window=20_000), "count")
     assert done.code == 0, done.output
     assert "Went on." in done.output
-    first, compaction, last = (chat.json for chat in setup.fake.chats)
+    first, compaction, last = (chat.json for chat in setup.fake.turns)
     assert "tools" not in compaction
     # It begins with the conversation so far, which the model has in its cache.
     assert compaction["messages"][1 : len(first["messages"])] == first["messages"][1:]

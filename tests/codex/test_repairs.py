@@ -114,7 +114,7 @@ async def _repaired(start: Start, codex: Codex, steps: list[Step]) -> None:
     model = Scenario(steps)
     setup = await start(model)
     done = await run(codex, setup, *walk.settings(codex.folder), walk.TASK)
-    model.verify(setup.fake.chats)
+    model.verify(setup.fake.turns)
     assert done.code == 0, done.output
     assert walk.left(codex.folder) == {"notes.txt": walk.NOTES} | model.leaves
 

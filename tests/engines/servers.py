@@ -1,4 +1,4 @@
-"""An Ollama without sockets: what the table of models asks, and what a load leaves."""
+"""Servers and answers for the engines' tests."""
 
 from __future__ import annotations
 
@@ -10,16 +10,10 @@ from twisted.internet.defer import succeed
 from twisted.internet.task import Clock
 from twisted.logger import Logger
 
-from codex_bridge.engines.contexts import (
-    ContextPolicy,
-    Contexts,
-    Plan,
-)
+from codex_bridge.engines.contexts import Contexts
+from codex_bridge.engines.engine import ContextPolicy, Plan
 from codex_bridge.engines.models import ModelTable
-from codex_bridge.vocabulary import (
-    Json,
-    ModelInfo,
-)
+from codex_bridge.vocabulary import ChatRequest, Json, ModelInfo
 
 KNOWN = ModelInfo(
     "qwen3:14b",
@@ -28,6 +22,8 @@ KNOWN = ModelInfo(
     server_version=(0, 33, 0),
 )
 AUTO = ContextPolicy()
+ASK = ChatRequest("qwen3:14b", [{"role": "user", "content": "hi"}])
+INFO = ModelInfo("qwen3:14b")
 
 
 def info(**more: Any) -> ModelInfo:
@@ -35,9 +31,11 @@ def info(**more: Any) -> ModelInfo:
 
 
 class Server:
-    """What the table asks, and what a load leaves."""
+    """An Ollama without sockets: what the table of models asks, and what a load leaves."""
 
-    def __init__(self, default: int | None, *, own: int | None = None) -> None:
+    def __init__(
+        self, default: int | None, policy: ContextPolicy = AUTO, *, own: int | None = None
+    ) -> None:
         self.default = default
         self.loaded: int | None = None
         self.loads: list[str] = []
@@ -45,7 +43,11 @@ class Server:
         self.own = own
         self.log: list[str] = []
         self.clock = Clock()
-        self.models = ModelTable(self.ask, self.clock)
+        self.logger = Logger(
+            observer=lambda event: self.log.append(event["log_format"].format(**event))
+        )
+        self.models = ModelTable(self.ask, policy, self.clock, self.logger)
+        self.contexts = Contexts(self.models, self.load, self.logger, self.clock)
 
     def ask(self, method: str, path: str, body: Json | None) -> Awaitable[Json | None]:
         answers: dict[str, Json] = {
@@ -55,7 +57,12 @@ class Server:
                 "parameters": f"num_ctx {self.own}" if self.own else "",
                 "model_info": {"general.architecture": "a", "a.context_length": 131072},
             },
-            "/api/ps": {"models": [{"name": "qwen3:14b", "context_length": self.loaded}]},
+            "/api/ps": {
+                "models": [
+                    {"name": name, "context_length": self.loaded}
+                    for name in ("qwen3:14b", *self.loads)
+                ]
+            },
         }
         return succeed(answers[path])
 
@@ -64,14 +71,10 @@ class Server:
         self.loaded = self.default if self.loads_well else None
         return self.loads_well
 
-    def contexts(self, policy: ContextPolicy = AUTO) -> Contexts:
-        log = Logger(observer=lambda event: self.log.append(event["log_format"].format(**event)))
-        return Contexts(policy, self.models, self.load, log, self.clock)
+    async def planned(self, name: str = "qwen3:14b") -> Plan:
+        return await self.contexts.plan_for(await self.models.renewed(name))
 
 
-async def planned(contexts: Contexts, server: Server) -> Plan:
-    return await contexts.plan_for(await server.models.renewed("qwen3:14b"))
-
-
-def short(made: Plan) -> tuple[str, int | None, int | None]:
-    return made.api, made.context, made.num_ctx
+def sized(status: bytes, body: bytes, content_type: bytes = b"application/json") -> bytes:
+    head = b"HTTP/1.1 " + status + b"\r\nContent-Type: " + content_type
+    return head + b"\r\nContent-Length: %d\r\n\r\n" % len(body) + body

@@ -26,7 +26,7 @@ def test_a_cancelled_connect_is_a_cancellation_and_no_second_one_is_made(
     reactor = MemoryReactorClock()
     upstream = Upstream(reactor, f"http://{host}:11433")
     asking = Deferred.fromCoroutine(
-        upstream.open_chat(ChatRequest("m", []), ModelInfo("m"), stream=True)
+        upstream.open(ChatRequest("m", []), ModelInfo("m"), stream=True)
     )
     assert len(reactor.tcpClients) == 1
     asking.cancel()

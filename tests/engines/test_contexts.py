@@ -1,4 +1,4 @@
-"""Which context, and which dialect."""
+"""Which context a model gets, and the loads that find it out."""
 
 from __future__ import annotations
 
@@ -8,218 +8,288 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
 
-from codex_bridge.engines.contexts import (
-    PROBE_PAUSE,
-    ContextPolicy,
-    plan,
-)
-from codex_bridge.vocabulary import (
-    ModelInfo,
-)
-from tests.engines.servers import AUTO, Server, info, planned, short
+from codex_bridge.engines.choice import choose
+from codex_bridge.engines.engine import ContextPolicy
+from codex_bridge.vocabulary import ModelInfo
+from tests.engines.servers import AUTO, Server, info
+
+CHAT = ContextPolicy("chat")
 
 
 @pytest.mark.parametrize(
     ("policy", "model", "default", "expected"),
     [
-        # Ollama allocates enough by itself: the dialect that every server knows.
-        (AUTO, info(), 32768, ("chat", 32768, None)),
-        (AUTO, info(own_context=16384), None, ("chat", 16384, None)),
-        (AUTO, info(), 262144, ("chat", 40960, None)),
+        # Ollama allocates enough by itself: that is what it is asked for.
+        (AUTO, info(), 32768, (32768, 32768)),
+        (AUTO, info(own_context=16384), None, (16384, 16384)),
+        (AUTO, info(), 262144, (40960, 40960)),
         # Too little, or nobody knows: ask for more, but never for more than there is.
-        (AUTO, info(), 4096, ("ollama", 32768, 32768)),
-        (AUTO, info(own_context=8192), None, ("ollama", 32768, 32768)),
-        (AUTO, info(), None, ("ollama", 32768, 32768)),
-        (AUTO, info(trained_context=8192), 4096, ("ollama", 8192, 8192)),
-        (AUTO, info(trained_context=8192), 8192, ("chat", 8192, None)),
+        (AUTO, info(), 4096, (32768, 32768)),
+        (AUTO, info(own_context=8192), None, (32768, 32768)),
+        (AUTO, info(), None, (32768, 32768)),
+        (AUTO, info(trained_context=8192), 4096, (8192, 8192)),
+        (AUTO, info(trained_context=8192), 8192, (8192, 8192)),
         # The user's word counts.
-        (ContextPolicy(num_ctx=65536), info(), 32768, ("ollama", 40960, 40960)),
-        (ContextPolicy(num_ctx=8192), info(own_context=32768), None, ("ollama", 8192, 8192)),
-        (ContextPolicy("ollama"), info(), 32768, ("ollama", 32768, 32768)),
-        (ContextPolicy("ollama"), info(), None, ("ollama", 32768, 32768)),
-        (ContextPolicy("chat"), info(), 4096, ("chat", 4096, None)),
-        (ContextPolicy(keep_alive="1h"), info(), 32768, ("ollama", 32768, 32768)),
+        (ContextPolicy(num_ctx=65536), info(), 32768, (40960, 40960)),
+        (ContextPolicy(num_ctx=8192), info(own_context=32768), None, (8192, 8192)),
+        (ContextPolicy("ollama"), info(own_context=16384), None, (16384, 16384)),
+        # Chat completions can ask for nothing.
+        (CHAT, info(), 4096, (4096, None)),
+        (CHAT, info(), 262144, (40960, None)),
+        (CHAT, info(own_context=8192), None, (8192, None)),
+        (CHAT, info(), None, (None, None)),
         # In the cloud nothing is allocated, and nothing can be asked for.
-        (AUTO, info(name="glm-4.6:cloud"), None, ("chat", 40960, None)),
-        (AUTO, info(remote=True), 4096, ("chat", 40960, None)),
-        (ContextPolicy(num_ctx=8192), info(remote=True), None, ("chat", 40960, None)),
-        (ContextPolicy("ollama"), info(remote=True), None, ("ollama", 40960, None)),
-        # Other servers tell nothing, and know one dialect.
-        (AUTO, ModelInfo("m"), None, ("chat", None, None)),
-        (ContextPolicy("chat"), ModelInfo("m"), None, ("chat", None, None)),
+        (AUTO, info(name="glm-4.6:cloud"), None, (40960, None)),
+        (AUTO, info(remote=True), 4096, (40960, None)),
+        (ContextPolicy(num_ctx=8192), info(remote=True), None, (40960, None)),
+        (CHAT, info(remote=True), None, (40960, None)),
+        # Other servers tell nothing.
+        (AUTO, ModelInfo("m"), None, (None, None)),
+        (CHAT, ModelInfo("m"), None, (None, None)),
     ],
 )
 def test_plan(
     policy: ContextPolicy, model: ModelInfo, default: int | None, expected: tuple[Any, ...]
 ) -> None:
-    assert short(plan(policy, model, default)) == expected
+    plan = choose(policy, model.server_version).plan(model, default)
+    assert (plan.context, plan.num_ctx) == expected
 
 
+@pytest.mark.parametrize(("default", "context"), [(4096, 32768), (32768, 32768), (65536, 65536)])
 @pytest_twisted.ensureDeferred
-async def test_any_number_of_exchanges_may_wait_for_one_load() -> None:
-    server, loaded = Server(4096), Deferred[None]()
-    contexts = server.contexts()
+async def test_all_exchanges_wait_for_one_load_and_get_what_it_showed(
+    default: int, context: int
+) -> None:
+    server, loaded = Server(default), Deferred[None]()
     load = server.load
 
     async def slowly(model: str) -> bool:
         await loaded
         return await load(model)
 
-    contexts._load = slowly
-    waiting = [Deferred.fromCoroutine(planned(contexts, server)) for _ in range(1000)]
+    server.contexts._load = slowly
+    waiting = [Deferred.fromCoroutine(server.planned()) for _ in range(1000)]
+    assert not any(each.called for each in waiting)
     loaded.callback(None)
-    made = await gatherResults(waiting, consumeErrors=True)
-    assert {each.api for each in made} == {"ollama"}
+    plans = await gatherResults(waiting, consumeErrors=True)
+    assert {plan.context for plan in plans} == {context}
     assert len(server.loads) == 1
 
 
-@pytest.mark.parametrize(("default", "api"), [(4096, "ollama"), (32768, "chat"), (None, "ollama")])
+@pytest_twisted.ensureDeferred
+async def test_all_spellings_of_a_model_share_one_load_and_one_plan() -> None:
+    server = Server(4096)
+    spellings = (
+        "qwen3:14b",
+        "Qwen3:14B",
+        "library/qwen3:14b",
+        "registry.ollama.ai/library/qwen3:14b",
+    )
+    waiting = [Deferred.fromCoroutine(server.planned(name)) for name in spellings]
+    plans = await gatherResults(waiting, consumeErrors=True)
+    assert len(set(plans)) == 1
+    assert (len(server.loads), len(server.log), len(list(server.models))) == (1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("default", "num_ctx"), [(4096, 32768), (32768, 32768), (65536, 65536), (None, 32768)]
+)
 @pytest_twisted.ensureDeferred
 async def test_what_ollama_allocates_is_found_out_by_one_load(
-    default: int | None, api: str
+    default: int | None, num_ctx: int
 ) -> None:
     server = Server(default)
-    contexts = server.contexts()
     for _ in range(3):
-        assert (await planned(contexts, server)).api == api
-        # As a request through the other dialect leaves it.
-        server.loaded = 32768
+        assert (await server.planned()).num_ctx == num_ctx
+        # As the request leaves it.
+        server.loaded = num_ctx
     assert server.loads == ["qwen3:14b"]
     assert len(server.log) == 1
 
 
+@pytest.mark.parametrize("policy", [AUTO, CHAT])
 @pytest.mark.parametrize("found", [8192, 65536])
 @pytest_twisted.ensureDeferred
 async def test_a_context_that_another_client_asked_for_is_not_taken_for_ollamas_own(
-    found: int,
+    found: int, policy: ContextPolicy
 ) -> None:
-    server = Server(32768)
+    server = Server(32768, policy)
     server.loaded = found
-    assert short(await planned(server.contexts(), server)) == ("chat", 32768, None)
+    assert (await server.planned()).context == 32768
     assert len(server.loads) == 1
 
 
+@pytest.mark.parametrize(
+    ("policy", "own"), [(AUTO, 24000), (CHAT, 24000), (ContextPolicy(num_ctx=24000), None)]
+)
 @pytest_twisted.ensureDeferred
-async def test_the_context_of_the_modelfile_needs_no_load() -> None:
-    server = Server(4096, own=24000)
-    made = await planned(server.contexts(), server)
-    assert (short(made), server.loads) == (("chat", 24000, None), [])
+async def test_a_context_of_the_modelfile_or_of_the_user_needs_no_load(
+    policy: ContextPolicy, own: int | None
+) -> None:
+    server = Server(4096, policy, own=own)
+    assert ((await server.planned()).context, server.loads) == (24000, [])
 
 
 @pytest.mark.parametrize("found", [None, 4096])
-@pytest.mark.parametrize(("default", "api"), [(4096, "ollama"), (65536, "chat")])
+@pytest.mark.parametrize(("default", "context"), [(4096, 32768), (65536, 65536)])
 @pytest_twisted.ensureDeferred
 async def test_an_ollama_that_was_started_again_with_another_default_is_found_out(
-    default: int, api: str, found: int | None
+    default: int, context: int, found: int | None
 ) -> None:
     server = Server(32768)
-    contexts = server.contexts()
-    assert (await planned(contexts, server)).api == "chat"
+    assert (await server.planned()).reason == "Ollama gives it enough"
     server.default, server.loaded = default, found
-    made = await planned(contexts, server)
-    assert (made.api, made.context) == (api, max(32768, default))
+    assert (await server.planned()).context == context
+    assert len(server.loads) == 2
 
 
 @pytest_twisted.ensureDeferred
 async def test_another_client_with_another_wish_does_not_make_it_load_for_ever() -> None:
     server = Server(32768)
-    contexts = server.contexts()
-    await planned(contexts, server)
+    await server.planned()
     for _ in range(4):
         server.loaded = 8192
-        server.clock.advance(PROBE_PAUSE / 4)
-        assert short(await planned(contexts, server)) == ("chat", 32768, None)
+        server.clock.advance(7.5)
+        assert (await server.planned()).context == 32768
     assert len(server.loads) == 2
     server.loaded = 8192
-    server.clock.advance(PROBE_PAUSE)
-    await planned(contexts, server)
+    server.clock.advance(30)
+    await server.planned()
     assert len(server.loads) == 3
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_session_in_ollamas_own_dialect_is_not_disturbed_by_a_foreign_load() -> None:
+async def test_a_session_that_asks_for_its_context_is_not_disturbed_by_a_foreign_load() -> None:
     server = Server(4096)
-    contexts = server.contexts()
-    await planned(contexts, server)
+    await server.planned()
     for server.loaded in (32768, None, 8192, 4096):
-        server.clock.advance(PROBE_PAUSE)
-        assert short(await planned(contexts, server)) == ("ollama", 32768, 32768)
+        server.clock.advance(30)
+        assert (await server.planned()).num_ctx == 32768
     assert len(server.loads) == 1
 
 
 @pytest_twisted.ensureDeferred
 async def test_an_ollama_that_was_gone_may_give_more_and_is_looked_at() -> None:
     server = Server(4096)
-    contexts = server.contexts()
-    await planned(contexts, server)
+    await server.planned()
     # Only a connection was lost: the model is loaded as the bridge asked for.
     server.loaded = 32768
-    contexts.doubt()
-    assert (await planned(contexts, server)).api == "ollama"
+    server.models.doubt()
+    assert (await server.planned()).context == 32768
+    server.loaded = 8192
+    assert (await server.planned()).context == 32768
     assert len(server.loads) == 1
     server.default, server.loaded = 65536, None
-    contexts.doubt()
-    assert short(await planned(contexts, server)) == ("chat", 65536, None)
-
-
-@pytest_twisted.ensureDeferred
-async def test_a_doubted_model_is_asked_about_before_it_is_used() -> None:
-    server = Server(4096, own=65536)
-    contexts = server.contexts()
-    await contexts.plan_for(await server.models.info("qwen3:14b"))
-    server.own = 24000
-    made = await contexts.plan_for(await server.models.info("qwen3:14b"))
-    assert made.context == 65536
-    contexts.doubt("qwen3:14b")
-    made = await contexts.plan_for(await server.models.info("qwen3:14b"))
-    assert made.context == 24000
+    server.models.doubt()
+    assert (await server.planned()).context == 65536
 
 
 @pytest_twisted.ensureDeferred
 async def test_a_load_that_fails_teaches_nothing() -> None:
     server = Server(65536)
     server.loads_well = False
-    contexts = server.contexts()
-    assert (await planned(contexts, server)).api == "ollama"
-    server.loads_well = True
-    assert (await planned(contexts, server)).api == "ollama"
-    server.clock.advance(PROBE_PAUSE)
-    assert (await planned(contexts, server)).api == "chat"
+    for server.loads_well in (False, True):
+        assert (await server.planned()).context == 32768
+    server.clock.advance(30)
+    assert (await server.planned()).context == 65536
     assert len(server.loads) == 2
 
 
 @pytest_twisted.ensureDeferred
 async def test_what_one_model_gets_says_nothing_of_another() -> None:
     server = Server(8192)
-    contexts = server.contexts()
-    assert (await planned(contexts, server)).api == "ollama"
-    other = info(name="qwen3:4b")
-    await contexts.plan_for(other)
+    for name in ("qwen3:14b", "qwen3:4b"):
+        assert (await server.planned(name)).context == 32768
     assert server.loads == ["qwen3:14b", "qwen3:4b"]
     # But a catalog has to say something: what the plan would be.
     third = info(name="m", trained_context=131072)
-    assert contexts.expected(third).context == 32768
+    assert server.contexts.expected(third) == 32768
     server.default = 65536
-    server.clock.advance(PROBE_PAUSE)
+    server.clock.advance(30)
     server.loaded = None
-    contexts.doubt()
-    await planned(contexts, server)
-    assert contexts.expected(third).context == 65536
+    server.models.doubt()
+    await server.planned()
+    assert server.contexts.expected(third) == 65536
 
 
-@pytest.mark.parametrize("policy", [AUTO, ContextPolicy("chat"), ContextPolicy("ollama")])
+@pytest.mark.parametrize("policy", [AUTO, CHAT, ContextPolicy("ollama")])
 @pytest.mark.parametrize(("trained", "told"), [(131072, 32768), (8192, 8192), (None, 32768)])
-def test_the_least_that_ollama_may_give_is_never_told_as_a_window(
+@pytest_twisted.ensureDeferred
+async def test_the_least_that_ollama_may_give_is_never_told_as_a_window(
     policy: ContextPolicy, trained: int | None, told: int
 ) -> None:
-    contexts = Server(4096).contexts(policy)
-    assert contexts.expected(info(trained_context=trained)).context == told
+    server = Server(4096, policy)
+    await server.models.info("m")
+    assert server.contexts.expected(info(trained_context=trained)) == told
+    assert server.loads == []
+
+
+@pytest.mark.parametrize(("policy", "more"), [(AUTO, 65536), (CHAT, 65536), (CHAT, 8192)])
+@pytest_twisted.ensureDeferred
+async def test_before_a_refusal_is_told_one_load_shows_whether_it_still_holds(
+    policy: ContextPolicy, more: int
+) -> None:
+    server = Server(16384, policy)
+    known = await server.models.info("qwen3:14b")
+    assert (await server.contexts.plan_for(known)).context == 16384
+    assert not await server.contexts.has_more(known)
+    assert len(server.loads) == 2
+    # Started again; what is loaded is what the bridge itself asked for just now.
+    server.default = more
+    # Prompts that do not fit come in numbers.
+    for _ in range(3):
+        assert not await server.contexts.has_more(known)
+    assert len(server.loads) == 2
+    server.clock.advance(5)
+    assert await server.contexts.has_more(known)
+    assert (await server.contexts.plan_for(known)).context == more
+    assert len(server.loads) == 3
+
+
+@pytest.mark.parametrize("policy", [AUTO, ContextPolicy(num_ctx=16384)])
+@pytest_twisted.ensureDeferred
+async def test_a_context_that_the_bridge_asks_for_will_not_become_more(
+    policy: ContextPolicy,
+) -> None:
+    server = Server(4096, policy)
+    known = await server.models.info("qwen3:14b")
+    await server.contexts.plan_for(known)
+    loads = len(server.loads)
+    server.default = 65536
+    assert not await server.contexts.has_more(known)
+    assert len(server.loads) == loads
 
 
 @pytest_twisted.ensureDeferred
-async def test_the_log_tells_what_was_chosen_and_why() -> None:
+async def test_a_modelfile_that_gives_more_since_is_believed_when_a_prompt_did_not_fit() -> None:
+    server = Server(4096, own=16384)
+    known = await server.models.info("qwen3:14b")
+    await server.contexts.plan_for(known)
+    server.own = 65536
+    assert await server.contexts.has_more(known)
+    assert (await server.contexts.plan_for(known)).context == 65536
+    assert server.loads == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_context_that_the_model_itself_limits_says_nothing_of_others() -> None:
+    server = Server(131072)
+    assert (await server.planned()).context == 131072
+    assert server.contexts.expected(info(name="m", trained_context=262144)) == 32768
+
+
+@pytest_twisted.ensureDeferred
+async def test_nothing_is_logged_of_a_model_that_is_missing() -> None:
     server = Server(4096)
-    await planned(server.contexts(), server)
-    assert server.log == [
-        "qwen3:14b: asked through /api/chat, context 32768 tokens (by itself Ollama allocates 4096)"
-    ]
+    await server.models.info("qwen3:14b")
+    missing = ModelInfo("gone", server_version=(0, 33, 0))
+    await server.contexts.plan_for(missing)
+    assert (server.log, server.loads) == ([], [])
+
+
+@pytest.mark.parametrize(("api", "path"), [("auto", "/api/chat"), ("chat", "/v1/chat/completions")])
+@pytest_twisted.ensureDeferred
+async def test_the_log_tells_what_was_chosen_and_why(api: str, path: str) -> None:
+    server = Server(16384, ContextPolicy(api))
+    reason = (await server.planned()).reason
+    assert server.log == [f"qwen3:14b: asked through {path}, context 16384 tokens ({reason})"]

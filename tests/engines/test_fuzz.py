@@ -7,7 +7,7 @@ from collections.abc import Callable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codex_bridge.engines.answer import Decoder
+from codex_bridge.engines.engine import Decoder
 from tests import fuzzing
 
 # Drawn, since pytest-twisted wraps a test of hypothesis anew for each of its parameters.

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from codex_bridge.engines.answer import Decoder
+from codex_bridge.engines.engine import Decoder
 from codex_bridge.engines.ollama_chat import LineDecoder
 from codex_bridge.engines.openai_chat import AnswerDecoder, StreamDecoder
 from codex_bridge.vocabulary import (

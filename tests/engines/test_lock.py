@@ -1,49 +1,49 @@
-"""One after another, however many wait."""
+"""A lock that any number may wait for."""
 
 from __future__ import annotations
 
 from twisted.internet.defer import CancelledError, Deferred
 
-from codex_bridge.engines.lock import Turns
+from codex_bridge.engines.lock import Lock
 
 
-def test_one_after_another_in_the_order_of_their_coming() -> None:
-    turns, order = Turns(), list[int]()
+def test_it_serves_in_the_order_of_asking() -> None:
+    lock, order = Lock(), list[int]()
     for number in range(3):
-        turns.acquire().addCallback(lambda _, number=number: order.append(number))
+        lock.acquire().addCallback(lambda _, number=number: order.append(number))
     assert order == [0]
-    turns.release()
+    lock.release()
     assert order == [0, 1]
-    turns.release()
+    lock.release()
     assert order == [0, 1, 2]
-    turns.release()
-    assert not turns.locked
+    lock.release()
+    assert not lock.locked
 
 
-def test_who_gives_up_loses_the_place_alone() -> None:
-    turns, order = Turns(), list[int]()
-    turns.acquire()
-    waiting: list[Deferred[None]] = [turns.acquire() for _ in range(2)]
+def test_a_waiter_that_gives_up_delays_no_other() -> None:
+    lock, order = Lock(), list[int]()
+    lock.acquire()
+    waiting: list[Deferred[None]] = [lock.acquire() for _ in range(2)]
     waiting[0].addErrback(lambda failure: failure.trap(CancelledError) and None)
     waiting[1].addCallback(lambda _: order.append(1))
     waiting[0].cancel()
-    turns.release()
+    lock.release()
     assert order == [1]
 
 
-def test_any_number_may_wait_for_one() -> None:
-    turns, through = Turns(), list[int]()
-    turns.acquire()
+def test_any_number_may_wait() -> None:
+    lock, through = Lock(), list[int]()
+    lock.acquire()
 
     async def hurry(number: int) -> None:
-        await turns.acquire()
+        await lock.acquire()
         try:
             through.append(number)
         finally:
-            turns.release()
+            lock.release()
 
     for number in range(5000):
         Deferred.fromCoroutine(hurry(number))
-    turns.release()
+    lock.release()
     assert through == list(range(5000))
-    assert not turns.locked
+    assert not lock.locked

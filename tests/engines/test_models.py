@@ -8,16 +8,11 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.task import Clock
+from twisted.logger import Logger
 
-from codex_bridge.engines.models import (
-    FRESH,
-    MAX_MODELS,
-    STALE,
-    ModelTable,
-    running_facts,
-    shown_info,
-    version_number,
-)
+from codex_bridge.engines.engine import ContextPolicy
+from codex_bridge.engines.models import ModelTable
+from codex_bridge.engines.ollama import canonical, running_facts, shown_info, version_number
 from codex_bridge.vocabulary import FailureKind, Json, ModelInfo, UpstreamFailure
 
 SHOWN: Json = {
@@ -73,14 +68,16 @@ def test_versions(text: Any, number: Any) -> None:
 class Ollama:
     """Answers at once, or when it is told to."""
 
-    def __init__(self) -> None:
+    def __init__(self, api: str = "auto") -> None:
         self.asked: list[str] = []
+        self.log: list[str] = []
         self.missing = False
         self.trouble: dict[str, UpstreamFailure] = {}
         self.version: Json | None = {"version": "0.33.0"}
         self.hold: Deferred[Any] | None = None
         self.clock = Clock()
-        self.table = ModelTable(self.ask, self.clock)
+        log = Logger(observer=lambda event: self.log.append(event["log_format"].format(**event)))
+        self.table = ModelTable(self.ask, ContextPolicy(api), self.clock, log)
 
     def ask(self, method: str, path: str, body: Json | None) -> Deferred[Json | None]:
         self.asked.append(path)
@@ -104,7 +101,7 @@ async def test_a_warm_model_is_never_waited_for() -> None:
     ollama = Ollama()
     assert (await ollama.info()).temperature == 0.7
     assert ollama.asked == ROUND
-    ollama.clock.advance(FRESH - 1)
+    ollama.clock.advance(29)
     await ollama.info()
     assert ollama.asked == ROUND
     ollama.clock.advance(1)
@@ -152,7 +149,7 @@ async def test_what_is_very_old_is_asked_for_before_it_is_used() -> None:
     ollama = Ollama()
     await ollama.info()
     ollama.version = {"version": "0.34.0"}
-    ollama.clock.advance(STALE)
+    ollama.clock.advance(50)
     assert (await ollama.info()).server_version == (0, 34, 0)
 
 
@@ -162,12 +159,13 @@ async def test_what_is_doubted_is_asked_for_before_it_is_used(name: str | None) 
     ollama = Ollama()
     await ollama.info()
     ollama.table.doubt("another")
-    await ollama.info()
-    assert ollama.asked == ROUND
+    await ollama.info("another")
+    ollama.asked.clear()
+    assert ollama.asked == []
     ollama.table.doubt(name)
     await ollama.info()
     await ollama.info()
-    assert ollama.asked == ROUND + ROUND
+    assert ollama.asked == ROUND
 
 
 @pytest_twisted.ensureDeferred
@@ -208,7 +206,7 @@ async def test_no_answer_changes_nothing_of_what_is_known(
     ollama = Ollama()
     known = await ollama.info()
     ollama.trouble = {path: failure}
-    for wait in (FRESH, 1.0, STALE, 1.0):
+    for wait in (30, 1.0, 50, 1.0):
         ollama.clock.advance(wait)
         assert await ollama.info() == known
     # Not every exchange waits for such a server.
@@ -266,13 +264,155 @@ def test_models_in_the_cloud_are_told_by_name_or_by_ollama(name: str, shown: Jso
     assert not shown_info("cloudy:14b", SHOWN).is_remote
 
 
+SPELLINGS = (
+    *("qwen3", "Qwen3:latest", "library/qwen3", "registry.ollama.ai/library/QWEN3:Latest"),
+)
+
+
+def test_one_model_has_one_name_however_it_is_spelled() -> None:
+    assert {canonical(name) for name in SPELLINGS} == {"qwen3:latest"}
+    others = ("qwen3:14b", "me/qwen3", "hf.co/me/Qwen3:Q4", "hf.co:443/me/qwen3", "qwen")
+    assert len({canonical(name) for name in others}) == len(others)
+    assert canonical("hf.co:443/me/qwen3") == "hf.co:443/me/qwen3:latest"
+
+
 @pytest_twisted.ensureDeferred
-async def test_the_table_is_bounded() -> None:
+async def test_all_spellings_share_one_entry_and_each_gets_its_own_name_back() -> None:
     ollama = Ollama()
-    for n in range(MAX_MODELS + 1):
-        await ollama.info(f"m{n}")
-    ollama.asked.clear()
-    await ollama.info(f"m{MAX_MODELS}")
-    assert ollama.asked == []
-    await ollama.info("m0")
+    assert [(await ollama.info(name)).name for name in SPELLINGS] == list(SPELLINGS)
     assert ollama.asked == ROUND
+    (model,) = ollama.table
+    assert model.name == SPELLINGS[0]
+
+
+@pytest_twisted.ensureDeferred
+async def test_other_servers_tell_names_apart_by_every_letter() -> None:
+    ollama = Ollama()
+    ollama.version = None
+    for name in ("Model", "model", "model:latest", "Model"):
+        assert await ollama.info(name) == ModelInfo(name)
+    assert [model.name for model in ollama.table] == ["model", "model:latest", "Model"]
+    assert ollama.asked == ["/api/version"] * 3
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_table_is_bounded_and_the_model_unused_for_longest_goes_first() -> None:
+    ollama = Ollama()
+    for n in range(64):
+        await ollama.info(f"m{n}")
+    await ollama.info("m0")
+    await ollama.info("new")
+    ollama.asked.clear()
+    for name in ("new", "m0", "m63"):
+        await ollama.info(name)
+    assert ollama.asked == []
+    assert len(list(ollama.table)) == 64
+    await ollama.info("m1")
+    assert ollama.asked == ROUND
+
+
+def test_a_model_that_was_loaded_to_learn_of_it_goes_last() -> None:
+    """A long list of models must not make the one that is worked with load again."""
+    table = Ollama().table
+    loaded = table.get("loaded")
+    loaded.default = 4096
+    for n in range(130):
+        table.get(f"m{n}")
+    assert table.get("loaded") is loaded
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_model_that_is_in_use_keeps_its_entry() -> None:
+    ollama = Ollama()
+    ollama.hold = Deferred()
+    asking = ollama.info("asked")
+    asked, held = ollama.table.get("asked"), ollama.table.get("held")
+    held.probing.acquire()
+    for n in range(130):
+        ollama.table.get(f"m{n}")
+    assert ollama.table.get("asked") is asked
+    assert ollama.table.get("held") is held
+    ollama.hold.callback({"version": "0.33.0"})
+    await asking
+    held.probing.release()
+    for n in range(130):
+        ollama.table.get(f"m{n}")
+    assert len(list(ollama.table)) == 64
+    assert held not in list(ollama.table)
+
+
+def test_a_new_model_gets_its_entry_though_all_others_are_in_use() -> None:
+    table = Ollama().table
+    for n in range(64):
+        table.get(f"m{n}").probing.acquire()
+    new = table.get("new")
+    assert table.get("new") is new
+
+
+@pytest.mark.parametrize(
+    ("api", "version", "path"),
+    [
+        ("auto", {"version": "0.33.0"}, "/api/chat"),
+        ("auto", {"version": "banana"}, "/api/chat"),
+        ("auto", None, "/v1/chat/completions"),
+        ("ollama", None, "/api/chat"),
+        ("ollama", {"version": "0.33.0"}, "/api/chat"),
+        ("chat", {"version": "0.33.0"}, "/v1/chat/completions"),
+        ("chat", None, "/v1/chat/completions"),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_the_engine_is_chosen_by_the_users_word_or_by_who_answers(
+    api: str, version: Json | None, path: str
+) -> None:
+    ollama = Ollama(api)
+    ollama.version = version
+    await ollama.info()
+    assert ollama.table.engine.path == path
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_engine_is_chosen_once_and_anew_only_for_another_server() -> None:
+    ollama = Ollama()
+    await ollama.info()
+    engine = ollama.table.engine
+    ollama.table.doubt()
+    await ollama.info()
+    await ollama.info("another")
+    ollama.trouble = {"/api/version": ILL}
+    await ollama.info("a third")
+    assert ollama.table.engine is engine
+    ollama.trouble = {}
+    ollama.version = None
+    ollama.table.doubt()
+    await ollama.info()
+    assert ollama.table.engine.path == "/v1/chat/completions"
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_word_ollama_makes_the_facts_asked_for_whoever_answers() -> None:
+    ollama = Ollama("ollama")
+    ollama.version = None
+    assert (await ollama.info()).temperature == 0.7
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_ollama_that_is_too_old_is_told_once() -> None:
+    ollama = Ollama()
+    ollama.version = {"version": "0.9.6"}
+    for name in ("m", "n"):
+        assert (await ollama.info(name)).server_version == (0, 9, 6)
+        ollama.table.doubt()
+        await ollama.info(name)
+    assert ollama.log == [
+        "Ollama 0.9.6 is older than 0.13.4, the oldest that codex-bridge supports: update it"
+    ]
+
+
+@pytest.mark.parametrize("version", ["0.13.4", "0.33.0-rc2", "0.0.0", "banana"])
+@pytest_twisted.ensureDeferred
+async def test_no_other_version_is_remarked_on(version: str) -> None:
+    ollama = Ollama()
+    ollama.version = {"version": version}
+    await ollama.info()
+    assert ollama.log == []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -16,29 +16,26 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
 from twisted.web.http_headers import Headers
 
-from codex_bridge.engines.answer import ChatAnswer
+from codex_bridge.engines.answer import Answer
 from codex_bridge.engines.bodies import read_limited
 from codex_bridge.engines.connections import Server, make_endpoint
 from codex_bridge.engines.upstream import Upstream
 from codex_bridge.vocabulary import (
-    ChatRequest,
     Delta,
     FailureKind,
     FinishDelta,
-    ModelInfo,
     TextDelta,
     UpstreamFailure,
 )
+from tests.engines.servers import ASK, INFO, sized
 from tests.fake_ollama import FakeOllama
 from tests.wires import Wire, WireServer
 
-ASK = ChatRequest("qwen3:14b", [{"role": "user", "content": "hi"}])
 EVENTS = (
     b'data: {"model":"m","choices":[{"delta":{"content":"Hi"}}]}\n\n'
     b'data: {"model":"m","choices":[{"delta":{},"finish_reason":"stop"}]}\n\n'
 )
 DONE = b"data: [DONE]\n\n"
-INFO = ModelInfo("qwen3:14b")
 END_OF_REQUEST = b'"include_usage":true}}'
 
 
@@ -48,35 +45,6 @@ def chunked(body: bytes, content_type: bytes = b"text/event-stream", end: bool =
     return head + b"%x\r\n%b\r\n" % (len(body), body) + (b"0\r\n\r\n" if end else b"")
 
 
-def sized(status: bytes, body: bytes, content_type: bytes = b"application/json") -> bytes:
-    head = b"HTTP/1.1 " + status + b"\r\nContent-Type: " + content_type
-    return head + b"\r\nContent-Length: %d\r\n\r\n" % len(body) + body
-
-
-class Ear:
-    """A receiver that keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.deltas: list[Delta] = []
-        self.ended: Deferred[UpstreamFailure | None] = Deferred()
-
-    def deltas_received(self, deltas: Sequence[Delta]) -> None:
-        self.deltas += deltas
-
-    def answer_ended(self) -> None:
-        self.ended.callback(None)
-
-    def answer_failed(self, failure: UpstreamFailure) -> None:
-        self.ended.callback(failure)
-
-
-@pytest_twisted.async_yield_fixture
-async def server() -> AsyncIterator[WireServer]:
-    wires = WireServer(reactor, shows_version=True)
-    yield wires
-    await wires.stop()
-
-
 @pytest_twisted.async_yield_fixture
 async def upstream(server: WireServer) -> AsyncIterator[Upstream]:
     made = Upstream(reactor, server.url)
@@ -84,11 +52,11 @@ async def upstream(server: WireServer) -> AsyncIterator[Upstream]:
     await made.close()
 
 
-def ask(upstream: Upstream) -> Deferred[ChatAnswer]:
-    return Deferred.fromCoroutine(upstream.open_chat(ASK, INFO, stream=True))
+def ask(upstream: Upstream) -> Deferred[Answer]:
+    return Deferred.fromCoroutine(upstream.open(ASK, INFO, stream=True))
 
 
-async def asked(server: WireServer, upstream: Upstream) -> tuple[Deferred[ChatAnswer], Wire]:
+async def asked(server: WireServer, upstream: Upstream) -> tuple[Deferred[Answer], Wire]:
     """An exchange whose request has arrived whole at the upstream."""
     answer = ask(upstream)
     wire = await server.next_connection()
@@ -96,25 +64,24 @@ async def asked(server: WireServer, upstream: Upstream) -> tuple[Deferred[ChatAn
     return answer, wire
 
 
-async def hear(answer: Deferred[ChatAnswer]) -> Ear:
-    ear = Ear()
-    (await answer).deliver_to(ear)
-    return ear
+async def whole(answer: Deferred[Answer]) -> list[Delta]:
+    """The deltas of an answer, when it is whole."""
+    deltas: list[Delta] = []
+    await (await answer).deliver_to(deltas.extend)
+    return deltas
 
 
 @pytest_twisted.ensureDeferred
 async def test_a_connection_is_used_again(server: WireServer, upstream: Upstream) -> None:
     first, wire = await asked(server, upstream)
     wire.say(chunked(EVENTS + DONE))
-    await (await hear(first)).ended
+    await whole(first)
     await deferLater(reactor, 0)  # the connection goes back to the pool
     wire.received = b""
     second = ask(upstream)
     await wire.until(END_OF_REQUEST)
     wire.say(chunked(EVENTS + DONE))
-    ear = await hear(second)
-    assert await ear.ended is None
-    assert ear.deltas == [TextDelta("Hi"), FinishDelta("stop")]
+    assert await whole(second) == [TextDelta("Hi"), FinishDelta("stop")]
     assert len(server.wires) == 1
 
 
@@ -124,55 +91,61 @@ async def test_a_connection_is_kept_though_the_exchange_is_over_before_the_last_
 ) -> None:
     first, wire = await asked(server, upstream)
     wire.say(chunked(EVENTS + DONE, end=False))
-    answer, ear = await first, Ear()
-    answer.deliver_to(ear)
-    await ear.ended
-    answer.close()
+    answer = await first
+    await answer.deliver_to(lambda _: None)
+    answer.stopProducing()
     wire.received = b""
     wire.say(b"0\r\n\r\n")
     for _ in range(20):
         await deferLater(reactor, 0)
     second = ask(upstream)
     await deferLater(reactor, 0)
-    assert upstream._server.connections == 1
+    assert upstream._client._server.connections == 1
     await wire.until(END_OF_REQUEST)
     wire.say(chunked(EVENTS + DONE))
-    assert await (await hear(second)).ended is None
+    await whole(second)
 
 
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (b'{"error":{"message":"\\"m\\" does not support thinking"}}', FailureKind.NO_EFFORT),
+        (b'{"error":"input length exceeds the context"}', FailureKind.TOO_LONG),
+        (b'{"error":"server busy"}', FailureKind.BUSY),
+    ],
+)
 @pytest_twisted.ensureDeferred
-async def test_an_effort_that_is_refused_is_left_out(
-    server: WireServer, upstream: Upstream
+async def test_a_refusal_is_told_by_its_kind_and_nothing_is_asked_again(
+    server: WireServer, upstream: Upstream, body: bytes, kind: FailureKind
 ) -> None:
-    asking = upstream.open_chat(evolve(ASK, effort="high"), INFO, stream=True)
+    asking = upstream.open(evolve(ASK, effort="high"), INFO, stream=True)
     answer = Deferred.fromCoroutine(asking)
     wire = await server.next_connection()
     assert b'"reasoning_effort":"high"' in await wire.until(END_OF_REQUEST)
     wire.received = b""
-    wire.say(
-        sized(b"400 Bad Request", b'{"error":{"message":"\\"m\\" does not support thinking"}}')
-    )
-    assert b"reasoning_effort" not in await wire.until(END_OF_REQUEST)
-    wire.say(chunked(EVENTS + DONE))
-    assert await (await hear(answer)).ended is None
+    wire.say(sized(b"400 Bad Request", body))
+    with pytest.raises(UpstreamFailure) as caught:
+        await answer
+    assert caught.value.kind is kind
+    assert (wire.received, len(server.wires)) == (b"", 1)
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_kept_connection_that_died_is_replaced_once(
+async def test_a_kept_connection_that_died_is_told_as_stale_and_not_asked_again(
     server: WireServer, upstream: Upstream
 ) -> None:
     first, wire = await asked(server, upstream)
     wire.say(chunked(EVENTS + DONE))
-    await (await hear(first)).ended
+    await whole(first)
     await deferLater(reactor, 0)  # the connection goes back to the pool
     wire.received = b""
     second = ask(upstream)
     await wire.until(END_OF_REQUEST)
     wire.transport.loseConnection()
-    fresh = await server.next_connection()
-    await fresh.until(END_OF_REQUEST)
-    fresh.say(chunked(EVENTS + DONE))
-    assert await (await hear(second)).ended is None
+    with pytest.raises(UpstreamFailure) as caught:
+        await second
+    assert caught.value.kind is FailureKind.STALE
+    assert len(server.wires) == 1
 
 
 @pytest.mark.parametrize("closes", ["idle", "used", "ours"])
@@ -182,10 +155,10 @@ async def test_a_server_that_closes_a_kept_connection_may_be_another_one_by_now(
 ) -> None:
     first, wire = await asked(server, upstream)
     wire.say(chunked(EVENTS + DONE))
-    await (await hear(first)).ended
+    await whole(first)
     await deferLater(reactor, 0)  # the connection goes back to the pool
     doubted: Deferred[None] = Deferred()
-    upstream.models.doubt = lambda _: doubted.called or doubted.callback(None)  # type: ignore
+    upstream._models.doubt = lambda: doubted.called or doubted.callback(None)  # type: ignore
     if closes == "ours":
         await upstream.close()
         await wire.lost
@@ -196,10 +169,8 @@ async def test_a_server_that_closes_a_kept_connection_may_be_another_one_by_now(
         second = ask(upstream)
         await wire.until(END_OF_REQUEST)
         wire.transport.loseConnection()
-        fresh = await server.next_connection()
-        await fresh.until(END_OF_REQUEST)
-        fresh.say(chunked(EVENTS + DONE))
-        await (await hear(second)).ended
+        with pytest.raises(UpstreamFailure):
+            await second
     else:
         wire.transport.loseConnection()
     await doubted
@@ -224,9 +195,9 @@ async def test_an_answer_whose_connection_is_lost_behind_the_finish_is_whole(
 ) -> None:
     answer, wire = await asked(server, upstream)
     wire.say(chunked(EVENTS, end=False))
-    ear = await hear(answer)
+    ended = whole(answer)
     wire.transport.loseConnection()
-    assert await ear.ended is None
+    assert await ended == [TextDelta("Hi"), FinishDelta("stop")]
 
 
 @pytest_twisted.ensureDeferred
@@ -235,7 +206,7 @@ async def test_an_answer_is_over_at_done_whatever_the_connection_does(
 ) -> None:
     answer, wire = await asked(server, upstream)
     wire.say(chunked(EVENTS + DONE, end=False))
-    assert await (await hear(answer)).ended is None
+    assert await whole(answer) == [TextDelta("Hi"), FinishDelta("stop")]
 
 
 @pytest_twisted.ensureDeferred
@@ -249,20 +220,26 @@ async def test_cancelling_before_an_answer_closes_the_connection(
         await answer
 
 
-@pytest.mark.parametrize("delivered", [False, True])
+@pytest.mark.parametrize("ends", ["cancelled", "stopped", "stopped before it was read"])
 @pytest_twisted.ensureDeferred
-async def test_closing_an_answer_closes_the_connection_and_tells_nobody(
-    server: WireServer, upstream: Upstream, delivered: bool
+async def test_an_answer_that_nobody_wants_any_more_closes_its_connection(
+    server: WireServer, upstream: Upstream, ends: str
 ) -> None:
     opening, wire = await asked(server, upstream)
     wire.say(chunked(EVENTS, end=False))
     answer = await opening
-    ear = Ear()
-    if delivered:
-        answer.deliver_to(ear)
-    answer.close()
+    if ends == "stopped before it was read":
+        answer.stopProducing()
+        await wire.lost
+        return
+    delivered = answer.deliver_to(lambda _: None)
+    if ends == "cancelled":
+        delivered.cancel()
+    else:
+        answer.stopProducing()
     await wire.lost
-    assert not ear.ended.called
+    with pytest.raises(CancelledError):
+        await delivered
 
 
 @pytest_twisted.ensureDeferred
@@ -272,9 +249,7 @@ async def test_one_json_answer_is_taken_where_a_stream_was_asked_for(
     answer, wire = await asked(server, upstream)
     body = b'{"choices":[{"message":{"content":"Hi"},"finish_reason":"stop"}]}'
     wire.say(chunked(body, b"application/json"))
-    ear = await hear(answer)
-    assert await ear.ended is None
-    assert ear.deltas == [TextDelta("Hi"), FinishDelta("stop")]
+    assert await whole(answer) == [TextDelta("Hi"), FinishDelta("stop")]
 
 
 REFUSALS = {
@@ -328,7 +303,7 @@ async def test_a_redirect_is_not_followed_and_no_cookie_is_kept(
     received = await wire.until(END_OF_REQUEST)
     assert b"cookie" not in received.lower()
     wire.say(chunked(EVENTS + DONE))
-    await (await hear(following)).ended
+    await whole(following)
 
 
 @pytest.mark.parametrize(
@@ -342,7 +317,7 @@ async def test_a_redirect_is_not_followed_and_no_cookie_is_kept(
 @pytest_twisted.ensureDeferred
 async def test_why_nobody_answers_is_told_in_a_few_words(url: str, says: str) -> None:
     with pytest.raises(UpstreamFailure) as caught:
-        await Upstream(reactor, url).open_chat(ASK, INFO, stream=True)
+        await Upstream(reactor, url).open(ASK, INFO, stream=True)
     assert caught.value.kind is FailureKind.UNREACHABLE
     assert caught.value.message == says
 

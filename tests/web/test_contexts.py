@@ -40,14 +40,27 @@ async def test_a_newcomer_on_the_default_of_4096_gets_a_working_session(
 
 
 @pytest_twisted.ensureDeferred
-async def test_an_ollama_that_allocates_enough_is_asked_for_nothing(
+async def test_an_ollama_that_allocates_enough_loads_once(
     start: Start, reactor_under_test: Any
 ) -> None:
     setup = await start(fake=fake(reactor_under_test, default_context=32768))
     for _ in range(2):
         await setup.ask()
-    assert len(setup.fake.chats) == 2
+    assert [turn.json["options"]["num_ctx"] for turn in setup.fake.native_chats] == 2 * [32768]
     assert setup.fake.loads == [("qwen3:14b", 32768)]
+
+
+@pytest_twisted.ensureDeferred
+async def test_all_spellings_of_a_model_are_one_model_and_go_out_as_the_client_wrote_them(
+    start: Start, reactor_under_test: Any
+) -> None:
+    setup = await start(fake=fake(reactor_under_test))
+    spellings = ["qwen3:14b", "Qwen3:14B", "QWEN3:14b"]
+    for name in spellings:
+        assert (await setup.ask({"model": name})).response["status"] == "completed"
+    assert [turn.json["model"] for turn in setup.fake.turns] == spellings
+    assert setup.fake.loads == [("qwen3:14b", 4096), ("qwen3:14b", 32768)]
+    assert list((await setup.request("GET", "/__health")).json["models"]) == ["qwen3:14b"]
 
 
 @pytest.mark.parametrize(
@@ -55,9 +68,9 @@ async def test_an_ollama_that_allocates_enough_is_asked_for_nothing(
     [
         ({"num_ctx": 20_000}, [("qwen3:14b", 20_000)], None),
         ({"num_ctx": 99_000}, [("qwen3:14b", 40_960)], None),
-        ({"upstream_api": "ollama"}, [("qwen3:14b", 32_768)], None),
+        ({"upstream_api": "ollama"}, [("qwen3:14b", 4096), ("qwen3:14b", 32_768)], None),
         ({"upstream_api": "chat"}, [("qwen3:14b", 4096)], None),
-        ({"upstream_api": "ollama", "keep_alive": "-1"}, [("qwen3:14b", 32_768)], -1),
+        ({"num_ctx": 32_768, "keep_alive": "-1"}, [("qwen3:14b", 32_768)], -1),
     ],
 )
 @pytest_twisted.ensureDeferred
@@ -100,7 +113,7 @@ async def test_what_may_not_fit_is_left_to_ollama_which_cuts_nothing(
 
 
 @pytest_twisted.ensureDeferred
-async def test_asking_ollama_in_doubt_neither_loads_nor_changes_the_prompt(
+async def test_a_growing_conversation_keeps_its_dialect_its_load_and_its_prompt(
     start: Start, reactor_under_test: Any
 ) -> None:
     setup = await start(fake=fake(reactor_under_test, default_context=16384))
@@ -108,8 +121,7 @@ async def test_asking_ollama_in_doubt_neither_loads_nor_changes_the_prompt(
     for words in (6000, 2400, 2400, 100):
         items += [item("user", words * "word "), item("assistant", "ok")]
         assert (await setup.ask({"input": items[:-1]})).response["status"] == "completed"
-    chat, native = b"/v1/chat/completions", b"/api/chat"
-    assert [turn.uri for turn in setup.fake.turns] == [chat, chat, native, native]
+    assert {turn.uri for turn in setup.fake.turns} == {b"/api/chat"}
     assert setup.fake.loads == [("qwen3:14b", 16384)]
     prompts = [turn.effective["messages"] for turn in setup.fake.turns]
     assert all(new[: len(old)] == old for old, new in pairwise(prompts))
@@ -177,21 +189,25 @@ async def test_an_ollama_that_was_started_again_with_less_cuts_nothing(
     assert server.native_chats[-1].json["options"]["num_ctx"] == 32768
 
 
+@pytest.mark.parametrize("api", ["auto", "chat"])
 @pytest_twisted.ensureDeferred
-async def test_a_model_remade_with_less_is_cut_once_at_most(
-    start: Start, reactor_under_test: Any
+async def test_a_model_remade_with_less_is_cut_only_by_chat_completions_and_once(
+    start: Start, reactor_under_test: Any, api: str
 ) -> None:
     server = fake(reactor_under_test, num_ctx=65536, facts={"trained_ctx": 131072})
-    setup = await start(fake=server)
+    setup = await start(fake=server, upstream_api=api)
     asked = {"input": 12_000 * "word "}
     await setup.ask(asked)
     server.models["qwen3:14b"] = ModelFacts(num_ctx=4096, trained_ctx=131072)
     server.loaded.clear()
-    for _ in range(3):
-        await setup.ask(asked)
-    first, cut, *others = [turn.effective["prompt_tokens"] for turn in server.turns]
-    assert cut < first
-    assert others == [first, first]
+    replies = [await setup.ask(asked) for _ in range(3)]
+    first, *others = [turn.effective["prompt_tokens"] for turn in server.turns]
+    if api == "auto":
+        assert others == [first, first, first]
+    else:
+        (cut,) = others
+        assert cut < first
+        assert [reply.status for reply in replies] == [200, 400, 400]
 
 
 def item(role: str, text: str) -> dict[str, Any]:
@@ -306,7 +322,8 @@ async def test_the_models_own_sampling_is_kept(start: Start, reactor_under_test:
     setup = await start(fake=fake(reactor_under_test, num_ctx=32768, facts=facts))
     await setup.ask()
     await setup.ask({"temperature": 0.1})
-    sampling = [(turn.json["temperature"], turn.json["top_p"]) for turn in setup.fake.turns]
+    options = [turn.json["options"] for turn in setup.fake.turns]
+    sampling = [(each["temperature"], each["top_p"]) for each in options]
     assert sampling == [(0.7, 0.8), (0.1, 0.8)]
 
 
@@ -333,8 +350,9 @@ async def test_a_model_that_is_removed_and_made_anew_is_known_anew(
     missing = await setup.ask()
     assert missing.json["error"]["code"] == "model_not_found"
     setup.fake.models["qwen3:14b"] = ModelFacts(num_ctx=None, capabilities=facts.capabilities)
+    setup.fake.loads.clear()
     await setup.ask()
-    assert len(setup.fake.native_chats) == 1
+    assert setup.fake.loads == [("qwen3:14b", 4096), ("qwen3:14b", 32768)]
 
 
 @pytest_twisted.ensureDeferred

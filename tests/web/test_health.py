@@ -10,7 +10,6 @@ from twisted.internet.task import Clock
 from twisted.logger import Logger
 
 from codex_bridge import __version__
-from codex_bridge.engines.upstream import Upstream
 from codex_bridge.ids import random_id
 from codex_bridge.settings import Settings
 from codex_bridge.web.health import Health
@@ -41,7 +40,7 @@ async def test_health_tells_versions_and_counts(start: Start) -> None:
         "exchanges": {"open": 0, "served": 1},
         "models": {
             "qwen3:14b": {
-                "api": "chat",
+                "api": "ollama",
                 "context": 32768,
                 "reason": "its Modelfile gives it enough",
             }
@@ -74,9 +73,11 @@ def test_health_does_not_wait_for_an_ollama_that_hangs() -> None:
         async def version(self) -> str | None:
             return await Deferred()
 
+        def plans(self) -> Any:
+            return {}
+
     clock = Clock()
     upstream: Any = Hanging()
-    upstream.contexts = Upstream(clock, upstream.url).contexts
     replies: list[Any] = []
     context = BridgeState(Settings(), upstream, clock, Logger(), random_id)
     asked = Deferred.fromCoroutine(Health(context).check())

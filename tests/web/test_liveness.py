@@ -207,4 +207,4 @@ async def test_nothing_is_left_scheduled_when_an_exchange_is_through(begin: Begi
     await setup.fake.turns[1].when_hung_up()
     await setup.request("GET", "/__health")
     left = [repr(call) for call in time.clock.getDelayedCalls()]
-    assert not [call for call in left if "Silence" in call or "Exchange" in call], left
+    assert not [call for call in left if "IdleTimer" in call or "Exchange" in call], left

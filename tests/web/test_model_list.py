@@ -45,12 +45,16 @@ async def test_the_context_is_the_one_that_an_exchange_would_get(
 ) -> None:
     setup = await started(start, reactor_under_test)
     listed = (await setup.request("GET", ASKED)).json["models"]
-    contexts = setup.service._upstream.contexts
-    infos = [await setup.service._upstream.models.info(model["slug"]) for model in listed]
-    assert [model["context_window"] for model in listed] == [
-        contexts.expected(info).context for info in infos
-    ]
-    assert all(model["context_window"] for model in listed)
+    assert {model["slug"]: model["context_window"] for model in listed} == {
+        "qwen3:14b": 32768,
+        "qwen3:4b": 32768,
+    }
+    for model in listed:
+        await setup.ask({"model": model["slug"]})
+    plans = (await setup.request("GET", "/__health")).json["models"]
+    assert {name: plan["context"] for name, plan in plans.items()} == {
+        model["slug"]: model["context_window"] for model in listed
+    }
 
 
 @pytest_twisted.ensureDeferred
@@ -125,8 +129,6 @@ async def test_models_are_asked_about_a_few_at_a_time() -> None:
 
     class Slow:
         url = ""
-        models = contexts = property(lambda self: self)
-        context = 4096
 
         async def ask(self, method: str, path: str) -> Any:
             return {"data": [{"id": f"m{n}"} for n in range(10)] + [{"id": 5}, None]}
@@ -135,8 +137,8 @@ async def test_models_are_asked_about_a_few_at_a_time() -> None:
             waiting.append(Deferred())
             return await waiting[-1]
 
-        def expected(self, info: ModelInfo) -> Any:
-            return self
+        def expected_context(self, info: ModelInfo) -> int:
+            return 4096
 
     slow: Any = Slow()
     body = Deferred.fromCoroutine(ModelList(slow, Clock(), Logger())._body())
@@ -180,14 +182,14 @@ async def test_a_model_without_an_answer_hides_no_other(
     start: Start, reactor_under_test: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     setup = await started(start, reactor_under_test)
-    models = setup.service._upstream.models
-    real = models.info
+    upstream = setup.service._upstream
+    real = upstream.info
 
     async def info(name: str) -> Any:
         if name == "qwen3:4b":
             raise UpstreamFailure(FailureKind.UNREACHABLE, "no answer within 20 s")
         return await real(name)
 
-    monkeypatch.setattr(models, "info", info)
+    monkeypatch.setattr(upstream, "info", info)
     listed = (await setup.request("GET", ASKED)).json["models"]
     assert [model["slug"] for model in listed] == ["qwen3:14b", "qwen3:4b"]

@@ -113,7 +113,7 @@ async def test_an_exchange_in_a_proxys_form_never_reaches_ollamas_own_responses(
     client = await setup.connect()
     client.post(ASK, "http://localhost/v1/responses")
     await client.until(b"response.completed")
-    assert setup.fake.exchanges[-1].uri == b"/v1/chat/completions"
+    assert setup.fake.exchanges[-1].uri == b"/api/chat"
     assert b"/v1/responses" not in [seen.uri for seen in setup.fake.exchanges]
 
 

@@ -17,7 +17,7 @@ from codex_bridge.cli.command_line import CommandError
 from codex_bridge.cli.doctor.codex_checks import catalog_paths
 from codex_bridge.cli.doctor.facts import CodexFacts, ModelFacts, ServerFacts
 from codex_bridge.cli.doctor.server_checks import lookalike
-from codex_bridge.engines.models import running_facts, shown_info
+from codex_bridge.engines.ollama import running_facts, shown_info
 from codex_bridge.vocabulary import Json, ModelInfo
 
 MOST_ASKED = 20

@@ -7,8 +7,7 @@ from typing import Any
 
 from codex_bridge.cli.doctor.facts import Check, ModelFacts, ServerFacts, failed, ok, warning
 from codex_bridge.cli.model_names import derived_name, same_model
-from codex_bridge.engines.contexts import ENOUGH
-from codex_bridge.engines.models import version_number
+from codex_bridge.engines.ollama import ENOUGH, version_number
 from codex_bridge.vocabulary import ModelInfo
 
 OLDEST_OLLAMA = (0, 13, 4)

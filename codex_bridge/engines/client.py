@@ -1,0 +1,204 @@
+"""HTTP to the upstream: what is sent, and why no answer began."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Any
+
+import orjson
+from treq.client import HTTPClient
+from twisted.internet import error as network
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import TimeoutError as DeferredTimeout
+from twisted.python.failure import Failure
+from twisted.web.client import ResponseFailed, ResponseNeverReceived
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IBodyProducer, IResponse
+
+from codex_bridge.engines.answer import silent_for
+from codex_bridge.engines.bodies import BytesBody, read_limited
+from codex_bridge.engines.connections import (
+    RawAgent,
+    Server,
+    make_agent,
+    make_endpoint,
+    make_pool,
+    without_ipv6,
+)
+from codex_bridge.engines.parsing import error_message
+from codex_bridge.vocabulary import FailureKind, Json, UpstreamFailure
+
+PATIENCE = 20.0
+"""Seconds that a question about a model may take: without the answer nothing can be sent."""
+GATEWAY = frozenset({502, 503, 504})
+"""HTTP statuses by which a proxy tells that the server behind it does not answer."""
+ERROR_BODY_LIMIT = 64 * 1024
+"""Bytes of an error's body that are read."""
+ANSWER_LIMIT = 4 * 1024 * 1024
+"""Bytes of an answer about models: /api/show sends whole licences and templates."""
+
+
+class Client:
+    """Sends requests to the server at one base URL."""
+
+    def __init__(self, reactor: Any, url: str, patience: float, doubt: Callable[[], None]) -> None:
+        """`patience`: seconds until an exchange's answer must begin.
+
+        `doubt` is called when the server may be another one by now: it closed a kept connection,
+        or did not answer.
+        """
+        self._reactor = reactor
+        self._patience = patience
+        self._doubt = doubt
+        self._base = without_ipv6(url)
+        self._pool = make_pool(reactor, persistent=True)
+        # One client for all exchanges: a cookie set in one must not be sent with the next.
+        no_cookies: Any = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
+        # A server that ends closes its connections; the next one may have other contexts.
+        self._server = Server(make_endpoint(reactor, url), doubt)
+        agent = make_agent(reactor, self._server, self._pool)
+        self._http = HTTPClient(agent, no_cookies, data_to_body_producer=BytesBody)
+        # A streamed body cannot be sent again when a kept connection turns out to be dead.
+        self._raw = RawAgent(reactor, self._server, url)
+
+    async def post(self, path: str, body: bytes) -> Any:
+        """The response, once it begins. Raises UpstreamFailure, and has the server doubted."""
+        asked = Deferred.fromCoroutine(self._send("POST", path, body))
+        asked.addTimeout(self._patience, self._reactor)
+        try:
+            return await asked
+        except DeferredTimeout:
+            self._doubt()
+            raise silent_for(self._patience) from None
+        except UpstreamFailure:
+            self._doubt()
+            raise
+
+    async def load(self, model: str) -> bool:
+        """Have a model loaded as by a request that asks for nothing; whether it could.
+
+        Takes as long as that takes. Raises UpstreamFailure where no answer begins.
+        """
+        response = await self.post("/api/generate", orjson.dumps({"model": model}))
+        await read_limited(response, ANSWER_LIMIT)
+        return bool(response.code == 200)
+
+    async def ask(self, method: str, path: str, body: Json | None = None) -> Json | None:
+        """A small JSON object; None where the server refuses or has none. Raises UpstreamFailure.
+
+        For questions that Ollama answers at once; one that takes longer than PATIENCE fails.
+        """
+        asked = Deferred.fromCoroutine(self._ask(method, path, body))
+        asked.addTimeout(PATIENCE, self._reactor)
+        try:
+            return await asked
+        except DeferredTimeout:
+            text = f"no answer within {PATIENCE:.0f} s"
+            raise UpstreamFailure(FailureKind.UNREACHABLE, text) from None
+
+    async def _ask(self, method: str, path: str, body: Json | None) -> Json | None:
+        data = None if body is None else orjson.dumps(body)
+        try:
+            response = await self._send(method, path, data)
+        except UpstreamFailure as failure:
+            if failure.kind is not FailureKind.STALE:
+                raise
+            self._doubt()
+            response = await self._send(method, path, data)
+        try:
+            answer = orjson.loads(await read_limited(response, ANSWER_LIMIT))
+        except orjson.JSONDecodeError:
+            answer = None
+        except ResponseFailed as error:
+            raise _unreachable(error) from error
+        if response.code >= 500:
+            is_gone = response.code in GATEWAY
+            kind = FailureKind.UNREACHABLE if is_gone else FailureKind.REFUSED
+            raise UpstreamFailure(kind, f"HTTP status {response.code}", response.code)
+        if response.code != 200 or not isinstance(answer, dict) or answer.get("error"):
+            # Some servers refuse with a 200.
+            return None
+        return answer
+
+    async def _send(self, method: str, path: str, body: bytes | None) -> Any:
+        headers = {b"content-type": [b"application/json"]} if body is not None else {}
+        before, is_reused = self._server.connections, False
+        try:
+            answer = self._http.request(
+                method,
+                self._base + path,
+                headers=Headers(headers),
+                data=body,
+                allow_redirects=False,
+                unbuffered=True,
+                reactor=self._reactor,
+            )
+            is_reused = self._server.connections == before
+            return await answer
+        except Exception as error:
+            raise _unreachable(error, is_reused) from error
+
+    async def forward(
+        self, method: bytes, target: bytes, headers: Headers, body: IBodyProducer | None
+    ) -> IResponse:
+        """Send a request as it is: no redirects, no cookies, no decoding of the answer.
+
+        `target` is path and query as they stand in the request line. Raises UpstreamFailure,
+        and ValueError for a target or method that HTTP does not allow.
+        """
+        try:
+            return await self._raw.request(method, target, headers, body)
+        except ValueError:
+            raise
+        except Exception as error:
+            raise _unreachable(error) from error
+
+    async def close(self) -> None:
+        """Close the idle connections."""
+        await self._pool.closeCachedConnections()
+
+
+async def refusal_text(response: IResponse) -> str:
+    """What an answer other than 200 says, in either of Ollama's shapes or as plain text."""
+    try:
+        body = await read_limited(response, ERROR_BODY_LIMIT)
+    except CancelledError:
+        raise
+    except Exception:
+        body = b""
+    message = body.decode(errors="replace")
+    with suppress(orjson.JSONDecodeError):
+        parsed = orjson.loads(body)
+        if isinstance(parsed, dict) and parsed.get("error"):
+            message = error_message(parsed)
+    return message.strip() or response.phrase.decode(errors="replace")
+
+
+def _unreachable(error: Exception, is_reused: bool = False) -> Exception:
+    """Why no answer began, in a few words; cancellation stays cancellation."""
+    if isinstance(error, CancelledError):
+        return error
+    reasons = getattr(error, "reasons", [])
+    causes: list[Any] = [reason.value for reason in reasons if isinstance(reason, Failure)]
+    if any(isinstance(cause, CancelledError) for cause in causes):
+        return CancelledError()
+    if isinstance(error, ResponseNeverReceived) and any(
+        isinstance(cause, network.ConnectionDone | network.ConnectionLost) for cause in causes
+    ):
+        kind = FailureKind.STALE if is_reused else FailureKind.UNREACHABLE
+        return UpstreamFailure(kind, "it closed the connection without an answer")
+    return UpstreamFailure(FailureKind.UNREACHABLE, _in_words(causes[0] if causes else error))
+
+
+def _in_words(error: BaseException) -> str:
+    """A connection's failure in a few plain words."""
+    if isinstance(error, network.ConnectionRefusedError):
+        return "connection refused"
+    if isinstance(error, network.DNSLookupError):
+        return "its host name is unknown"
+    if isinstance(error, network.TimeoutError):
+        return "the connection timed out"
+    first = str(error).strip().splitlines()
+    return first[0].rstrip(".") if first else type(error).__name__

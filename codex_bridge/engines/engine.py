@@ -1,0 +1,105 @@
+"""What the code for one kind of upstream has to be able to do. `choice.py` picks one."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
+
+from attrs import frozen
+from twisted.web.http_headers import Headers
+
+from codex_bridge.engines import refusals
+from codex_bridge.vocabulary import ChatRequest, Delta, Json, ModelInfo, UpstreamFailure
+
+Ask = Callable[[str, str, Json | None], Awaitable[Json | None]]
+"""(method, path, body) -> the JSON object answered, None if refused.
+
+Raises UpstreamFailure: UNREACHABLE without an answer, another kind if the server is in trouble.
+"""
+Version = tuple[int, ...]
+"""Of Ollama: (0, 33, 0)."""
+DEFAULT_NUM_CTX = 32768
+"""Tokens of context that Codex works well with."""
+
+
+@frozen
+class ContextPolicy:
+    """What the user wants of contexts; see the settings of the same names."""
+
+    api: str = "auto"
+    """auto, chat or ollama."""
+    num_ctx: int | None = None
+    """Tokens."""
+    keep_alive: str | None = None
+    guard: bool = True
+
+
+@frozen
+class Plan:
+    """How a model is asked."""
+
+    context: int | None
+    """Tokens that the prompt and its answer may take; None where nobody knows."""
+    reason: str
+    """Why, in words for the log."""
+    num_ctx: int | None = None
+    """Tokens of context to ask for with every request; None asks for none."""
+    is_default: bool = False
+    """Whether `context` is what the server gives the model by itself."""
+
+
+class Decoder(Protocol):
+    """Bytes of an answer -> deltas; see `parsing.LineReader`."""
+
+    over: bool
+
+    def feed(self, data: bytes) -> Sequence[Delta]: ...
+    def eof(self) -> Sequence[Delta]: ...
+
+
+class Engine(Protocol):
+    """The code for one kind of upstream. It does no I/O of its own and keeps nothing."""
+
+    @property
+    def version(self) -> Version | None:
+        """Ollama's version; None where the server is another one."""
+
+    @property
+    def name(self) -> str:
+        """As --upstream-api and /__health call it."""
+
+    @property
+    def path(self) -> str:
+        """Where requests go."""
+
+    @property
+    def remedy(self) -> str:
+        """What gives a model more context, or less."""
+
+    @property
+    def cuts_in_silence(self) -> bool:
+        """Whether the server may leave out a part of a prompt that is too long."""
+
+    def key(self, model: str) -> str:
+        """The same for all names that the server takes for the same model."""
+
+    async def describe(self, model: str, ask: Ask) -> ModelInfo:
+        """What the server tells of a model. Raises UpstreamFailure."""
+
+    def plan(self, info: ModelInfo, default: int | None) -> Plan:
+        """How to ask a model which gets `default` tokens of context by itself, if that is known."""
+
+    def needs_default(self, info: ModelInfo) -> bool:
+        """Whether the plan depends on `default`, which only a load of the model shows."""
+
+    def encode(
+        self, request: ChatRequest, info: ModelInfo, plan: Plan, *, stream: bool
+    ) -> tuple[str, bytes]:
+        """Path and body. The same request gives the same bytes."""
+
+    def decoder(self, headers: Headers, *, stream: bool) -> Decoder:
+        """For an answer with these headers; `stream` as it was asked for."""
+
+    def refusal(self, message: str, status: int) -> UpstreamFailure:
+        """What an HTTP status other than 200 means, with the sentence that came with it."""
+        return refusals.refusal(message, status)

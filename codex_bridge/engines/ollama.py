@@ -1,0 +1,163 @@
+"""Ollama through its own API: what it tells of its models, and how they are asked."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from attrs import evolve, frozen
+from twisted.web.http_headers import Headers
+
+from codex_bridge.engines import ollama_chat
+from codex_bridge.engines.engine import (
+    DEFAULT_NUM_CTX,
+    Ask,
+    ContextPolicy,
+    Decoder,
+    Engine,
+    Plan,
+    Version,
+)
+from codex_bridge.engines.parsing import decimal, object_in, objects_in, whole_number
+from codex_bridge.vocabulary import ChatRequest, Json, ModelInfo, UpstreamFailure
+
+OLDEST = (0, 13, 4)
+"""The oldest version that is supported; Codex refuses older ones. An Ollama that gives its version
+no number is taken for this one."""
+ENOUGH = 16384
+"""Tokens: Codex's own instructions and tools, and as much again to work with."""
+PARAMETER = re.compile(r"^(\w+)[ \t]+(.+?)[ \t]*$", re.MULTILINE)
+
+
+@frozen
+class OllamaEngine(Engine):
+    """Asks through /api/chat.
+
+    Only this dialect sets the context, tells an error inside of an answer, and refuses a prompt
+    that is too long in place of cutting it.
+    """
+
+    policy: ContextPolicy
+    version: Version
+    name = "ollama"
+    path = ollama_chat.PATH
+    remedy = "--num-ctx"
+
+    @property
+    def cuts_in_silence(self) -> bool:
+        return not self.policy.guard
+
+    def key(self, model: str) -> str:
+        return canonical(model)
+
+    async def describe(self, model: str, ask: Ask) -> ModelInfo:
+        return await describe(model, self.version, ask)
+
+    def plan(self, info: ModelInfo, default: int | None) -> Plan:
+        if info.is_remote:
+            return Plan(info.trained_context, "it runs in the cloud")
+        wanted = capped(info, self.policy.num_ctx or DEFAULT_NUM_CTX)
+        if self.policy.num_ctx:
+            return Plan(wanted, "--num-ctx", wanted)
+        own = info.own_context or default
+        if own is None:
+            return Plan(wanted, "nobody knows what Ollama allocates", wanted)
+        own = capped(info, own)
+        if own < min(ENOUGH, wanted):
+            return Plan(wanted, f"by itself Ollama allocates {own}", wanted)
+        giver = "its Modelfile" if info.own_context else "Ollama"
+        # Asked for all the same: Ollama may be started again with less. Being what the model is
+        # loaded with, it causes no load (needsReload in Ollama's server/sched.go).
+        return Plan(own, f"{giver} gives it enough", own, is_default=True)
+
+    def needs_default(self, info: ModelInfo) -> bool:
+        return self.policy.num_ctx is None and gets_default(info)
+
+    def encode(
+        self, request: ChatRequest, info: ModelInfo, plan: Plan, *, stream: bool
+    ) -> tuple[str, bytes]:
+        body = ollama_chat.encode(
+            request,
+            stream=stream,
+            # Unlike in chat completions, a model that cannot is refused where it is asked to.
+            thinks=info.capabilities is not None and info.can("thinking"),
+            num_ctx=plan.num_ctx,
+            keep_alive=self.policy.keep_alive,
+            truncate=self.cuts_in_silence,
+        )
+        return self.path, body
+
+    def decoder(self, headers: Headers, *, stream: bool) -> Decoder:
+        return ollama_chat.LineDecoder()
+
+
+def canonical(model: str) -> str:
+    """The one name for all spellings of a model: "Qwen3" -> "qwen3:latest"."""
+    name = model.lower().removeprefix("registry.ollama.ai/").removeprefix("library/")
+    return name if ":" in name.rpartition("/")[2] else f"{name}:latest"
+
+
+def capped(info: ModelInfo, tokens: int) -> int:
+    """`tokens` of context, or the most that the model was made for."""
+    return min(tokens, info.trained_context or tokens)
+
+
+def gets_default(info: ModelInfo) -> bool:
+    """Whether the context of a model is Ollama's default: it is known, local, and has no own."""
+    return bool(info.is_described and not info.own_context and not info.is_remote)
+
+
+async def describe(model: str, version: Version, ask: Ask) -> ModelInfo:
+    """What /api/show and /api/ps tell of a model. Raises UpstreamFailure."""
+    shown = await ask("POST", "/api/show", {"model": model}) or {}
+    info = evolve(shown_info(model, shown), server_version=version)
+    if not info.is_described:
+        return info
+    try:
+        running = await ask("GET", "/api/ps", None) or {}
+    except UpstreamFailure:
+        return info
+    return evolve(info, **running_facts(model, running))
+
+
+def shown_info(name: str, shown: Json) -> ModelInfo:
+    """What an answer of /api/show says of a model."""
+    parameters = dict(PARAMETER.findall(str(shown.get("parameters") or "")))
+    model_info, details = object_in(shown.get("model_info")), object_in(shown.get("details"))
+    architecture = model_info.get("general.architecture")
+    capabilities = shown.get("capabilities")
+    return ModelInfo(
+        name=name,
+        capabilities=frozenset(map(str, capabilities)) if isinstance(capabilities, list) else None,
+        family=str(details.get("family") or architecture or ""),
+        trained_context=whole_number(model_info.get(f"{architecture}.context_length")) or None,
+        own_context=whole_number(decimal(parameters.get("num_ctx"))) or None,
+        remote=bool(shown.get("remote_model") or shown.get("remote_host")),
+        temperature=decimal(parameters.get("temperature")),
+        top_p=decimal(parameters.get("top_p")),
+    )
+
+
+def running_facts(name: str, running: Json) -> Json:
+    """What an answer of /api/ps says of a model: its context, where it is loaded."""
+    for entry in objects_in(running.get("models")):
+        if canonical(str(entry.get("name"))) == canonical(name):
+            return {"allocated_context": whole_number(entry.get("context_length")) or None}
+    return {}
+
+
+def version_number(text: Any) -> Version | None:
+    """ "0.33.0-rc2" -> (0, 33, 0); None for what is no version."""
+    found = re.match(r"v?(\d+(?:\.\d+)+)", str(text or ""))
+    return tuple(map(int, found[1].split("."))) if found else None
+
+
+def told_version(answer: Json | None) -> Version | None:
+    """What an answer of /api/version says; None: the server is not Ollama."""
+    told = (answer or {}).get("version")
+    return (version_number(told) or OLDEST) if isinstance(told, str) else None
+
+
+def is_too_old(version: Version | None) -> bool:
+    """Whether this is an Ollama that is not supported. 0.0.0 is one built from source."""
+    return version is not None and (0, 0, 0) < version < OLDEST

@@ -1,0 +1,117 @@
+"""What all decoders share: lines of bytes, and careful reading of JSON. Without I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+
+from codex_bridge.engines.refusals import broken_off, error_text
+from codex_bridge.vocabulary import Delta, FailureKind, FinishDelta, Json, UpstreamFailure
+
+LARGEST_COUNT = 2**53
+"""Of tokens; more is no count, and might not fit into JSON."""
+
+
+class LineReader:
+    """Lines, cut anywhere, -> deltas. A dialect says what one line holds.
+
+    `over` becomes true when the answer needs no more bytes. Call `eof` then, or when the
+    bytes end.
+    """
+
+    def __init__(self) -> None:
+        self.over = False
+        self._partial: list[bytes] = []
+        self._finished = False
+        self._failure: UpstreamFailure | None = None
+
+    def feed(self, data: bytes) -> list[Delta]:
+        """The deltas that became complete with these bytes."""
+        if b"\n" not in data:
+            # Not joined yet: a long line in many pieces must stay linear.
+            self._partial.append(data)
+            return []
+        *lines, rest = b"".join([*self._partial, data]).split(b"\n")
+        self._partial = [rest]
+        return [delta for line in lines for delta in self._checked(line.removesuffix(b"\r"))]
+
+    def eof(self) -> list[Delta]:
+        """The last deltas. Raises UpstreamFailure unless the model finished."""
+        last = [*self._checked(b"".join(self._partial)), *self._checked(b"")]
+        self._partial = []
+        if self._failure:
+            raise self._failure
+        if not self._finished:
+            raise self._unfinished()
+        return last
+
+    def _line(self, line: bytes) -> Iterator[Delta]:
+        """The deltas of one line, without its end. Raises UpstreamFailure."""
+        raise NotImplementedError
+
+    def _unfinished(self) -> UpstreamFailure:
+        """What it means that the bytes ended without a finish reason."""
+        return UpstreamFailure(FailureKind.BROKEN, "it ended without a finish reason")
+
+    def _checked(self, line: bytes) -> Iterator[Delta]:
+        if self.over:
+            return
+        try:
+            for delta in self._line(line):
+                self._finished = self._finished or isinstance(delta, FinishDelta)
+                yield delta
+        except UpstreamFailure as failure:
+            self._failure, self.over = failure, True
+
+
+def json_object(data: bytes, what: str) -> Json:
+    """One object of an answer. Raises UpstreamFailure for anything else, and for an error."""
+    try:
+        answer = orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        raise UpstreamFailure(FailureKind.GARBLED, f"{what} is not JSON: {error}") from None
+    if not isinstance(answer, dict):
+        raise UpstreamFailure(FailureKind.GARBLED, f"{what} is not a JSON object")
+    if answer.get("error"):
+        raise broken_off(error_message(answer))
+    return answer
+
+
+def error_message(answer: Json) -> str:
+    """The sentence of an error body of any shape."""
+    return error_text(answer) or written(answer.get("error"))
+
+
+def written(value: Any) -> str:
+    """A part of an answer as JSON. Raises UpstreamFailure for one that is nested too deeply."""
+    try:
+        return orjson.dumps(value).decode()
+    except orjson.JSONEncodeError:
+        text = "its JSON is nested too deeply"
+        raise UpstreamFailure(FailureKind.GARBLED, text) from None
+
+
+def object_in(value: Any) -> Json:
+    """A part of an answer that should be an object; an empty one in its place."""
+    return value if isinstance(value, dict) else {}
+
+
+def objects_in(value: Any) -> list[Json]:
+    """The objects of what should be a list of them."""
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+
+
+def whole_number(value: Any) -> int:
+    """A count; 0 where there is none that makes sense."""
+    is_number = isinstance(value, int | float)
+    return int(value) if is_number and 0 <= value < LARGEST_COUNT else 0
+
+
+def decimal(text: Any) -> float | None:
+    """A number as a Modelfile has it; None for anything else."""
+    try:
+        return float(text)
+    except (TypeError, ValueError):
+        return None

@@ -1,0 +1,280 @@
+"""An answer on its way in: every state it can be in, and what leads from one to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectionLost
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+from twisted.web.client import ResponseDone, ResponseFailed
+
+from codex_bridge.engines.answer import Answer
+from codex_bridge.engines.openai_chat import StreamDecoder
+from codex_bridge.vocabulary import (
+    Delta,
+    FailureKind,
+    FinishDelta,
+    TextDelta,
+    UpstreamFailure,
+    UsageDelta,
+)
+
+TEXT = b'data: {"model":"m","choices":[{"delta":{"content":"Hi"}}]}\n\n'
+STOP = b'data: {"model":"m","choices":[{"delta":{},"finish_reason":"stop"}]}\n\n'
+USAGE = b'data: {"model":"m","choices":[],"usage":{"prompt_tokens":5,"completion_tokens":1}}\n\n'
+DONE = b"data: [DONE]\n\n"
+ERROR = b'data: {"error":"it broke"}\n\n'
+PATIENCE = 60.0
+
+
+class Body:
+    """A response and its transport; `log` has what was asked of the transport."""
+
+    def __init__(self) -> None:
+        self.log: list[str] = []
+        self.reader: Any = None
+
+    def deliverBody(self, reader: Any) -> None:
+        assert self.reader is None
+        self.reader = reader
+        reader.makeConnection(self)
+
+    def pauseProducing(self) -> None:
+        self.log.append("pause")
+
+    def resumeProducing(self) -> None:
+        self.log.append("resume")
+
+    def loseConnection(self) -> None:
+        self.log.append("close")
+
+    def ends(self, reason: Exception | None = None) -> None:
+        self.reader.connectionLost(Failure(reason or ResponseDone()))
+
+
+class Scene:
+    """An answer, and all that becomes of it."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.body: Any = Body()
+        self.deltas: list[Delta] = []
+        self.counts: list[UsageDelta] = []
+        self.outcome: list[Any] = []
+        self.answer = Answer(
+            self.body, StreamDecoder(), self.clock, PATIENCE, 4096, self.counts.append
+        )
+
+    def deliver(self, sink: Any = None) -> Deferred[Any]:
+        delivered: Deferred[Any] = self.answer.deliver_to(sink or self.deltas.extend)
+        delivered.addBoth(self.outcome.append)
+        return delivered
+
+    def says(self, *pieces: bytes) -> None:
+        for piece in pieces:
+            self.body.reader.dataReceived(piece)
+
+    @property
+    def failure(self) -> Any:
+        (failure,) = self.outcome
+        return failure.value
+
+
+@pytest.fixture
+def scene() -> Scene:
+    return Scene()
+
+
+LOST = ResponseFailed([Failure(ConnectionLost())])
+
+
+def test_what_comes_is_delivered_read_by_read_and_the_end_when_the_body_ends(scene: Scene) -> None:
+    scene.deliver()
+    scene.says(TEXT, STOP + USAGE)
+    assert scene.deltas == [TextDelta("Hi"), FinishDelta("stop"), UsageDelta(5, 1)]
+    assert scene.outcome == []
+    scene.body.ends()
+    assert scene.outcome == [None]
+    assert scene.counts == [UsageDelta(5, 1)]
+    assert scene.answer.context == 4096
+    assert scene.clock.getDelayedCalls() == []
+
+
+def test_a_whole_answer_waits_a_moment_for_the_end_of_its_body(scene: Scene) -> None:
+    scene.deliver()
+    scene.says(TEXT + STOP + DONE)
+    assert (scene.outcome, scene.body.log) == ([None], [])
+    scene.clock.advance(0.9)
+    scene.answer.stopProducing()
+    scene.answer.pauseProducing()
+    scene.says(TEXT)
+    assert scene.body.log == []
+    scene.clock.advance(0.1)
+    assert scene.body.log == ["close"]
+    assert scene.deltas == [TextDelta("Hi"), FinishDelta("stop")]
+
+
+def test_the_end_of_the_body_ends_that_wait(scene: Scene) -> None:
+    scene.deliver()
+    scene.says(TEXT + STOP + DONE)
+    scene.body.ends()
+    assert scene.clock.getDelayedCalls() == []
+    assert scene.outcome == [None]
+
+
+def test_an_answer_that_tells_an_error_fails_with_it(scene: Scene) -> None:
+    scene.deliver()
+    scene.says(TEXT + ERROR)
+    assert scene.failure.message == "it broke"
+    assert scene.deltas == [TextDelta("Hi")]
+
+
+@pytest.mark.parametrize(
+    ("pieces", "reason", "kind", "says"),
+    [
+        ([TEXT], None, FailureKind.BROKEN, "without a finish reason"),
+        ([TEXT], LOST, FailureKind.BROKEN, "connection was lost"),
+        ([], LOST, FailureKind.BROKEN, "connection was lost"),
+        ([b"hello\n"], None, FailureKind.GARBLED, "no events"),
+    ],
+)
+def test_an_answer_that_is_not_whole_fails(
+    scene: Scene, pieces: list[bytes], reason: Any, kind: FailureKind, says: str
+) -> None:
+    scene.deliver()
+    scene.says(*pieces)
+    scene.body.ends(reason)
+    assert (scene.failure.kind, says in scene.failure.message) == (kind, True)
+
+
+def test_a_connection_lost_behind_the_finish_reason_took_nothing_with_it(scene: Scene) -> None:
+    scene.deliver()
+    scene.says(TEXT + STOP)
+    scene.body.ends(LOST)
+    assert scene.outcome == [None]
+
+
+@pytest.mark.parametrize("ends", ["cancel", "stop"])
+def test_cancelling_closes_the_connection_and_delivers_nothing_more(
+    scene: Scene, ends: str
+) -> None:
+    delivered = scene.deliver()
+    scene.says(TEXT)
+    if ends == "cancel":
+        delivered.cancel()
+    else:
+        scene.answer.stopProducing()
+    assert scene.body.log == ["close"]
+    scene.says(TEXT, STOP, DONE)
+    scene.body.ends(LOST)
+    assert scene.deltas == [TextDelta("Hi")]
+    assert isinstance(scene.failure, CancelledError)
+    assert scene.clock.getDelayedCalls() == []
+
+
+def test_an_answer_that_is_stopped_before_it_was_read_closes_its_connection(scene: Scene) -> None:
+    scene.answer.stopProducing()
+    scene.says(TEXT)
+    scene.body.ends()
+    assert scene.body.log == ["close"]
+    with pytest.raises(RuntimeError, match="ended"):
+        scene.deliver()
+
+
+def test_an_answer_is_delivered_once(scene: Scene) -> None:
+    scene.deliver()
+    with pytest.raises(RuntimeError, match="delivering"):
+        scene.deliver()
+
+
+def test_a_sink_that_fails_ends_the_answer_with_its_failure(scene: Scene) -> None:
+    def broken(deltas: Sequence[Delta]) -> None:
+        raise KeyError("x")
+
+    scene.deliver(broken)
+    scene.says(TEXT)
+    assert isinstance(scene.failure, KeyError)
+    assert scene.body.log == ["close"]
+
+
+def test_a_sink_that_fails_at_the_end_does_so_too(scene: Scene) -> None:
+    def broken(deltas: Sequence[Delta]) -> None:
+        raise KeyError("x")
+
+    scene.deliver(broken)
+    scene.says(STOP.removesuffix(b"\n"))
+    scene.body.ends()
+    assert isinstance(scene.failure, KeyError)
+
+
+def test_a_sink_may_cancel_in_the_middle_of_a_read(scene: Scene) -> None:
+    scene.deliver(lambda deltas: scene.answer.stopProducing())
+    scene.says(TEXT + STOP + DONE)
+    assert isinstance(scene.failure, CancelledError)
+    assert scene.body.log == ["close"]
+
+
+def test_a_sink_may_cancel_at_the_very_end(scene: Scene) -> None:
+    scene.deliver(lambda deltas: scene.answer.stopProducing())
+    scene.says(STOP.removesuffix(b"\n"))
+    scene.body.ends()
+    assert isinstance(scene.failure, CancelledError)
+    assert (scene.clock.getDelayedCalls(), scene.body.log) == ([], ["close"])
+
+
+def test_a_pause_and_what_follows_it_reach_the_connection(scene: Scene) -> None:
+    scene.answer.pauseProducing()
+    scene.answer.resumeProducing()
+    scene.deliver()
+    assert scene.body.log == []
+    scene.answer.pauseProducing()
+    scene.answer.resumeProducing()
+    assert scene.body.log == ["pause", "resume"]
+
+
+def test_an_answer_that_was_paused_before_it_is_read_waits_to_be_resumed(scene: Scene) -> None:
+    scene.answer.pauseProducing()
+    scene.deliver()
+    assert scene.body.log == ["pause"]
+    scene.clock.advance(10 * PATIENCE)
+    scene.answer.resumeProducing()
+    assert (scene.body.log, scene.outcome) == (["pause", "resume"], [])
+
+
+def test_an_upstream_that_falls_silent_is_given_up(scene: Scene) -> None:
+    scene.clock.advance(PATIENCE)
+    scene.deliver()
+    scene.clock.advance(PATIENCE - 1)
+    scene.says(TEXT)
+    scene.clock.advance(PATIENCE - 1)
+    assert scene.outcome == []
+    scene.clock.advance(1)
+    assert scene.failure.kind is FailureKind.SILENT
+    assert "60 s" in scene.failure.message
+    assert scene.body.log == ["close"]
+
+
+def test_the_upstream_is_not_to_blame_for_the_silence_of_a_pause(scene: Scene) -> None:
+    scene.deliver()
+    scene.answer.pauseProducing()
+    scene.clock.advance(10 * PATIENCE)
+    assert scene.outcome == []
+    scene.answer.resumeProducing()
+    scene.clock.advance(PATIENCE)
+    assert isinstance(scene.failure, UpstreamFailure)
+
+
+def test_a_body_that_is_all_there_is_delivered_at_once(scene: Scene) -> None:
+    def deliver_all(reader: Any) -> None:
+        Body.deliverBody(scene.body, reader)
+        scene.says(TEXT + STOP)
+        scene.body.ends()
+
+    scene.body.deliverBody = deliver_all
+    scene.deliver()
+    assert scene.outcome == [None]
+    assert scene.deltas == [TextDelta("Hi"), FinishDelta("stop")]
