@@ -158,11 +158,11 @@ class Answer(Protocol):
             self._linger = self._clock.callLater(LINGER, self._end, State.ENDED)
         else:
             if self.transport is None:
-                # Only who takes the body can close the connection.
+                # Only the protocol that the body is delivered to can close the connection.
                 self._response.deliverBody(self)
             self._body.loseConnection()
         if self._done is not None and not self._done.called:
-            # A Deferred takes a Failure as the failure that it is.
+            # A Failure makes a Deferred fail.
             self._done.callback(outcome)
 
     def _deliver(self, deltas: Sequence[Delta]) -> None:

@@ -44,7 +44,7 @@ class Contexts:
 
     async def plan_for(self, info: ModelInfo) -> Plan:
         """How to ask the model now. Where only a load can tell, this waits for it."""
-        return self._told(await self._settled(info, is_too_little=False))
+        return self._logged(await self._settled(info, is_too_little=False))
 
     async def has_more(self, info: ModelInfo) -> bool:
         """Whether the model gets another context than when a prompt did not fit.
@@ -53,7 +53,7 @@ class Contexts:
         """
         before = self._models.get(info.name).plan
         info = await self._models.renewed(info.name)
-        now = self._told(await self._settled(info, is_too_little=True))
+        now = self._logged(await self._settled(info, is_too_little=True))
         return before is not None and now != before
 
     def expected(self, info: ModelInfo) -> int | None:
@@ -68,8 +68,8 @@ class Contexts:
     def _plan(self, info: ModelInfo, model: Model) -> Plan:
         return self._models.engine.plan(info, model.default or None)
 
-    def _told(self, info: ModelInfo) -> Plan:
-        """The plan; the log is told of a new one."""
+    def _logged(self, info: ModelInfo) -> Plan:
+        """The plan; a new one is logged."""
         model = self._models.get(info.name)
         plan = self._plan(info, model)
         is_missing = info.is_ollamas and not info.is_described

@@ -14,7 +14,7 @@ from codex_bridge.engines.choice import choose
 from codex_bridge.engines.connections import KEEP_ALIVE
 from codex_bridge.engines.engine import Ask, ContextPolicy, Engine, Plan, Version
 from codex_bridge.engines.lock import Lock
-from codex_bridge.engines.ollama import OLDEST, canonical, is_too_old, told_version
+from codex_bridge.engines.ollama import OLDEST, canonical, is_too_old, version_of
 from codex_bridge.vocabulary import FailureKind, ModelInfo, UpstreamFailure
 
 RENEW_AFTER = 30.0
@@ -41,15 +41,15 @@ class Model:
     waiting: list[Deferred[ModelInfo]] = Factory(list)
     """Those that wait for the answer to the question that is on its way."""
     default: int | None = None
-    """Tokens of context that the server allocates by itself; 0: it did not tell; None: unseen."""
+    """Tokens of context that the server allocates by itself; 0: the server did not say; None: not loaded yet."""
     is_default_doubted: bool = False
     probed: tuple[str, float] | None = None
     """Why and when, by the reactor's clock, it was last loaded to see which context it gets."""
     probing: Lock = Factory(Lock)
     plan: Plan | None = None
-    """The one that the log was told."""
-    is_cut_told: bool = False
-    """Whether the log was told that the server seems to cut its prompts."""
+    """The one that was logged last."""
+    is_cut_logged: bool = False
+    """Whether the log has the warning that the server seems to cut its prompts."""
 
     @property
     def is_in_use(self) -> bool:
@@ -142,7 +142,7 @@ class ModelTable:
         def tell(outcome: ModelInfo | Failure) -> None:
             waiting, model.waiting = model.waiting, []
             for each in waiting:
-                # A Deferred takes a Failure as the failure that it is.
+                # A Failure makes a Deferred fail.
                 each.callback(outcome)
 
         Deferred.fromCoroutine(self._look_up(model)).addBoth(tell)
@@ -153,7 +153,7 @@ class ModelTable:
             version = await self._ask("GET", "/api/version", None)
         except UpstreamFailure as failure:
             return self._without_answer(model, failure)
-        self._recognise(told_version(version))
+        self._recognise(version_of(version))
         engine = self.engine
         try:
             info = await engine.describe(model.name, self._ask)

@@ -152,7 +152,7 @@ def version_number(text: Any) -> Version | None:
     return tuple(map(int, found[1].split("."))) if found else None
 
 
-def told_version(answer: Json | None) -> Version | None:
+def version_of(answer: Json | None) -> Version | None:
     """What an answer of /api/version says; None: the server is not Ollama."""
     told = (answer or {}).get("version")
     return (version_number(told) or OLDEST) if isinstance(told, str) else None

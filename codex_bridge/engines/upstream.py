@@ -134,8 +134,8 @@ class Upstream:
             return
         model = self._models.get(info.name)
         self._models.doubt(info.name)
-        if not model.is_cut_told:
-            model.is_cut_told = True
+        if not model.is_cut_logged:
+            model.is_cut_logged = True
             self._log.warn(
                 "{model} counted {counted} tokens for a prompt of about {expected}: it seems that "
                 "Ollama cut it. Give it more context: leave --upstream-api at auto, or set "
