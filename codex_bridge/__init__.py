@@ -5,4 +5,4 @@ it, and `codex_bridge.engines` sends that to the server that runs the model. The
 same way back, chunk by chunk.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

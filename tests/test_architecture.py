@@ -101,7 +101,7 @@ def test_leaks_could_be_a_library_of_its_own() -> None:
 def test_the_plugin_folder_is_no_package_of_ours() -> None:
     """An __init__.py there would hide Twisted's own."""
     checkout = Path(__file__).parent.parent / "twisted"
-    shipped = [str(path) for path in files("codex-bridge") or []]
+    shipped = [str(path) for path in files("codex-ollama-bridge") or []]
     assert not list(checkout.rglob("__init__.py"))
     assert [path for path in shipped if path.startswith("twisted/") and "__init__" in path] == []
 

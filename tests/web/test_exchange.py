@@ -415,3 +415,65 @@ async def test_a_web_page_of_a_foreign_name_is_refused(start: Start) -> None:
     assert received.startswith(b"HTTP/1.1 403 ")
     assert orjson.loads(received.split(b"\r\n\r\n")[1])["error"]["type"]
     assert setup.fake.exchanges == []
+
+
+LEAK = '<tool_call>{"name": "bash", "arguments": {"cmd": "ls"}}</tool_call>'
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest_twisted.ensureDeferred
+async def test_an_attempt_that_came_to_nothing_counts_neither_tokens_nor_repairs(
+    start: Start, logged: LogBook, stream: bool
+) -> None:
+    used = {"prompt_tokens": 70, "completion_tokens": 7, "total_tokens": 77}
+    broken = [Think("Hm."), Say(LEAK), Die("reset")]
+    empty = [Finish(usage=used)]
+    setup = await start(Playlist(broken, empty, [Say("Hello")]))
+    reply = await setup.ask({"stream": stream})
+    response = reply.response if stream else reply.json
+    assert [item["type"] for item in response["output"]][-1] == "message"
+    assert response["usage"]["input_tokens"] != 70
+    health = (await setup.request("GET", "/__health")).json
+    assert health["repairs"] == {}
+    (line,) = [event for event in logged.at(LogLevel.info) if "exchange" in event]
+    assert (line["repairs"], line["tools"]) == ("none", "none")
+    assert line["outcome"] == "completed, asked 3 times"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_whole_reply_holds_nothing_of_an_attempt_that_broke_off(start: Start) -> None:
+    setup = await start(Playlist([Think("Hm."), Die("close")], [Say("Hello")]))
+    reply = await setup.ask({"stream": False})
+    assert shapes(reply.json) == [("message", "Hello")]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest_twisted.ensureDeferred
+async def test_reasoning_that_was_streamed_stays_and_is_followed_by_the_next_attempt(
+    start: Start, stream: bool
+) -> None:
+    setup = await start(Playlist([Think("Hm."), Die("close")], [Think("Well."), Say("Hello")]))
+    reply = await setup.ask({"stream": stream})
+    response = reply.response if stream else reply.json
+    dropped = [("reasoning", "Hm.")] if stream else []
+    assert shapes(response) == [*dropped, ("reasoning", "Well."), ("message", "Hello")]
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_effort_that_is_refused_is_left_out_and_asked_again(start: Start) -> None:
+    refused = [Refuse(400, 'think value "high" is not supported for this model')]
+    setup = await start(Playlist(refused, [Say("Hello")]))
+    reply = await setup.ask({"reasoning": {"effort": "high"}})
+    assert reply.response["status"] == "completed"
+    first, second = (turn.json for turn in setup.fake.turns)
+    assert "high" in (first.get("think"), first.get("reasoning_effort"))
+    assert "high" not in (second.get("think"), second.get("reasoning_effort"))
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_model_that_refuses_every_effort_is_told_once(start: Start) -> None:
+    refused = [Refuse(400, "thinking is not supported for this model")]
+    setup = await start(Playlist(refused, refused, refused))
+    reply = await setup.ask({"reasoning": {"effort": "high"}})
+    assert reply.status == 400
+    assert len(setup.fake.turns) == 2

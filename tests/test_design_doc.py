@@ -1,0 +1,21 @@
+"""docs/design.md shows the house as it stands."""
+
+from __future__ import annotations
+
+import ast
+
+from tests import house
+
+
+def test_the_tree_in_the_design_is_that_of_the_package() -> None:
+    assert house.shown() == house.tree(), "run: python -m tests.house"
+
+
+def test_every_module_says_in_one_line_what_it_is_for() -> None:
+    silent = []
+    for path in house.PACKAGE.rglob("*.py"):
+        docstring = ast.get_docstring(ast.parse(path.read_text())) or ""
+        first = docstring.partition("\n")[0]
+        if not first or first[-1] not in ".:;":
+            silent.append((path.name, first))
+    assert silent == []
