@@ -13,15 +13,15 @@ QUOTED_CALL = re.compile(r"raw='(.*)', err=", re.DOTALL)
 
 
 def unquoted(complaint: str) -> str:
-    """A complaint of Ollama without the model's words, which are for no log and no sentence."""
+    """A complaint of Ollama without the words of the model, which no log and no client shows."""
     return QUOTED_CALL.sub("", complaint)
 
 
 class ApiError(Exception):
-    """A failure in the words of the API: what the client reads.
+    """A failure as the client reads it.
 
-    `passing` tells whether the same request may well succeed a moment later; `retry_after`,
-    in seconds, after which moment.
+    `passing` tells whether the same request may succeed a moment later; `retry_after` says after
+    how many seconds.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class ApiError(Exception):
 
 
 def invalid(message: str, param: str | None = None, code: str = "invalid_value") -> ApiError:
-    """The client's own mistake, found before anything was sent upstream."""
+    """A mistake of the client, found before anything was sent to the upstream."""
     return ApiError(400, message, code=code, param=param)
 
 
@@ -79,7 +79,7 @@ def too_large(limit: int) -> ApiError:
 
 
 def internal(exchange_id: str) -> ApiError:
-    """A bug of ours; `exchange_id` finds its traceback in the log."""
+    """A bug of codex-bridge; `exchange_id` finds its traceback in the log."""
     return ApiError(
         500,
         f"codex-bridge failed inside; its log tells why under {exchange_id}.",
@@ -88,7 +88,7 @@ def internal(exchange_id: str) -> ApiError:
 
 
 def stopping() -> ApiError:
-    """The bridge ends before the answer does."""
+    """The bridge is being stopped before the answer is whole."""
     return ApiError(
         503,
         "codex-bridge is being stopped. When it runs again, the same request will work.",
@@ -99,8 +99,8 @@ def stopping() -> ApiError:
 
 @frozen
 class _Row:
-    """How one kind of failure is told. In the sentence stand `{model}`, `{url}`, `{why}` and
-    `{remedy}`."""
+    """How the client reads one kind of failure. The sentence may name `{model}`, `{url}`, `{why}`
+    and `{remedy}`."""
 
     status: int
     code: str
@@ -121,7 +121,7 @@ TABLE: dict[FailureKind, _Row] = {
     FailureKind.BUSY: _Row(
         503,
         "upstream_busy",
-        # Codex waits for as long as such a sentence says.
+        # Codex reads the number of seconds from the sentence and waits for so long.
         "Ollama has too much to do: {why}. Please try again in 10s.",
         retry_after=10,
     ),
@@ -188,7 +188,7 @@ TABLE: dict[FailureKind, _Row] = {
         "Ollama may not use {model}: {why}. A model in the cloud needs: ollama signin",
     ),
 }
-"""How each kind is told; what is not here is told in the upstream's own words."""
+"""Kind of failure -> how the client reads it. Other kinds are told in the upstream's words."""
 
 
 def from_upstream(
@@ -199,16 +199,16 @@ def from_upstream(
     tried: bool = False,
     remedy: str = "--num-ctx",
 ) -> ApiError:
-    """What the client is told when the upstream at `url` did not give a whole answer.
+    """What the client reads when the upstream at `url` did not give a whole answer.
 
-    `tried` tells that the bridge itself has asked again as often as it may help: then there is
-    no point in the client's doing so. `remedy` is what changes a model's context.
+    `tried`: the bridge has asked again as often as that may help, so the client need not.
+    `remedy` is what changes a model's context, for the sentence.
     """
     kind = FailureKind.UNREACHABLE if failure.kind is FailureKind.STALE else failure.kind
     row = TABLE.get(kind)
     why = unquoted(failure.message).strip().rstrip(".")
     if row is None:
-        # What is no error as a status (a redirect, say) must not look like one to the client.
+        # A status that is no error, such as a redirect, must not reach the client as its own.
         status = failure.status if failure.status and 400 <= failure.status < 600 else 502
         message = f"Ollama refused the request ({failure.status}): {why}"
         return ApiError(status, message, code="upstream_error", passing=status >= 500 and not tried)

@@ -1,7 +1,7 @@
-"""The words the rooms share: what is asked of a model, and the deltas of its answer.
+"""The types that the packages share: what is asked of a model, and the deltas of its answer.
 
-`translate` makes a `ChatRequest`, `upstream` sends it and yields deltas, `translate`
-turns those into events. Neither of the two imports the other; both import this.
+`responses` makes a `ChatRequest`; `engines` sends it and yields deltas; `responses` turns those
+into events. Neither of the two imports the other.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ Json = dict[str, Any]
 
 @frozen
 class ChatRequest:
-    """One request for a model's next answer, before a dialect gives it its bytes.
+    """One request for a model's next answer, before a dialect encodes it.
 
-    `messages` and `functions` are in the shape of chat completions. `None` means that
-    the client did not say, so that nothing is sent.
+    `messages` and `functions` are in the shape of chat completions. A field that is None is not
+    sent: the client did not name it.
     """
 
     model: str
@@ -38,28 +38,28 @@ class ChatRequest:
 
 @frozen
 class ModelInfo:
-    """What is known of a model and of the server that has it. None: the server does not tell."""
+    """What is known of a model and of its server. None: the server does not tell."""
 
     name: str
     capabilities: frozenset[str] | None = None
     """Ollama's words: completion, tools, thinking, vision, …"""
     family: str = ""
     trained_context: int | None = None
-    """The most that the model was made for, in tokens."""
+    """The longest context that the model was trained for, in tokens."""
     own_context: int | None = None
     """`num_ctx` of its Modelfile, in tokens."""
     allocated_context: int | None = None
-    """What it is loaded with right now, in tokens."""
+    """The context it is loaded with at the moment, in tokens."""
     temperature: float | None = None
     top_p: float | None = None
     """Both from its Modelfile."""
     server_version: tuple[int, ...] | None = None
     """Of Ollama: (0, 33, 0)."""
     remote: bool = False
-    """Whether Ollama says that it runs elsewhere."""
+    """Whether Ollama says that it runs on another machine."""
 
     def can(self, capability: str) -> bool:
-        """Whether it has a capability, or nobody knows."""
+        """Whether it has a capability. True where the server does not tell capabilities."""
         return self.capabilities is None or capability in self.capabilities
 
     @property
@@ -69,12 +69,12 @@ class ModelInfo:
 
     @property
     def is_described(self) -> bool:
-        """Whether the server said anything of it; of a missing model it says nothing."""
+        """Whether the server described it; a server says nothing of a model it lacks."""
         return self.capabilities is not None or self.trained_context is not None
 
     @property
     def is_ollamas(self) -> bool:
-        """Whether its server is Ollama; others tell nothing."""
+        """Whether its server is an Ollama; other servers tell no version."""
         return self.server_version is not None
 
 
@@ -135,19 +135,19 @@ class FailureKind(Enum):
     STALE = "stale connection"
     """The server closed a kept connection just as it was used; nothing was generated."""
     BUSY = "busy"
-    """It has more to do than it takes on."""
+    """It refuses the request because too many are waiting."""
     BROKEN = "broken"
-    """It ended without a finish reason: something died."""
+    """The answer ended without a finish reason: a process died, or the connection was lost."""
     SILENT = "silent"
-    """Nothing came for longer than anybody waits."""
+    """Nothing came within `--upstream-timeout`."""
     MALFORMED_CALL = "malformed call"
     """The model wrote a call that its server cannot read."""
     EMPTY = "empty"
-    """The model finished, and had said nothing."""
+    """The model finished without text and without calls."""
     GARBLED = "garbled"
-    """The answer is not what the dialect promises."""
+    """The answer is not in the dialect that was asked for."""
     TOO_LONG = "too long"
-    """The prompt does not fit into the context; or was not sent, because it would not."""
+    """The prompt does not fit into the context."""
     CONTEXT_FULL = "context full"
     """The answer used up what the prompt left of the context."""
     NO_MODEL = "no model"
@@ -159,7 +159,7 @@ class FailureKind(Enum):
     NO_MEMORY = "no memory"
     """The model does not fit into the machine."""
     NO_ACCESS = "no access"
-    """The server wants to know who asks: models in the cloud do."""
+    """The server asks for credentials, as models in the cloud do."""
     REFUSED = "refused"
     """Any other HTTP status than 200."""
 

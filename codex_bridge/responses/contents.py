@@ -23,7 +23,7 @@ TEXT_KEYS = ("text", "refusal")
 
 
 def agent_text(item: Json) -> str:
-    """What one agent wrote to another. Codex calls the text encrypted where it is not."""
+    """What one agent wrote to another. Codex names the text `encrypted_content`, in plain text."""
     parts = item.get("content")
     if isinstance(parts, str):
         parts = [{"text": parts}]
@@ -37,7 +37,7 @@ def agent_text(item: Json) -> str:
 
 
 def agent_task(text: str) -> Json | None:
-    """The message to an agent that stands in a message of the model: so 0.130 hands over tasks."""
+    """The task for an agent that is the text of an assistant message, as Codex 0.130 sends it."""
     if not text.startswith('{"') or '"recipient"' not in text:
         return None
     try:
@@ -49,9 +49,9 @@ def agent_task(text: str) -> Json | None:
 
 
 def other_text(item: Json) -> str:
-    """Something of an item of a kind that nobody here knows: its text, else itself, shortened.
+    """What is shown of an item of an unknown kind: its text, else the item itself, shortened.
 
-    "" for one that holds nothing.
+    "" for an item that holds nothing.
     """
     if item.get("type") == DRAWN:
         item = {key: value for key, value in item.items() if key != "result"}
@@ -116,7 +116,7 @@ def text_and_images(
 
 
 def _parts(content: Any) -> list[Json]:
-    """The parts of a content; what is bare text is a part all the same."""
+    """The parts of a content; a bare string counts as a part."""
     if isinstance(content, dict):
         content = [content]
     parts = content if isinstance(content, list) else []
@@ -131,7 +131,7 @@ def item_text(item: Json) -> str:
 
 
 def reasoning_text(item: Json) -> str:
-    """What the model thought: word by word, else its summary."""
+    """The reasoning of an item: its full text, else its summary."""
     return joined(item.get("content")) or joined(item.get("summary"))
 
 
@@ -141,7 +141,7 @@ def joined(parts: Any) -> str:
 
 
 def _part_text(part: Json) -> str:
-    """The text of a content part; for what is none, that it was left out, or itself."""
+    """The text of a content part; for a part without text a note, or the part as JSON."""
     kind = part.get("type")
     if kind == "input_file":
         return f"[The file {part.get('filename', '')} was left out: it cannot be read here.]"
@@ -151,7 +151,7 @@ def _part_text(part: Json) -> str:
     if texts:
         return str(max(texts, key=len))
     if kind == "encrypted_content":
-        # Codex calls so what one agent says to another, in plain text.
+        # So Codex names what one agent says to another. The text is plain.
         return str(part.get("encrypted_content") or "")
     told = {key: value for key, value in part.items() if key not in UNTOLD and value}
     return _cut(orjson.dumps(told).decode()) if told else ""
@@ -168,7 +168,7 @@ def _refuse_remote(part: Json) -> None:
 
 
 def _url(part: Json) -> Any:
-    """A picture's URL; chat completions have it in an object."""
+    """An image's URL; in a part of chat completions it stands in an object."""
     url = part.get("image_url")
     return url.get("url") if isinstance(url, dict) else url
 

@@ -19,29 +19,26 @@ LEVELS = {
 """Codex's word -> Ollama's. Anything else is left to the model."""
 ALWAYS_THINK = frozenset({"gptoss", "gpt-oss"})
 """Families that cannot be kept from thinking, and know three levels."""
-SINCE_LEVELS, SINCE_NONE, SINCE_LEVELS_FOR_ALL, SINCE_MAX = (
-    (0, 11, 1),
-    (0, 12, 4),
-    (0, 17, 7),
-    (0, 21, 3),
-)
-"""Versions of Ollama, each of which refuses the request before it knew the word."""
+SINCE_LEVELS_FOR_ALL, SINCE_MAX = (0, 17, 7), (0, 21, 3)
+"""Versions of Ollama: the first that takes levels for other families, and the first that takes
+"max". Older ones refuse the request."""
 
 
 def effort(asked: Any, info: ModelInfo) -> str | None:
-    """The effort to ask for: none, low, medium, high or max; None says nothing."""
+    """The effort to ask for: none, low, medium, high or max. None: leave the effort out.
+
+    `asked` is the client's word, which may be anything.
+    """
     level = LEVELS.get(asked) if isinstance(asked, str) else None
     if level is None or not info.can("thinking"):
         return None
     version = info.server_version
     if version is None:
-        # Other servers know OpenAI's four at most.
+        # Servers other than Ollama know OpenAI's four words at most.
         return "high" if level == "max" else level
     always = info.family in ALWAYS_THINK
     if level == "none":
-        if always:
-            return "low" if version >= SINCE_LEVELS else None
-        return "none" if version >= SINCE_NONE else None
-    if version < (SINCE_LEVELS if always else SINCE_LEVELS_FOR_ALL):
+        return "low" if always else "none"
+    if not always and version < SINCE_LEVELS_FOR_ALL:
         return None
     return "high" if level == "max" and (always or version < SINCE_MAX) else level

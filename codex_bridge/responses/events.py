@@ -21,7 +21,7 @@ def frame(event: Json) -> bytes:
 
 @frozen
 class ResponseTemplate:
-    """What stays the same in a response object over its life."""
+    """What stays the same in every response object of an exchange."""
 
     id: str
     created_at: int
@@ -29,10 +29,10 @@ class ResponseTemplate:
     echo: Json
     """The fields of the client's request that a response repeats."""
     repeat_prompt: bool = True
-    """Repeat instructions and tools too, each time; they are most of a request's bytes."""
+    """Whether instructions and tools are repeated, too; they are most of a request's bytes."""
 
     def response(self, status: str, output: list[Json], **changes: Any) -> Json:
-        """A response object; `changes` are usage, error and the like, None where absent."""
+        """A response object. `changes` are further fields: usage, error and so on."""
         get = self.echo.get
         return {
             "id": self.id,
@@ -112,7 +112,7 @@ def reasoning_item(item_id: str, summary: list[Json]) -> Json:
 
 
 def call_item(call: RepairedCall, item_id: str, call_id: str, status: str) -> Json:
-    """The item that makes Codex run a call; of the kind that its tool was declared as."""
+    """The item that makes Codex run a call; its type follows from the tool's declaration."""
     item: Json = {"id": item_id, "status": status, "call_id": call_id}
     if call.kind is Kind.SEARCH:
         return {
@@ -134,7 +134,7 @@ def call_item(call: RepairedCall, item_id: str, call_id: str, status: str) -> Js
     if call.kind is Kind.CUSTOM:
         return {"type": "custom_tool_call", **item, "input": call.payload}
     if call.is_encrypted:
-        # Says that nothing is; Codex would take the plain text for a cipher.
+        # An empty list tells Codex that no argument is encrypted.
         item["encrypted_function_args"] = []
     return {"type": "function_call", **item, "arguments": call.payload}
 

@@ -1,4 +1,4 @@
-"""Pictures: data URLs that every Ollama reads, or a note in their place."""
+"""Images: as data URLs that every Ollama reads, or a note in their place."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ SIGNATURES = (
     (b"MM\0*", "tiff"),
 )
 READABLE = frozenset({"png", "jpeg", "webp"})
-"""What Ollama reads."""
+"""The formats that Ollama reads."""
 MAX_PIXELS = 40_000_000
-"""Larger pictures are not converted: a few bytes can stand for gigabytes."""
+"""Larger images are not converted: a file of a few bytes can expand to gigabytes."""
 
 
 @frozen
 class Picture:
-    """A data URL, or what is said in its place."""
+    """An image as a data URL, or the note that takes its place."""
 
     url: str = ""
     note: str = ""
 
 
 def is_remote(url: str) -> bool:
-    """Whether the picture lies elsewhere. Nothing is fetched here."""
+    """Whether `url` would have to be fetched, which the bridge never does."""
     return url[:5].lower() != "data:"
 
 
 def read(url: str) -> Picture:
-    """The picture of a URL in a form that Ollama reads. The same URL gives the same picture."""
+    """The image of a data URL in a format that Ollama reads. The same URL gives the same image."""
     if is_remote(url):
         return Picture(note=REMOTE)
     head = DATA_URL.match(url)
@@ -55,7 +55,7 @@ def read(url: str) -> Picture:
         data = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         return Picture(note=BROKEN)
-    # The first bytes tell what it is; what the URL calls it is often wrong.
+    # The first bytes tell the format; the media type in the URL is often wrong.
     kind = _kind(data)
     if kind in READABLE:
         return Picture(f"data:image/{kind};base64,{text}")
@@ -70,7 +70,7 @@ def _kind(data: bytes) -> str:
 
 @lru_cache(maxsize=8)
 def _converted(data: bytes, kind: str) -> Picture:
-    """The picture as PNG, if Pillow is installed and can read it."""
+    """The image as PNG, if Pillow is installed and can read it."""
     try:
         from PIL import Image
     except ImportError:

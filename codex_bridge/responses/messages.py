@@ -1,9 +1,9 @@
 """Responses input items -> chat messages.
 
-Local templates keep only what has the one shape they were written for: a single leading
-system message, one assistant message per turn with all its calls, each call's result right
-behind it. The same items always give the same messages, and more items only append, so that
-the model's prompt cache holds.
+The templates of local models keep only messages of one shape: a single system message at the
+beginning, one assistant message for each turn with all its calls, and each call's result right
+behind it. The same items always give the same messages, and more items only append to them, so
+that the model's prompt cache holds.
 """
 
 from __future__ import annotations
@@ -42,10 +42,11 @@ SILENT = frozenset(
         "item_reference",
     }
 )
-"""Kinds of items that say nothing to a model: settings, and what a client keeps for itself."""
+"""Kinds of items that say nothing to a model: settings, and notes of a client to itself."""
 MARK_LIMIT = 40
+"""Longest mark of a text of an unknown kind, in characters."""
 ABORTED = "aborted"
-"""Stands for a result that never came; Codex uses the same word."""
+"""Stands in place of a result that never came; Codex uses the same word."""
 
 
 def to_messages(
@@ -59,9 +60,9 @@ def to_messages(
 ) -> list[Json]:
     """The chat messages of a conversation, system message first.
 
-    `items` are the `input` items in their order; of unknown kinds a short text is left.
-    `closing` ends the system message. A model that does not see (or think) gets no images
-    (or reasoning). Raises ApiError (400) for an image that would have to be fetched.
+    `items` are the `input` items in their order; an item of an unknown kind leaves a short text.
+    `closing` is put at the end of the system message. Images are for models that see, reasoning
+    for models that think. Raises ApiError (400) for an image that would have to be fetched.
     """
     leading, others = _leading_instructions(items)
     system = [text for text in (instructions, *map(item_text, leading), closing) if text]
@@ -73,7 +74,7 @@ def to_messages(
 
 
 def _leading_instructions(items: list[Json]) -> tuple[list[Json], list[Json]]:
-    """The developer and system messages before anything else is said, and what follows them."""
+    """The developer and system messages before all other items, and the other items."""
     leading = []
     for n, item in enumerate(items):
         if item.get("type") == "message" and item.get("role") in INSTRUCTION_ROLES:
@@ -94,7 +95,7 @@ class _Call:
 
 @define
 class _Turn:
-    """One assistant message in the making, with what has to follow it."""
+    """One assistant message that is being collected, with the messages that have to follow it."""
 
     texts: list[str] = Factory(list)
     reasoning: list[str] = Factory(list)
@@ -102,7 +103,7 @@ class _Turn:
     afterwards: list[Json] = Factory(list)
     """Messages that stood between a call and its result; they move behind the results."""
     answered: bool = False
-    """Whether a result came for any of the calls."""
+    """Whether one of the calls has a result."""
     _same_id: dict[str, list[_Call]] = Factory(dict)
     _done: dict[str, int] = Factory(dict)
     """Id -> how many of its calls, from the first one on, have a result; "" for all calls."""
@@ -130,7 +131,7 @@ class _Turn:
     def _call_for(self, call_id: str) -> _Call | None:
         """Of the calls with this id the one that waits longest, else the last one."""
         same = self._same_id.get(call_id, []) if call_id else self.calls
-        # Counted on from where it ended last time: a turn may have very many calls.
+        # The search goes on where it ended last time: a turn may have very many calls.
         n = self._done.get(call_id, 0)
         while n < len(same) and same[n].results:
             n += 1
@@ -138,7 +139,7 @@ class _Turn:
         return next(iter(same[n : n + 1] or same[-1:]), None)
 
     def messages(self) -> Iterable[Json]:
-        # A turn that only calls still needs a string: null is refused without calls.
+        # A turn without text needs an empty string: Ollama refuses null where there are no calls.
         message: Json = {"role": "assistant", "content": "\n\n".join(self.texts)}
         if self.reasoning:
             message["reasoning"] = "\n\n".join(self.reasoning)
@@ -212,7 +213,7 @@ class _History:
             self._other({"role": "user", "content": content})
 
     def _marked(self, mark: str, text: str) -> None:
-        """A text of neither user nor model, which the mark tells from theirs."""
+        """Add a text that neither the user nor the model wrote; the mark says so."""
         self._other({"role": "user", "content": f"<{mark}>\n{text}\n</{mark}>"})
 
     def _call(self, item: Json, name: str, arguments: Any) -> None:
@@ -233,7 +234,7 @@ class _History:
             self._other({"role": "user", "content": images})
 
     def _tools_found(self, item: Json) -> str:
-        """What a search found: the functions by the names under which they can be called."""
+        """The result of a search for tools: the names under which the model can call them."""
         lines = [
             f"- {self._toolbox.function_name(tool.name, tool.namespace)}: "
             f"{shorten(tool.description, 200)}"
@@ -277,7 +278,7 @@ class _History:
 
 
 def _arguments(arguments: Any) -> str:
-    """A JSON object in a string, whatever was in the history: Ollama refuses all else."""
+    """The arguments of an earlier call as a JSON object in a string; Ollama refuses all else."""
     if isinstance(arguments, dict):
         return orjson.dumps(arguments).decode()
     if not isinstance(arguments, str) or not arguments.strip():
@@ -304,7 +305,7 @@ CALL_KINDS: dict[str, Callable[[Json], tuple[str, Any]]] = {
     "tool_search_call": lambda item: ("tool_search", item.get("arguments")),
     "local_shell_call": lambda item: ("local_shell", _local_shell_arguments(item)),
 }
-"""Kinds of items that are calls -> the name of the tool, and its arguments."""
+"""Kind of an item that is a call -> what reads the tool's name and the arguments from it."""
 RESULT_KINDS = frozenset(
     {"function_call_output", "custom_tool_call_output", "local_shell_call_output"}
 )

@@ -1,4 +1,4 @@
-"""Reasoning that stands in the text, between tags, as old versions of Ollama leave it there."""
+"""Reasoning that a server leaves in the text, between <think> tags -> reasoning, and the text."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ TAIL = re.compile(r"<(?:/(?:t(?:h(?:i(?:n(?:k)?)?)?)?)?)?\Z")
 
 class _State(Enum):
     START = auto()
-    """Nothing but white space so far: the text may begin with reasoning."""
+    """Only white space came so far: the text may still begin with reasoning."""
     INSIDE = auto()
     AFTER = auto()
-    """The tag has just ended; white space behind it belongs to nothing."""
+    """The end tag has come; white space right behind it is dropped."""
     TEXT = auto()
 
 
 class ThinkSplitter:
     """Splits the text of one answer into reasoning and text, as it arrives.
 
-    Only a tag that opens the answer counts: later ones are words about tags.
+    Only a tag at the beginning of the answer counts: later ones are text about tags.
     """
 
     def __init__(self) -> None:
@@ -55,7 +55,7 @@ class ThinkSplitter:
         return (held, "") if self._state is _State.INSIDE else ("", held)
 
     def has_thought(self) -> None:
-        """The model has reasoned already: an end tag that comes first only closes that."""
+        """Note that the server told reasoning: an end tag at the beginning only closes that."""
         self._thought = True
 
     def _look_for_begin(self) -> None:
@@ -73,7 +73,7 @@ class ThinkSplitter:
             self._state = _State.TEXT
 
     def _take_reasoning(self) -> str:
-        """The reasoning so far, less white space around it and what may be the end tag."""
+        """The reasoning that is certain, without white space around it and a possible end tag."""
         if not self._reasoned:
             self._held = self._held.lstrip()
         text, tag, rest = self._held.partition(END)
@@ -86,7 +86,7 @@ class ThinkSplitter:
             self._reasoned = True
             reasoning = "".join([*self._spaces, reasoning])
             self._spaces = []
-        # Kept in pieces: much of it in small ones must stay linear.
+        # A list, so that very many small pieces take linear time.
         self._spaces.append(space)
         if tag:
             self._held, self._state, self._spaces = rest, _State.AFTER, []

@@ -1,4 +1,4 @@
-"""Codex's request for the title of a conversation, which needs next to nothing of a prompt."""
+"""Codex's request for the title of a conversation, which needs none of its instructions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ FORM = "codex_output_schema"
 
 
 def is_title_request(request: Json) -> bool:
-    """Whether Codex's interface asks for a title: no tools, and an answer of just that."""
+    """Whether Codex asks for a title: without tools, and with a schema that has only a title."""
     text = request.get("text")
     form = text.get("format") if isinstance(text, dict) else None
     if request.get("tools") or not isinstance(form, dict) or form.get("name") != FORM:
@@ -19,10 +19,10 @@ def is_title_request(request: Json) -> bool:
 
 
 def question_alone(request: Json) -> Json:
-    """The same without Codex's instructions, and to be answered without thinking.
+    """The request without Codex's instructions, to be answered without thinking.
 
-    They are some 5,000 tokens that the title does not need. A server that keeps one prompt in
-    its cache would have to read those, and then the conversation again from its beginning.
+    The instructions are some 5,000 tokens that a title does not need. A server that keeps one
+    prompt in its cache would read them, and then the whole conversation again.
     """
     items = request.get("input")
     if not isinstance(items, list) or not items or not isinstance(items[-1], dict):

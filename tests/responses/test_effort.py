@@ -28,10 +28,12 @@ def model(version: tuple[int, ...] | None, family: str = "qwen3", can: Any = THI
         ("max", (0, 33, 0), "gptoss", "high"),
         ("none", (0, 33, 0), "qwen3", "none"),
         ("none", (0, 33, 0), "gptoss", "low"),
-        ("none", (0, 12, 3), "qwen3", None),
+        ("none", (0, 13, 4), "qwen3", "none"),
+        ("none", (0, 13, 4), "gptoss", "low"),
         ("low", (0, 17, 6), "qwen3", None),
         ("low", (0, 17, 6), "gptoss", "low"),
-        ("low", (0, 11, 0), "gptoss", None),
+        ("low", (0, 17, 7), "qwen3", "low"),
+        ("low", (0, 13, 4), "gptoss", "low"),
         ("of tomorrow", (0, 33, 0), "qwen3", None),
         (None, (0, 33, 0), "qwen3", None),
         ({"a": 1}, (0, 33, 0), "qwen3", None),
@@ -52,7 +54,7 @@ def test_other_servers_get_the_four_words_of_openai(asked: str) -> None:
 
 
 @pytest.mark.parametrize("asked", LEVELS)
-@pytest.mark.parametrize("version", ["0.9.0", "0.12.0", "0.17.6", "0.20.0", "0.21.3", "0.33.0"])
+@pytest.mark.parametrize("version", ["0.13.4", "0.17.6", "0.17.7", "0.20.0", "0.21.3", "0.33.0"])
 def test_no_version_is_asked_for_a_word_it_does_not_know(asked: str, version: str) -> None:
     number = tuple(map(int, version.split(".")))
     assert effort(asked, model(number)) in {*efforts(version), None}
