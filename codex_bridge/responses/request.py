@@ -107,27 +107,32 @@ def read(
     if is_title_request(request):
         request = question_alone(request)
     items = _items(request)
-    toolbox = Toolbox.from_request(request.get("tools"), items, tool_profile)
     text = _typed(request, "text", dict) or {}
     verbosity = text.get("verbosity")
     effort = (_typed(request, "reasoning", dict) or {}).get("effort")
+    sampling = Sampling(
+        temperature=_typed(request, "temperature", int, float),
+        top_p=_typed(request, "top_p", int, float),
+        presence_penalty=_typed(request, "presence_penalty", int, float),
+        frequency_penalty=_typed(request, "frequency_penalty", int, float),
+    )
+    instructions = _typed(request, "instructions", str)
+    max_output_tokens = _typed(request, "max_output_tokens", int)
+    stream = bool(_typed(request, "stream", bool))
+    text_format = _text_format(text.get("format"))
+    toolbox = Toolbox.from_request(request.get("tools"), items, tool_profile)
     return ResponsesRequest(
         model=model,
         items=items,
-        instructions=_typed(request, "instructions", str),
+        instructions=instructions,
         toolbox=toolbox,
         tool_choice=choose(request.get("tool_choice"), toolbox),
-        text_format=_text_format(text.get("format")),
+        text_format=text_format,
         verbosity=verbosity if isinstance(verbosity, str) else None,
         effort=effort if isinstance(effort, str) else None,
-        sampling=Sampling(
-            temperature=_typed(request, "temperature", int, float),
-            top_p=_typed(request, "top_p", int, float),
-            presence_penalty=_typed(request, "presence_penalty", int, float),
-            frequency_penalty=_typed(request, "frequency_penalty", int, float),
-        ),
-        max_output_tokens=_typed(request, "max_output_tokens", int),
-        stream=bool(_typed(request, "stream", bool)),
+        sampling=sampling,
+        max_output_tokens=max_output_tokens,
+        stream=stream,
         echo=echo,
         size=size,
     )
