@@ -41,7 +41,8 @@ class Model:
     waiting: list[Deferred[ModelInfo]] = Factory(list)
     """Those that wait for the answer to the question that is on its way."""
     default: int | None = None
-    """Tokens of context that the server allocates by itself; 0: the server did not say; None: not loaded yet."""
+    """Tokens of context that the server allocates by itself. 0: the server did not say; None: the
+    model was not loaded yet."""
     is_default_doubted: bool = False
     probed: tuple[str, float] | None = None
     """Why and when, by the reactor's clock, it was last loaded to see which context it gets."""
