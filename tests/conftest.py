@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
@@ -23,7 +24,18 @@ from tests.fake_ollama import FakeOllama
 hypothesis.settings.register_profile(
     "suite", max_examples=60, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
-hypothesis.settings.load_profile("suite")
+# `python -m bench mutation` runs the tests once for each mutant: with the same few examples each
+# time, and without looking for a smaller one.
+hypothesis.settings.register_profile(
+    "mutation",
+    max_examples=25,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate],
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
 
 # A shell starts background jobs with SIGINT ignored, nohup with SIGHUP. The programs that tests
 # start would inherit that, and tests send them both signals. A handler of our own is not
