@@ -47,8 +47,11 @@ EQUIVALENTS = Path(__file__).parent / "mutation_equivalents.txt"
 PASSING_SCORE = 90
 SAMPLE = 900
 """Mutants that two quiet cores try in about 15 minutes."""
-LEAST_TIME, TIMES_LONGER = 15.0, 4
-"""A mutant may take this many times as long as the unchanged code, and these seconds at least."""
+LEAST_TIME, TIMES_LONGER = 10, 3
+"""A mutant may use this many times the processor time (seconds) of the unchanged code, at least
+the first number."""
+TIMES_WAITING = 5
+"""A mutant may take this many times longer by the clock: the machine may have other work."""
 MEMORY = 4 << 30
 """Bytes that the tests of one mutant may use: some mutants never stop collecting."""
 
@@ -266,8 +269,9 @@ def guards(path: str) -> list[str]:
     return [name for name in names if (ROOT / name).exists()]
 
 
-def run_pytest(folder: str, tests: str, keep_bytecode: bool) -> None:
-    """Runs in a process of its own, and ends it."""
+def run_pytest(folder: str, tests: str, seconds: int | None) -> None:
+    """Runs in a process of its own, and ends it. `seconds` limits its processor time; None:
+    nothing is changed, so that it may keep bytecode."""
     os.setsid()
     os.chdir(folder)
     output = os.open("pytest.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
@@ -275,7 +279,9 @@ def run_pytest(folder: str, tests: str, keep_bytecode: bool) -> None:
     os.dup2(output, 2)
     os.environ |= {"HYPOTHESIS_PROFILE": "mutation", "PYTHONPATH": folder}
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    sys.dont_write_bytecode = not keep_bytecode
+    if seconds is not None:
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+    sys.dont_write_bytecode = seconds is not None
     sys.path.insert(0, folder)
     quiet = ["-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
     code = pytest.main(["-x", "--tb=line", "-m", "not codex", *quiet, tests])
@@ -296,7 +302,7 @@ class Runner:
         self._first = folder / "0"
         self._copies: queue.Queue[Path] = queue.Queue()
         self._workers = workers
-        self._time_limits: dict[str, float] = {}
+        self._time_limits: dict[str, int] = {}
 
     def prepare(self, every_tests: set[str]) -> None:
         """Copy the tree, and see how long the tests take while nothing is changed.
@@ -310,11 +316,11 @@ class Runner:
                 shutil.copy2(ROOT / name, self._first / name)
         for tests in sorted(every_tests):
             start = time.monotonic()
-            if self._run(self._first, tests, limit=None, keep_bytecode=True) != 0:
+            if self._run(self._first, tests, None) != 0:
                 output = (self._first / "pytest.log").read_text()
                 raise SystemExit(f"{tests} fails while nothing is changed:\n{output}")
             took = time.monotonic() - start
-            self._time_limits[tests] = max(LEAST_TIME, took * TIMES_LONGER * self._workers)
+            self._time_limits[tests] = int(max(LEAST_TIME, took * TIMES_LONGER))
         self._copies.put(self._first)
         for number in range(1, self._workers):
             copy = self._first.with_name(str(number))
@@ -330,7 +336,7 @@ class Runner:
             # Bytecode is told by size and second: it might seem to fit.
             Path(importlib.util.cache_from_source(str(path))).unlink(missing_ok=True)
             for tests in guards(mutant.site.path):
-                code = self._run(copy, tests, self._time_limits[tests], keep_bytecode=False)
+                code = self._run(copy, tests, self._time_limits[tests])
                 if code != 0:
                     return "timeout" if code is None else "killed"
             return "survived"
@@ -338,19 +344,19 @@ class Runner:
             path.write_text(source(mutant.site.path))
             self._copies.put(copy)
 
-    def _run(self, copy: Path, tests: str, limit: float | None, keep_bytecode: bool) -> int | None:
-        """The exit code of pytest; None if it took longer than the limit (seconds)."""
+    def _run(self, copy: Path, tests: str, seconds: int | None) -> int | None:
+        """The exit code of pytest; None if it took longer than it may."""
         process = self._processes.Process(
-            target=run_pytest, args=(str(copy), tests, keep_bytecode), daemon=True
+            target=run_pytest, args=(str(copy), tests, seconds), daemon=True
         )
         process.start()
-        process.join(limit)
+        process.join(None if seconds is None else seconds * TIMES_WAITING)
         if process.exitcode is None:
             assert process.pid is not None
             os.killpg(process.pid, signal.SIGKILL)
             process.join()
             return None
-        return process.exitcode
+        return None if process.exitcode == -signal.SIGKILL else process.exitcode
 
 
 # The command

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from codex_bridge.errors import from_upstream, internal, stopping, too_large
+from codex_bridge.errors import (
+    ApiError,
+    from_upstream,
+    internal,
+    invalid,
+    stopping,
+    too_large,
+    unquoted,
+)
 from codex_bridge.vocabulary import FailureKind, UpstreamFailure
 
 URL = "http://localhost:11433"
@@ -46,11 +54,92 @@ def test_what_was_tried_in_vain_is_final_except_when_only_time_helps(kind: Failu
     assert error.passing is (kind is FailureKind.BUSY)
 
 
-def test_a_status_that_is_no_error_is_not_told_as_one() -> None:
-    error = from_upstream(UpstreamFailure(FailureKind.REFUSED, "Moved", 301), MODEL, URL)
-    assert error.status == 502
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [(None, 502), (301, 502), (399, 502), (400, 400), (599, 599), (600, 502)],
+)
+def test_a_status_that_is_no_error_is_not_told_as_one(status: int | None, told: int) -> None:
+    error = from_upstream(UpstreamFailure(FailureKind.REFUSED, "Moved", status), MODEL, URL)
+    assert error.status == told
+
+
+@pytest.mark.parametrize(("status", "passing"), [(499, False), (500, True), (501, True)])
+def test_only_an_unknown_failure_of_the_server_may_pass(status: int, passing: bool) -> None:
+    failure = UpstreamFailure(FailureKind.REFUSED, "why", status)
+    assert from_upstream(failure, MODEL, URL).passing is passing
+
+
+@pytest.mark.parametrize(
+    ("kind", "param"),
+    [
+        (FailureKind.TOO_LONG, "input"),
+        (FailureKind.CONTEXT_FULL, "input"),
+        (FailureKind.NO_MODEL, "model"),
+        (FailureKind.NO_TOOLS, "model"),
+        (FailureKind.NO_MEMORY, None),
+    ],
+)
+def test_the_error_names_the_parameter_that_has_to_change(
+    kind: FailureKind, param: str | None
+) -> None:
+    assert from_upstream(UpstreamFailure(kind, "why"), MODEL, URL).param == param
+
+
+def test_a_busy_server_is_asked_again_when_the_sentence_says() -> None:
+    error = from_upstream(UpstreamFailure(FailureKind.BUSY, "why"), MODEL, URL)
+    assert error.retry_after == 10
+    assert error.message.endswith("in 10s.")
+
+
+def test_the_sentence_names_the_remedy_of_the_server_in_use() -> None:
+    failure = UpstreamFailure(FailureKind.TOO_LONG, "why")
+    assert "(--ctx-size)" in from_upstream(failure, MODEL, URL, remedy="--ctx-size").message
+
+
+def test_the_words_of_the_model_are_taken_out_of_a_complaint() -> None:
+    complaint = "error parsing tool call: raw='{\"a\":\n1', err=unexpected end"
+    assert unquoted(complaint) == "error parsing tool call: unexpected end"
+
+
+@pytest.mark.parametrize(
+    ("status", "name"),
+    [
+        (400, "invalid_request_error"),
+        (404, "not_found_error"),
+        (413, "invalid_request_error"),
+        (429, "overloaded_error"),
+        (499, "invalid_request_error"),
+        (500, "server_error"),
+        (502, "server_error"),
+        (503, "overloaded_error"),
+    ],
+)
+def test_the_type_of_an_error_follows_from_its_status(status: int, name: str) -> None:
+    assert ApiError(status, "x").type == name
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code", "passing"),
+    [
+        (invalid("x", "tools"), 400, "invalid_value", False),
+        (invalid("x", code="unsupported_value"), 400, "unsupported_value", False),
+        (too_large(10), 413, "request_too_large", False),
+        (internal("resp_1"), 500, "internal_error", False),
+        (stopping(), 503, "server_stopping", True),
+    ],
+)
+def test_failures_of_the_bridge_have_status_and_code(
+    error: ApiError, status: int, code: str, passing: bool
+) -> None:
+    assert (error.status, error.code, error.passing) == (status, code, passing)
 
 
 def test_an_error_body_has_the_four_keys_of_openai() -> None:
-    for error in (too_large(10), internal("resp_1"), stopping()):
-        assert set(error.body()["error"]) == {"message", "type", "param", "code"}
+    assert invalid("The sentence.", "tools[0]").body() == {
+        "error": {
+            "message": "The sentence.",
+            "type": "invalid_request_error",
+            "param": "tools[0]",
+            "code": "invalid_value",
+        }
+    }
