@@ -21,7 +21,9 @@ def model(version: tuple[int, ...] | None, family: str = "qwen3", can: Any = THI
     ("asked", "version", "family", "expected"),
     [
         ("minimal", (0, 33, 0), "qwen3", "low"),
+        ("low", (0, 33, 0), "qwen3", "low"),
         ("medium", (0, 33, 0), "qwen3", "medium"),
+        ("high", (0, 33, 0), "qwen3", "high"),
         ("xhigh", (0, 33, 0), "qwen3", "max"),
         ("ultra", (0, 21, 3), "qwen3", "max"),
         ("max", (0, 21, 2), "qwen3", "high"),
@@ -30,9 +32,10 @@ def model(version: tuple[int, ...] | None, family: str = "qwen3", can: Any = THI
         ("none", (0, 33, 0), "gptoss", "low"),
         ("none", (0, 13, 4), "qwen3", "none"),
         ("none", (0, 13, 4), "gptoss", "low"),
+        ("none", (0, 33, 0), "gpt-oss", "low"),
         ("low", (0, 17, 6), "qwen3", None),
-        ("low", (0, 17, 6), "gptoss", "low"),
         ("low", (0, 17, 7), "qwen3", "low"),
+        ("low", (0, 17, 6), "gptoss", "low"),
         ("low", (0, 13, 4), "gptoss", "low"),
         ("of tomorrow", (0, 33, 0), "qwen3", None),
         (None, (0, 33, 0), "qwen3", None),
@@ -48,9 +51,21 @@ def test_a_model_that_does_not_think_is_asked_for_no_effort(asked: str) -> None:
     assert effort(asked, model((0, 33, 0), can=TALKS)) is None
 
 
-@pytest.mark.parametrize("asked", LEVELS)
-def test_other_servers_get_the_four_words_of_openai(asked: str) -> None:
-    assert effort(asked, model(None, can=None)) in {"none", "low", "medium", "high"}
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ("none", "none"),
+        ("minimal", "low"),
+        ("low", "low"),
+        ("medium", "medium"),
+        ("high", "high"),
+        ("xhigh", "high"),
+        ("max", "high"),
+        ("ultra", "high"),
+    ],
+)
+def test_other_servers_get_the_four_words_of_openai(asked: str, expected: str) -> None:
+    assert effort(asked, model(None, can=None)) == expected
 
 
 @pytest.mark.parametrize("asked", LEVELS)
