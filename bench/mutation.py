@@ -33,7 +33,10 @@ GUARDS = {
     "codex_bridge/leaks/*.py": "tests/leaks",
     "codex_bridge/repair/*.py": "tests/repair/test_{name}.py tests/repair",
     "codex_bridge/tools/*.py": "tests/tools/test_{name}.py tests/tools",
+    "codex_bridge/responses/images.py": "tests/responses/test_contents.py tests/responses",
     "codex_bridge/responses/*.py": "tests/responses/test_{name}.py tests/responses",
+    "codex_bridge/clients/traits.py": "tests/clients/test_traits.py tests/web/test_exchange.py "
+    "tests/web/test_faults.py",
     "codex_bridge/clients/*.py": "tests/clients/test_{name}.py tests/clients",
     "codex_bridge/errors.py": "tests/test_errors.py tests/clients tests/test_failures_doc.py",
     "codex_bridge/vocabulary.py": "tests/clients tests/responses tests/engines/test_models.py "

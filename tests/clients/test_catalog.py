@@ -50,6 +50,47 @@ def test_every_entry_has_every_key_that_some_version_needs(
     assert isinstance(made["base_instructions"], str)
 
 
+def test_an_entry_is_in_the_words_of_codex() -> None:
+    told = entry(model("qwen3:14b", "completion", "tools", "thinking"), 32768, 3)
+    assert told == {
+        "slug": "qwen3:14b",
+        "display_name": "Qwen3 14B",
+        "description": "qwen3:14b in Ollama, 32,768 tokens of context",
+        "default_reasoning_level": "medium",
+        "supported_reasoning_levels": [
+            {"effort": "low", "description": "Thinks briefly"},
+            {"effort": "medium", "description": "Thinks as much as most tasks need"},
+            {"effort": "high", "description": "Thinks long, for hard tasks"},
+        ],
+        "supports_reasoning_summaries": True,
+        "default_reasoning_summary": "auto",
+        "shell_type": "unified_exec",
+        "apply_patch_tool_type": "freeform",
+        "supports_parallel_tool_calls": True,
+        "experimental_supported_tools": [],
+        "input_modalities": ["text"],
+        "truncation_policy": {"mode": "bytes", "limit": 10000},
+        "base_instructions": INSTRUCTIONS,
+        "support_verbosity": False,
+        "default_verbosity": None,
+        "visibility": "list",
+        "supported_in_api": True,
+        "priority": 3,
+        "availability_nux": None,
+        "upgrade": None,
+        "context_window": 32768,
+        "max_context_window": 32768,
+        "auto_compact_token_limit": 26214,
+        "effective_context_window_percent": 93,
+    }
+
+
+def test_the_only_entry_comes_first_and_an_unknown_context_is_called_so() -> None:
+    told = entry(model(), None)
+    assert told["priority"] == 1
+    assert told["description"] == "qwen3:14b in Ollama, unknown context"
+
+
 def test_the_context_is_the_allocated_one_with_room_for_the_answer() -> None:
     made = entry(model(), 32768)
     assert made["context_window"] == made["max_context_window"] == 32768
@@ -134,6 +175,7 @@ def test_the_best_comes_first() -> None:
         ("hf.co/someone/Qwen2.5-7B-GGUF:Q4_K_M", 7),
         ("mixtral:8x7b", 56),
         ("smollm2:360m", 0.36),
+        ("SmolLM2-360M", 0.36),
         ("qwen3:latest", None),
         ("gpt4b2", None),
     ],
@@ -151,6 +193,10 @@ def test_the_size_is_read_from_the_name(name: str, size: float | None) -> None:
         ("qwen3:latest", "Qwen3"),
         ("hf.co/someone/Qwen2.5-7B-GGUF:Q4_K_M", "Qwen2.5 7B GGUF Q4_K_M"),
         ("gemma3n:e4b", "Gemma3n E4B"),
+        ("glm-air", "GLM AIR"),
+        ("kimi-k2", "Kimi K2"),
+        ("a--b:1b--q4", "A B 1B q4"),
+        ("mixtral:8x7b", "Mixtral 8X7B"),
     ],
 )
 def test_names_are_displayed_as_people_write_them(name: str, shown: str) -> None:

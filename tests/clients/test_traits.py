@@ -20,6 +20,9 @@ from codex_bridge.errors import ApiError
         ({"user-agent": ["curl/8 codex"]}, SDK),
         # Codex inside an editor.
         ({"originator": ["an-editor"], "x-codex-window-id": ["t:0"]}, CODEX),
+        ({"originator": ["an-editor"], "x-codex-turn-metadata": ["{}"]}, CODEX),
+        ({"originator": ["an-editor"], "x-codex-beta-features": ["a"]}, CODEX),
+        ({"originator": ["Codex Desktop"]}, CODEX),
     ],
 )
 def test_codex_is_recognised_by_its_headers(
@@ -39,6 +42,11 @@ def test_codex_is_recognised_by_its_headers(
             "upstream_broken",
         ),
         (ApiError(500, "x"), "invalid_prompt", "server_error"),
+        (
+            ApiError(503, "x", code="upstream_busy", retry_after=10),
+            "rate_limit_exceeded",
+            "upstream_busy",
+        ),
     ],
 )
 def test_failure_codes(error: ApiError, codex: str, sdk: str) -> None:

@@ -145,13 +145,48 @@ def test_line_ends_in_the_data_are_taken_out() -> None:
     assert read(f"data:image/png;base64,{data[:40]}\n{data[40:]}").url.endswith(data)
 
 
-def test_without_pillow_a_note_names_the_format(monkeypatch: pytest.MonkeyPatch) -> None:
-    url = f"data:image/gif;base64,{picture('gif')}"
+def url_of(data: bytes, kind: str = "") -> str:
+    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        (url_of(base64.b64decode(picture("gif")), "image/x-odd"), "gif"),
+        (url_of(base64.b64decode(picture("bmp")), "image/x-odd"), "bmp"),
+        (url_of(base64.b64decode(picture("tiff")), "image/x-odd"), "tiff"),
+        (url_of(b"MM\0*rest", "image/x-odd"), "tiff"),
+        (url_of(b"RIFF____WAVE", "image/WebP2"), "webp2"),
+        (url_of(b"?", "image/heic"), "heic"),
+        (url_of(b"?"), "its format"),
+    ],
+)
+def test_without_pillow_a_note_names_the_format(
+    url: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "PIL", None)
     _converted.cache_clear()
     made = read(url)
     _converted.cache_clear()
-    assert (made.url, "gif" in made.note) == ("", True)
+    assert made.url == ""
+    assert f" {name} cannot be read here" in made.note
+
+
+def test_a_converted_picture_stays_transparent() -> None:
+    data = io.BytesIO()
+    clear = Image.new("P", (2, 2))
+    clear.save(data, "gif", transparency=0)
+    url = read(url_of(data.getvalue(), "image/gif")).url
+    with Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))) as image:
+        assert image.mode == "RGBA"
+        assert image.getpixel((0, 0))[3] == 0
+
+
+def test_a_picture_of_very_many_pixels_is_not_converted() -> None:
+    data = io.BytesIO()
+    Image.new("1", (8000, 5001)).save(data, "tiff", compression="group4")
+    made = read(url_of(data.getvalue(), "image/tiff"))
+    assert (made.url, "too large" in made.note) == ("", True)
 
 
 @pytest.mark.parametrize(
@@ -160,6 +195,8 @@ def test_without_pillow_a_note_names_the_format(monkeypatch: pytest.MonkeyPatch)
         ("data:image/png;base64,!!!!", BROKEN),
         ("data:image/png,raw", BROKEN),
         ("data:image/gif;base64,R0lGODlh", BROKEN),
+        ("DATA:image/gif;base64,R0lGODlh", BROKEN),
+        (" data:image/gif;base64,R0lGODlh", REMOTE),
         ("https://example.com/a.png", REMOTE),
     ],
 )
