@@ -97,11 +97,14 @@ def sites(path: str) -> Iterator[Site]:
 
 def mutant(site: Site) -> Mutant | None:
     """The mutant of a place; None if it does what the unchanged code does, or is no Python."""
-    code = mutate_code(source(site.path), operators()[site.operator], site.occurrence)
     try:
+        code = mutate_code(source(site.path), operators()[site.operator], site.occurrence)
         if code is None or behaviour(code) == behaviour(source(site.path)):
             return None
     except SyntaxError:
+        return None
+    except AttributeError:
+        # Cosmic Ray cannot replace an exception with a dot in its name.
         return None
     diff = list(difflib.ndiff(source(site.path).splitlines(), code.splitlines()))
     old, new = ("\n".join(line[2:].strip() for line in diff if line[0] == mark) for mark in "-+")

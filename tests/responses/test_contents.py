@@ -140,6 +140,11 @@ def test_other_pictures_are_converted(kind: str) -> None:
         assert image.convert("RGB").getpixel((0, 0)) == (0, 0, 255)
 
 
+def test_data_with_other_characters_than_base64_is_damaged() -> None:
+    data = picture("png")
+    assert read(f"data:image/png;base64,{data[:40]}!{data[40:]}").note == BROKEN
+
+
 def test_line_ends_in_the_data_are_taken_out() -> None:
     data = picture("png")
     assert read(f"data:image/png;base64,{data[:40]}\n{data[40:]}").url.endswith(data)
