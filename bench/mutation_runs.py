@@ -25,6 +25,8 @@ LEAST_TIME, TIMES_LONGER = 10, 3
 the first number."""
 TIMES_WAITING = 5
 """A mutant may take this many times longer by the clock: the machine may have other work."""
+PYTEST_ENDED = 10
+"""Added to the exit code of pytest: a process that failed before it is no killed mutant."""
 MEMORY = 4 << 30
 """Bytes that the tests of one mutant may use: some mutants never stop collecting."""
 
@@ -69,7 +71,7 @@ def run_pytest(folder: str, tests: str, seconds: int | None) -> None:
         print(f"These tests do not use the code in {folder} but {used.__file__}.")
         code = pytest.ExitCode.INTERNAL_ERROR
     sys.stdout.flush()
-    os._exit(code)
+    os._exit(PYTEST_ENDED + code)
 
 
 class Runner:
@@ -125,7 +127,8 @@ class Runner:
             self._copies.put(copy)
 
     def _run(self, copy: Path, tests: str, seconds: int | None) -> int | None:
-        """The exit code of pytest; None if it took longer than it may."""
+        """The exit code of pytest, or the signal that ended it (negative); None if it took longer
+        than it may."""
         process = self._processes.Process(
             target=run_pytest, args=(str(copy), tests, seconds), daemon=True
         )
@@ -136,4 +139,8 @@ class Runner:
             os.killpg(process.pid, signal.SIGKILL)
             process.join()
             return None
-        return None if process.exitcode == -signal.SIGKILL else process.exitcode
+        if process.exitcode == -signal.SIGKILL:
+            return None
+        if 0 <= process.exitcode < PYTEST_ENDED:
+            raise RuntimeError(f"the process that should run {tests} failed; see above")
+        return process.exitcode - PYTEST_ENDED if process.exitcode > 0 else process.exitcode
