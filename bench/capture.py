@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from difflib import SequenceMatcher
 from pathlib import Path
@@ -371,7 +371,8 @@ def show(differences: Sequence[Difference]) -> None:
 def shortened(old: Any, new: Any) -> tuple[str, str]:
     """Both as text, from a little before where they begin to differ."""
     texts = [each if isinstance(each, str) else orjson.dumps(each).decode() for each in (old, new)]
-    start = max(0, len(os.path.commonprefix(texts)) - SHOWN // 4)
+    shared = next((n for n, (a, b) in enumerate(zip(*texts, strict=False)) if a != b), 0)
+    start = max(0, shared - SHOWN // 4)
     one, other = (repr(text[start : start + SHOWN]) for text in texts)
     return one, other
 

@@ -33,7 +33,7 @@ from tests.fake_ollama import (
 from tests.leaks.test_lookalikes import ANSWERS as LOOKALIKES
 from tests.leaks.test_lookalikes import TOLD
 from tests.leaks.test_scanner import ALL as WRITTEN_CALLS
-from tests.tools.declared import CODE, CODEX, EXEC, MCP, PATCH, SEARCH, VALID_PATCH, function
+from tests.tools.declared import CODE, CODEX, EXEC, MCP, PATCH, VALID_PATCH, function
 
 Json = dict[str, Any]
 
@@ -194,20 +194,27 @@ CHOICES: tuple[Any, ...] = (
 CHANGES: dict[str, Json] = {
     "as it is": {},
     "input is a string": {"input": "hi"},
-    "not stored": {"store": False, "include": ["reasoning.encrypted_content"], "metadata": {"a": "b"}},
-    **{f"item {item['type']} {n}": {"input": [USER, item]} for n, item in enumerate(fuzzing.REQUEST["input"])},
+    "not stored": {
+        "store": False,
+        "include": ["reasoning.encrypted_content"],
+        "metadata": {"a": "b"},
+    },
+    **{
+        f"item {item['type']} {n}": {"input": [USER, item]}
+        for n, item in enumerate(fuzzing.REQUEST["input"])
+    },
     **{f"input, {name}": {"input": items} for name, items in ODD_ITEMS.items()},
     **{f"tools, {name}": {"tools": tools} for name, tools in TOOLS.items()},
     **{f"tool_choice {orjson.dumps(c).decode()}": {"tool_choice": c} for c in CHOICES},
     **{
-        f"format {name}, {tools} tools": {"text": {"format": form}} | ({"tools": []} if tools == "no" else {})
+        f"format {name}, {tools} tools": {"text": {"format": form}} | more
         for name, form in {
             "text": {"type": "text"},
             "object": {"type": "json_object"},
             "schema": FORM | {"name": "mine"},
             "title": FORM,
         }.items()
-        for tools in ("no", "all")
+        for tools, more in (("no", {"tools": []}), ("all", {}))
     },
     **{f"verbosity {word}": {"text": {"verbosity": word}} for word in ("low", "medium", "high", 5)},
     **{
@@ -215,10 +222,13 @@ CHANGES: dict[str, Json] = {
         for model in ("qwen3:14b", "gpt-oss:20b")
         for word in ("none", "minimal", "low", "medium", "high", "xhigh", "max", "ultra", "odd")
     },
-    **{
-        f"everything for {facts.name}": fuzzing.REQUEST | {"model": facts.name} for facts in MODELS
+    **{f"everything for {facts.name}": fuzzing.REQUEST | {"model": facts.name} for facts in MODELS},
+    "samplers": {
+        "temperature": 0.5,
+        "top_p": 0.9,
+        "presence_penalty": 1,
+        "frequency_penalty": 0.25,
     },
-    "samplers": dict(temperature=0.5, top_p=0.9, presence_penalty=1, frequency_penalty=0.25),
     "samplers over a Modelfile's": {"model": "warm:8b", "temperature": 0.1},
     "output limit": {"max_output_tokens": 100, "parallel_tool_calls": False},
     "too long": {"model": "tight:4b", "input": "word " * 30000},
@@ -228,7 +238,7 @@ CHANGES: dict[str, Json] = {
         f"conversation, turn {n}": {"prompt_cache_key": "k", "input": [USER, CALLED, RESULT] * n}
         for n in (1, 2, 3)
     },
-}  # fmt: skip
+}
 BAD: dict[str, Any] = {
     "no JSON": b"{",
     "empty": b"",
@@ -324,7 +334,10 @@ DONE = [Say("Done.")]
 WHOLE_CALL = 'raw=\'{"name": "exec_command", "arguments": {"cmd": "ls"}}\', err=x'
 FAILURES: dict[str, Sequence[Sequence[Any]]] = {
     **{f"{how}, once": [[Die(how)], DONE] for how in ("close", "empty-model", "reset", "ndjson")},
-    **{f"{how} behind text": [[Say("Half."), Die(how)]] for how in ("close", "empty-model", "reset")},
+    **{
+        f"{how} behind text": [[Say("Half."), Die(how)]]
+        for how in ("close", "empty-model", "reset")
+    },
     "close, always": [[Die("close")]],
     "close behind thoughts": [[Think("Hm."), Die("close")], DONE],
     "close behind a call": [[Call("exec_command", LS), Die("close")], DONE],
@@ -333,12 +346,15 @@ FAILURES: dict[str, Sequence[Sequence[Any]]] = {
     "bad call behind text": [[Say("Half."), Refuse(500, f"error parsing tool call: {WHOLE_CALL}")]],
     "nothing, once": [[], DONE],
     **{
-        f"{status} {message[:60]}{', always' * always}": [[Refuse(status, message)], *([] if always else [DONE])]
+        f"{status} {message[:60]}{', always' * always}": [
+            [Refuse(status, message)],
+            *([] if always else [DONE]),
+        ]
         for status, message, always in (
             (500, "XML syntax error on line 5: element <parameter> closed by </function>", False),
             (500, "XML syntax error on line 5: element <parameter> closed by </function>", True),
             (500, f"error parsing tool call: {WHOLE_CALL}", False),
-            (500, "error parsing tool call: raw='{\"cmd\": \"ls\"}', err=x", False),
+            (500, 'error parsing tool call: raw=\'{"cmd": "ls"}\', err=x', False),
             (500, "error parsing tool call: raw='{\"cmd\": ', err=unexpected end", True),
             (500, "EOF", False),
             (400, "request (9000 tokens) exceeds the available context size (8192)", False),
@@ -357,7 +373,9 @@ FAILURES: dict[str, Sequence[Sequence[Any]]] = {
             (500, "something else", True),
         )
     },
-}  # fmt: skip
+}
+CHAT = b'{"model":"qwen3:14b","messages":[{"role":"user","content":"hi"}]}'
+PREFLIGHT = {"origin": "http://localhost:3", "access-control-request-method": "POST"}
 ROUTES = [
     Exchange(f"{method} {path} {headers or ''}", body, [DONE], headers, method, path)
     for method, path, headers, body in (
@@ -368,9 +386,9 @@ ROUTES = [
         ("POST", "/v1/responses/compact", CODEX_CLI, b"{}"),
         ("POST", "/responses", CODEX_CLI, orjson.dumps(BASE)),
         ("POST", "/api/show", {}, b'{"model":"qwen3:14b"}'),
-        ("POST", "/v1/chat/completions", {}, b'{"model":"qwen3:14b","messages":[{"role":"user","content":"hi"}]}'),
-        ("POST", "/api/chat", {}, b'{"model":"qwen3:14b","messages":[{"role":"user","content":"hi"}]}'),
-        ("OPTIONS", "/v1/responses", {"origin": "http://localhost:3", "access-control-request-method": "POST"}, b""),
+        ("POST", "/v1/chat/completions", {}, CHAT),
+        ("POST", "/api/chat", {}, CHAT),
+        ("OPTIONS", "/v1/responses", PREFLIGHT, b""),
         *(
             ("POST", "/v1/responses", client | {name: value}, orjson.dumps(BASE))
             for client in ({}, CODEX_CLI)
@@ -384,7 +402,7 @@ ROUTES = [
             )
         ),
     )
-]  # fmt: skip
+]
 
 
 def asked(name: str, body: Any, headers: Json, **more: Any) -> Exchange:
@@ -439,10 +457,14 @@ def with_options() -> list[Group]:
         Group("unloaded", some[:9], fake={"loaded": False, "default_context": 16384}),
         Group("routes", ROUTES),
         Group("key", ROUTES, ["--api-key", "secret"]),
-        Group("small bodies", [asked("sdk", BASE, SDK), asked("codex", BASE, CODEX_CLI)], ["--max-body-size", "1024"]),
+        Group(
+            "small bodies",
+            [asked("sdk", BASE, SDK), asked("codex", BASE, CODEX_CLI)],
+            ["--max-body-size", "1024"],
+        ),
         Group("busy", busy),
         Group("down", [asked("down", BASE, CODEX_CLI)], is_down=True),
-    ]  # fmt: skip
+    ]
 
 
 def drawn(strategy: st.SearchStrategy[Any], number: int, start: int) -> list[Any]:
