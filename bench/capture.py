@@ -47,6 +47,8 @@ STARTING = 30.0
 """Seconds that a bridge may take to listen."""
 PATIENCE = 60.0
 """Seconds that one exchange may take."""
+FRESH = 30.0
+"""Seconds after which a bridge asks again about models, which no two recordings do alike."""
 RANDOM_ID = re.compile(r"\b([a-z]+)_[0-9a-f]{24}\b")
 TIMES = (
     (re.compile(r'"(created_at|created|completed_at)":\d+'), r'"\1":0'),
@@ -236,7 +238,8 @@ def record(tree: Path, api: str, out: Path) -> None:
             started = time.monotonic()
             seen["groups"][group.name] = await Recorder(reactor, group).record(tree, api)
             seconds = time.monotonic() - started
-            print(f"{group.name:<40} {len(group.exchanges):>4} exchanges {seconds:>5.1f} s")
+            late = " TOO LONG, record again when the machine is less busy" * (seconds > FRESH)
+            print(f"{group.name:<40} {len(group.exchanges):>4} exchanges {seconds:>5.1f} s{late}")
         out.write_bytes(orjson.dumps(seen))
         print(f"{sum(len(group.exchanges) for group in groups)} exchanges in {out}")
 

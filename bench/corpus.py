@@ -63,8 +63,8 @@ class Exchange:
 class Group:
     """Exchanges that share one bridge and one fake Ollama.
 
-    A group takes less than 30 s: then the bridge asks again for what it knows of a model, at a
-    moment that differs from run to run.
+    It must be over in 30 s: then the bridge asks again for what it knows of a model, at a moment
+    that differs from run to run.
     """
 
     name: str
@@ -77,6 +77,8 @@ class Group:
     """Whether the fake stops as soon as the bridge runs."""
 
 
+PART = 40
+"""The most exchanges that one bridge is sent."""
 MODELS = (
     ModelFacts(),
     ModelFacts("plain:1b", ("completion",), family="llama"),
@@ -411,20 +413,21 @@ def asked(name: str, body: Any, headers: Json, **more: Any) -> Exchange:
     return Exchange(name, sent, headers={"content-type": "application/json"} | headers, **more)
 
 
-def written_by_hand(headers: Json, stream: bool) -> list[Group]:
-    """Every kind of request, answer and failure, for one kind of client."""
+def written_by_hand(headers: Json, stream: bool, step: int) -> list[Group]:
+    """Requests, answers and failures for one kind of client; of the first two every `step`-th."""
     base = BASE | {"stream": stream}
     plain = base | {"model": "plain:1b"}
+    changes, answers = (list(each.items())[::step] for each in (CHANGES, ANSWERS))
     return [
-        Group("requests", [asked(name, base | c, headers) for name, c in CHANGES.items()]),
+        Group("requests", [asked(name, base | c, headers) for name, c in changes]),
         Group("bad requests", [asked(name, body, headers) for name, body in BAD.items()]),
         Group(
             "answers",
-            [asked(name, base, headers, answers=[steps]) for name, steps in ANSWERS.items()],
+            [asked(name, base, headers, answers=[steps]) for name, steps in answers],
         ),
         Group(
             "answers of a model without tools",
-            [asked(n, plain, headers, answers=[steps]) for n, steps in list(ANSWERS.items())[::6]],
+            [asked(n, plain, headers, answers=[steps]) for n, steps in answers[::6]],
         ),
         *(
             Group(
@@ -439,8 +442,8 @@ def written_by_hand(headers: Json, stream: bool) -> list[Group]:
 def with_options() -> list[Group]:
     """Some of everything, for bridges with other options and behind other versions of Ollama."""
     some = [
-        *(asked(name, BASE | change, EDITOR) for name, change in list(CHANGES.items())[::7]),
-        *(asked(name, BASE, SDK, answers=[steps]) for name, steps in list(ANSWERS.items())[::11]),
+        *(asked(name, BASE | change, EDITOR) for name, change in list(CHANGES.items())[::9]),
+        *(asked(name, BASE, SDK, answers=[steps]) for name, steps in list(ANSWERS.items())[::15]),
     ]
     options: dict[str, Sequence[str]] = {
         **{profile: ["--tool-profile", profile] for profile in ("compact", "full")},
@@ -509,19 +512,16 @@ def generated() -> list[Group]:
             [
                 request(f"random request {n}", body, answers=[answer])
                 for n, (body, answer) in enumerate(
-                    drawn(st.tuples(fuzzing.requests, answers), 150, 1)
+                    drawn(st.tuples(fuzzing.requests, answers), 100, 1)
                 )
             ],
         ),
-        *(
-            Group(
-                f"random answers {part}",
-                [
-                    request(f"random answer {n}", BASE | {"stream": n % 3 > 0}, answers=[answer])
-                    for n, answer in enumerate(drawn(answers, 50, 2 + part))
-                ],
-            )
-            for part in range(3)
+        Group(
+            "random answers",
+            [
+                request(f"random answer {n}", BASE | {"stream": n % 3 > 0}, answers=[answer])
+                for n, answer in enumerate(drawn(answers, 100, 2))
+            ],
         ),
         Group(
             "random bytes",
@@ -535,21 +535,38 @@ def generated() -> list[Group]:
 
 def corpus() -> list[Group]:
     """All groups. Their names differ, and those of the exchanges in each."""
-    clients: dict[str, tuple[Json, bool]] = {"codex": (CODEX_CLI, True), "sdk": (SDK, False)}
+    clients: dict[str, tuple[Json, bool, int]] = {
+        "codex": (CODEX_CLI, True, 1),
+        "sdk": (SDK, False, 2),
+    }
     by_hand: Iterable[Group] = (
         evolve(group, name=f"{client}, {group.name}")
-        for client, (headers, stream) in clients.items()
-        for group in written_by_hand(headers, stream)
+        for client, options in clients.items()
+        for group in written_by_hand(*options)
     )
     streamed = [
         asked(name, BASE, SDK, answers=[steps]) for name, steps in list(ANSWERS.items())[::4]
     ]
     refused = [asked(name, body, SDK, answers=[DONE]) for name, body in list(BAD.items())[::2]]
-    return [
+    groups = [
         *by_hand,
         Group("sdk, streams", [*streamed, *refused]),
         *with_options(),
         *generated(),
+    ]
+    return [part for group in groups for part in parts(group)]
+
+
+def parts(group: Group) -> list[Group]:
+    """The group in parts that are short enough for one bridge, even on a busy machine."""
+    ends = range(0, len(group.exchanges), PART)
+    return [
+        evolve(
+            group,
+            name=f"{group.name} {start // PART}" if len(ends) > 1 else group.name,
+            exchanges=group.exchanges[start : start + PART],
+        )
+        for start in ends
     ]
 
 
