@@ -16,7 +16,6 @@ import argparse
 import os
 import random
 import re
-import socket
 import subprocess
 import sys
 import tempfile
@@ -43,12 +42,13 @@ from tests.fake_ollama import Answer, FakeOllama, Raw, Recorded
 
 Json = dict[str, Any]
 RUN = "import codex_bridge.cli; print(codex_bridge.__file__); codex_bridge.cli.main(['run', *{!r}])"
-STARTING = 30.0
+STARTING = 120.0
 """Seconds that a bridge may take to listen."""
 PATIENCE = 60.0
 """Seconds that one exchange may take."""
 FRESH = 30.0
 """Seconds after which a bridge asks again about models, which no two recordings do alike."""
+LISTENS = re.compile(r"listens on http://\S+:(\d+)")
 RANDOM_ID = re.compile(r"\b([a-z]+)_[0-9a-f]{24}\b")
 TIMES = (
     (re.compile(r'"(created_at|created|completed_at)":\d+'), r'"\1":0'),
@@ -120,18 +120,16 @@ class Recorder:
         self._group = group
         self._script = Script()
         self._fake = FakeOllama(reactor, **({"model": self._script, "models": MODELS} | group.fake))
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._port = probe.getsockname()[1]
+        self._port = 0
         self._client = HTTPClient(Agent(reactor))
 
     async def record(self, tree: Path, api: str) -> Json:
         """What was seen: `exchanges` by name, and `health` after them."""
         self._fake.listen()
-        flags = ["--port", str(self._port), "--ollama-url", self._fake.url, "--upstream-api", api]
+        flags = ["--port", "0", "--ollama-url", self._fake.url, "--upstream-api", api]
         flags += ["--heartbeat", "3600", "--drain", "0", *self._group.flags]
         with tempfile.TemporaryFile() as output, bridge(tree, flags, output) as process:
-            await self._until_it_listens(process, output, tree)
+            self._port = await self._port_of(process, output, tree)
             if self._group.is_down:
                 await self._fake.stop()
             try:
@@ -142,24 +140,24 @@ class Recorder:
         kept = ("status", "models", "exchanges", "repairs")
         return {"exchanges": exchanges, "health": {key: health.get(key) for key in kept}}
 
-    async def _until_it_listens(
+    async def _port_of(
         self, process: subprocess.Popen[bytes], output: IO[bytes], tree: Path
-    ) -> None:
+    ) -> int:
+        """Where the bridge listens, as it prints once it does."""
         deadline = time.monotonic() + STARTING
         while True:
-            try:
-                socket.create_connection(("127.0.0.1", self._port)).close()
+            # The process writes at the offset of the same open file, which this does not move.
+            printed = os.pread(output.fileno(), 1 << 16, 0).decode()
+            found = LISTENS.search(printed)
+            if found:
                 break
-            except OSError:
-                if process.poll() is not None or time.monotonic() > deadline:
-                    output.seek(0)
-                    sys.exit(f"the bridge of {tree} does not start:\n{output.read().decode()}")
+            if process.poll() is not None or time.monotonic() > deadline:
+                sys.exit(f"the bridge of {tree} does not start:\n{printed}")
             await deferLater(self._reactor, 0.02)
-        output.seek(0)
-        loaded = output.readline().decode().strip()
-        output.seek(0, os.SEEK_END)
+        loaded = printed.partition("\n")[0]
         if not Path(loaded).is_relative_to(tree):
             sys.exit(f"this would record {loaded} in place of {tree}")
+        return int(found[1])
 
     async def _play(self, exchange: Exchange) -> Json:
         # The fake makes up ids of calls.
