@@ -570,6 +570,6 @@ def parts(group: Group) -> list[Group]:
     ]
 
 
-def digest(groups: Sequence[Group]) -> str:
-    """Tells one corpus from another."""
-    return hashlib.sha256(repr(groups).encode()).hexdigest()[:16]
+def digest(group: Group) -> str:
+    """Tells one group from another of the same name."""
+    return hashlib.sha256(repr(group).encode()).hexdigest()[:16]
