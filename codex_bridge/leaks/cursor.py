@@ -5,8 +5,8 @@
         name, _ = yield from cursor.until(re.compile(b"!"), 1)
         return name
 
-Whoever drives the generator appends to the cursor and resumes it after each yield. Each byte
-is looked at a bounded number of times, however the text was cut.
+The caller of such a generator appends text to the cursor and resumes the generator after each
+yield. Each byte is examined a bounded number of times, however the text was cut.
 """
 
 from __future__ import annotations
@@ -17,29 +17,36 @@ from typing import TypeVar
 
 T = TypeVar("T")
 Reading = Generator[None, None, T]
+"""A generator that yields whenever it needs more text, and returns what it read."""
 SPACE = re.compile(rb"\s*")
 OUTSIDE = re.compile(rb"[\"'{}\[\]]")
-INSIDE = {b'"'[0]: re.compile(rb'["\\]'), b"'"[0]: re.compile(rb"['\\]")}
+"""What matters outside of a JSON string: quotes and brackets."""
+INSIDE = {b'"': re.compile(rb'["\\]'), b"'": re.compile(rb"['\\]")}
+"""The quote that opened a string -> what matters inside of it: that quote and backslashes."""
 
 
 class NoCall(Exception):
-    """What was read cannot become a tool call."""
+    """The text read so far cannot become a tool call."""
 
 
 class Cursor:
-    """A growing text, as UTF-8, and a place in it."""
+    """A growing text, kept as UTF-8, and a position in it (`at`, in bytes).
+
+    `ended` is set by the owner once no more text will come.
+    """
 
     def __init__(self, text: str = "") -> None:
-        # A bytearray grows in place: a long call in small pieces stays linear.
+        # A bytearray grows in place: appending a long call in small pieces takes linear time.
         self.buffer = bytearray(text.encode(errors="replace"))
         self.at = 0
         self.ended = False
 
     def append(self, text: str) -> None:
+        """Add text that has arrived."""
         self.buffer += text.encode(errors="replace")
 
     def text(self, start: int, end: int | None = None) -> str:
-        """What lies between two places."""
+        """The text between two positions; up to its end so far without `end`."""
         return self.buffer[start:end].decode(errors="replace")
 
     def space(self) -> Reading[None]:
@@ -61,8 +68,8 @@ class Cursor:
         longest = max(map(len, words))
         while True:
             rest = bytes(self.buffer[self.at : self.at + longest])
-            open_still = any(word.startswith(rest) and word != rest for word in words)
-            if self.ended or not open_still:
+            undecided = any(word.startswith(rest) and word != rest for word in words)
+            if self.ended or not undecided:
                 word = max((w for w in words if rest.startswith(w)), key=len, default=b"")
                 self.at += len(word)
                 return word
@@ -76,7 +83,10 @@ class Cursor:
         return word
 
     def run(self, pattern: re.Pattern[bytes], longest: int) -> Reading[str]:
-        """Take the bytes of a class such as `[\\w.]*`. Raises NoCall beyond `longest`."""
+        r"""Take the bytes that match a repeated class such as `[\w.]*`.
+
+        Raises NoCall when more than `longest` bytes match.
+        """
         while True:
             found = pattern.match(self.buffer, self.at)
             end = found.end() if found else self.at
@@ -91,10 +101,11 @@ class Cursor:
     def until(
         self, end: re.Pattern[bytes], longest_end: int, limit: int | None = None
     ) -> Reading[tuple[str, bytes]]:
-        """Take what comes before `end`, and `end` itself; without it, all there is.
+        """Take the text before the first match of `end`, and the match itself.
 
-        `longest_end` is the length of the longest match, in bytes. Raises NoCall when more
-        than `limit` bytes come before.
+        Returns both. Where the text ends without a match, that is all of it and b"".
+        `longest_end` is the length of the longest match, in bytes. Raises NoCall when more than
+        `limit` bytes come before.
         """
         start = search = self.at
         while True:
@@ -110,61 +121,66 @@ class Cursor:
             yield
 
     def before(self, end: bytes, limit: int) -> Reading[str]:
-        """Take what comes before `end`, and `end`. Raises NoCall if it does not come soon."""
+        """Take the text before `end`, and `end`; return the text.
+
+        Raises NoCall if `end` does not come within `limit` bytes.
+        """
         text, found = yield from self.until(re.compile(re.escape(end)), len(end), limit)
         if not found:
             raise NoCall
         return text
 
     def json(self) -> Reading[str]:
-        """Take an object or array up to its own end, by brackets; without it, all there is.
+        """Take an object or array, by its brackets; all the text if it never closes.
 
-        Strings may stand in single quotes; whether it is JSON is not checked.
+        Strings may stand in single quotes. Whether it is valid JSON is not checked.
         """
-        start, at, depth = self.at, self.at, 0
-        quote = 0
+        start = at = self.at
+        depth = 0
         while True:
-            pattern = INSIDE[quote] if quote else OUTSIDE
-            found = pattern.search(self.buffer, at)
-            if found is None or (found[0] == b"\\" and found.end() >= len(self.buffer)):
+            found = OUTSIDE.search(self.buffer, at)
+            if found is None:
+                at = len(self.buffer)
                 if self.ended:
-                    self.at = len(self.buffer)
-                    return self.text(start)
-                at = found.start() if found else len(self.buffer)
+                    break
                 yield
                 continue
-            char, at = found[0][0], found.end()
-            if quote:
-                if char == quote:
-                    quote = 0
-                elif char == b"\\"[0]:
-                    at += 1
-            elif char in INSIDE:
-                quote = char
-            elif char in b"{[":
+            at = found.end()
+            if found[0] in INSIDE:
+                at = (yield from self._string_end(found.start())) or len(self.buffer)
+            elif found[0] in {b"{", b"["}:
                 depth += 1
             else:
                 depth -= 1
                 if depth <= 0:
-                    self.at = at
-                    return self.text(start, at)
+                    break
+        self.at = at
+        return self.text(start, at)
 
     def string(self) -> Reading[str]:
         """Take a string with its quotes. Raises NoCall if none comes, or the text ends inside."""
-        start = at = self.at
-        quote = (yield from self.peek())[:1]
-        if quote not in {b'"', b"'"}:
+        if (yield from self.peek()) not in INSIDE:
             raise NoCall
-        at += 1
+        start = self.at
+        end = yield from self._string_end(start)
+        if end is None:
+            raise NoCall
+        self.at = end
+        return self.text(start, end)
+
+    def _string_end(self, start: int) -> Reading[int | None]:
+        """The position behind the string whose quote is at `start`; None if it never closes."""
+        quote = bytes(self.buffer[start : start + 1])
+        at = start + 1
         while True:
-            found = INSIDE[quote[0]].search(self.buffer, at)
+            found = INSIDE[quote].search(self.buffer, at)
             if found and found[0] == quote:
-                self.at = found.end()
-                return self.text(start, self.at)
+                return found.end()
             if found and found.end() < len(self.buffer):
                 at = found.end() + 1
                 continue
             if self.ended:
-                raise NoCall
+                return None
+            # A backslash at the end is looked at again, with the character that it escapes.
             at = found.start() if found else len(self.buffer)
             yield

@@ -1,4 +1,4 @@
-"""Calls that are written as JSON, read while they arrive."""
+"""Reads calls that are written as JSON, while they arrive."""
 
 from __future__ import annotations
 
@@ -10,12 +10,16 @@ from attrs import frozen
 from codex_bridge.leaks.cursor import Cursor, NoCall, Reading
 
 MAX_NAME = 100
+"""Longest name of a function, in bytes."""
+MAX_KEY = 20
 NAME_KEYS = frozenset({"name", "function", "tool", "tool_name"})
 ARGUMENT_KEYS = frozenset({"arguments", "parameters", "args", "params"})
 TAGGED_KEYS = NAME_KEYS | ARGUMENT_KEYS | frozenset({"type", "id", "index", "call_id"})
 """The keys of a call that stands between tags."""
 PLAIN_KEYS = frozenset({"name", "function", "arguments", "parameters", "type", "id"})
 """The keys of a call without any tag around it: few, since JSON is everywhere."""
+QUOTES = frozenset({b'"', b"'"})
+KEY = re.compile(rb"\w*")
 SCALAR = re.compile(rb"[\w.+-]*")
 
 
@@ -25,6 +29,7 @@ class WrittenCall:
 
     name: str
     arguments: str
+    """Nearly always JSON; neither valid nor complete for certain."""
 
 
 Known = Callable[[str], bool]
@@ -32,15 +37,18 @@ Known = Callable[[str], bool]
 
 
 def json_call(cursor: Cursor, known: Known, keys: frozenset[str]) -> Reading[WrittenCall]:
-    """`{"name": …, "arguments": {…}}`, its keys in any order, perhaps without its last brace."""
+    """Read `{"name": …, "arguments": {…}}`, its keys in any order.
+
+    Between tags (`keys` are TAGGED_KEYS) the arguments and the last brace may be missing.
+    """
     tagged = "args" in keys
     yield from cursor.literal(b"{")
-    found = {"name": "", "arguments": ""}
+    parts = {"name": "", "arguments": ""}
     while True:
         yield from cursor.space()
         if (yield from cursor.take(b"}")):
             break
-        found.update((yield from _member(cursor, known, keys)))
+        parts.update((yield from _member(cursor, known, keys)))
         yield from cursor.space()
         if (yield from cursor.take(b",")):
             continue
@@ -49,13 +57,13 @@ def json_call(cursor: Cursor, known: Known, keys: frozenset[str]) -> Reading[Wri
             break
         if char != b"}":
             raise NoCall
-    if not found["name"] or not (found["arguments"] or tagged):
+    if not parts["name"] or not (parts["arguments"] or tagged):
         raise NoCall
-    return WrittenCall(found["name"], found["arguments"] or "{}")
+    return WrittenCall(parts["name"], parts["arguments"] or "{}")
 
 
 def _member(cursor: Cursor, known: Known, keys: frozenset[str]) -> Reading[dict[str, str]]:
-    """One key of a call and its value: what it says of name and arguments."""
+    """Read one key of a call and its value; return the name or the arguments it gives, if any."""
     key = yield from _key(cursor, keys)
     char = yield from cursor.peek()
     if key == "function" and char == b"{":
@@ -68,7 +76,7 @@ def _member(cursor: Cursor, known: Known, keys: frozenset[str]) -> Reading[dict[
         return {"name": name}
     if key in ARGUMENT_KEYS:
         return {"arguments": (yield from _arguments(cursor, char))}
-    if char in {b'"', b"'"}:
+    if char in QUOTES:
         yield from cursor.string()
     else:
         yield from cursor.run(SCALAR, MAX_NAME)
@@ -76,16 +84,15 @@ def _member(cursor: Cursor, known: Known, keys: frozenset[str]) -> Reading[dict[
 
 
 def _key(cursor: Cursor, keys: frozenset[str]) -> Reading[str]:
-    char = yield from cursor.peek()
-    if char not in {b'"', b"'"}:
+    """Read one of `keys` in quotes, and the colon. Raises NoCall for any other key."""
+    quote = yield from cursor.peek()
+    if quote not in QUOTES:
         raise NoCall
     cursor.at += 1
-    key = yield from cursor.run(re.compile(rb"\w*"), 20)
-    if not any(known.startswith(key) for known in keys) or (yield from cursor.peek()) != char:
-        raise NoCall
-    cursor.at += 1
+    key = yield from cursor.run(KEY, MAX_KEY)
     if key not in keys:
         raise NoCall
+    yield from cursor.literal(quote)
     yield from cursor.space()
     yield from cursor.literal(b":")
     yield from cursor.space()
@@ -93,18 +100,18 @@ def _key(cursor: Cursor, keys: frozenset[str]) -> Reading[str]:
 
 
 def _arguments(cursor: Cursor, char: bytes) -> Reading[str]:
-    """The value of `arguments`: an object, one in a string, or nothing."""
+    """Read the value of `arguments`, which begins with `char`: an object, one in a string, or
+    a null, which stands for an empty object."""
     if char == b"{":
         return (yield from cursor.json())
-    if char in {b'"', b"'"}:
+    if char in QUOTES:
         return (yield from cursor.string())
-    if (yield from cursor.take(b"null", b"None")):
-        return "{}"
-    raise NoCall
+    yield from cursor.literal(b"null", b"None")
+    return "{}"
 
 
 def json_calls(cursor: Cursor, known: Known, keys: frozenset[str]) -> Reading[list[WrittenCall]]:
-    """One call as JSON, or a list of them."""
+    """Read one call as JSON, or a list of them."""
     if not (yield from cursor.take(b"[")):
         return [(yield from json_call(cursor, known, keys))]
     calls: list[WrittenCall] = []
@@ -119,8 +126,8 @@ def json_calls(cursor: Cursor, known: Known, keys: frozenset[str]) -> Reading[li
     return calls
 
 
-def bare(cursor: Cursor, known: Known) -> Reading[list[WrittenCall]]:
-    """JSON with nothing around it, or several divided by semicolons."""
+def untagged_json(cursor: Cursor, known: Known) -> Reading[list[WrittenCall]]:
+    """Read calls as JSON with nothing around it, several divided by semicolons."""
     calls = yield from json_calls(cursor, known, PLAIN_KEYS)
     while True:
         end = cursor.at

@@ -8,8 +8,12 @@ from attrs import define
 
 from codex_bridge.leaks.styles import STYLES, Style
 
-LINE_LIMIT, BEGIN_LIMIT, BEFORE_LIMIT = 400, 20, 300
-"""How much is remembered of the line's end, its beginning and what was said before it."""
+LINE_LIMIT = 400
+"""Characters of the current line that are kept, counted from its end."""
+LINE_START_LIMIT = 20
+"""Characters of the current line that are kept, counted from its beginning."""
+RECENT_LIMIT = 300
+"""Characters that are kept to find the last sentence."""
 TAGS = [
     opener.decode()
     for style in STYLES
@@ -17,24 +21,28 @@ TAGS = [
     for opener in style.openers
     if opener[:1] in (b"<", b"[")
 ]
-"""The openers that are tags, and no words."""
+"""The openers that are tags and not words."""
 TAG = re.compile("|".join(map(re.escape, TAGS)))
 LONGEST_TAG = max(map(len, TAGS))
 RESULT = re.compile(r"<(?:tool_response|tool_result|function_results?)>|\[TOOL_RESULTS\]")
+"""The result of a call, which only the client may give."""
 QUOTING = "\"'`“‘«=\\(|+/#"
+"""What follows one of these is quoted or part of some code."""
 TRIPLES = ('"' * 3, "'" * 3)
+FENCE = re.compile(r"(?:(?:[-*>]|\d+\.)\s+)*(`{3,}|~{3,})[^`]*$")
+"""A line that opens a code fence, perhaps in a list or a quotation."""
 INTENT = re.compile(
     r"\b(?:I['’]?ll|I will|I['’]?m going to|I am going to|let me|let['’]s|let us|we will|"
     r"we['’]ll)\b|我来|我将|我要|我会|让我",
     re.IGNORECASE,
 )
-"""Says that something will be done now."""
+"""The model says that it does something now."""
 CONDITION = re.compile(
     r"\?|\b(?:if|once|unless|until|confirm\w*|would|you (?:can|could|should|may|might)|earlier|"
     r"(?:should|shall|could|may) I|never|not|cannot|can['’]t|don['’]t|won['’]t|show you)\b",
     re.IGNORECASE,
 )
-"""Says that it is asked, refused, told or put off."""
+"""The model asks about something, refuses it, reports it or puts it off."""
 EXAMPLE = re.compile(
     r"\b(?:examples?|for instance|such as|(?:looks?|like) (?:like|this)|would (?:be|look)|"
     r"formatted as|(?:is|are) written|(?:this|following|right|correct) "
@@ -43,107 +51,110 @@ EXAMPLE = re.compile(
     r"\be\.g\.|\bz\. ?B\.|\b(?:how|what)\b[^.:]*\bcall(?:s|ed)?\b|\b(?:like|as)\W*$|例如|比如",
     re.IGNORECASE,
 )
-"""Says that what follows is shown and not done."""
-
-
+"""The model says that what follows is only shown."""
 ABBREVIATION = re.compile(r"\b(?:e\.g|z\. ?B)\.$")
 
 
 @define
 class Prose:
-    """What is known of the text so far: where in it we are, and what was said last."""
+    """What matters of the text so far: the state of the current line, and the last sentence."""
 
     line: str = ""
-    """The end of the line so far."""
-    ticks: int = 0
-    begins: str = ""
-    """The first characters of the line that are no space."""
-    tail: str = ""
-    shows_tag: bool = False
-    """Whether this paragraph shows a tag; then what is inside of that is shown, too."""
-    before: str = ""
+    """The end of the current line."""
+    line_start: str = ""
+    """The first characters of the current line behind its indentation."""
+    backticks: int = 0
+    """How many the current line has; an odd number leaves inline code open."""
     fence: str = ""
-    invents: bool = False
-    """Whether the model wrote the result of a call itself; what it does then rests on that."""
+    """The mark that opened the code fence or triple-quoted string we are in, if any."""
+    recent: str = ""
+    """The end of the text, for its last sentence."""
+    shows_tag: bool = False
+    """Whether this paragraph shows a tag as text; then what stands inside of it is text, too."""
+    shows_result: bool = False
+    """Whether the model wrote the result of a call itself; what it does next rests on that."""
+    _line_tail: str = ""
+    """The end of the current line that may hold the beginning of a tag."""
 
     def add(self, text: str) -> None:
-        """Go on behind `text`."""
+        """Take note of `text`, which comes next."""
         first, *others = text.split("\n")
-        self._continue(first)
+        self._continue_line(first)
         for line in others:
             self._end_line()
-            self._continue(line)
-        self.before = (self.before + text)[-BEFORE_LIMIT:]
+            self._continue_line(line)
+        self.recent = (self.recent + text)[-RECENT_LIMIT:]
 
     def forget_tags(self) -> None:
-        """What was shown last was no tag after all."""
-        self.tail, self.shows_tag = "", False
+        """Take back that a tag was shown: what looked like one was none."""
+        self._line_tail, self.shows_tag = "", False
 
-    def _continue(self, text: str) -> None:
-        self.ticks += text.count("`")
-        if len(self.begins) < BEGIN_LIMIT:
-            self.begins = (self.begins + text[:LINE_LIMIT]).lstrip()[:BEGIN_LIMIT]
+    def _continue_line(self, text: str) -> None:
+        self.backticks += text.count("`")
+        if len(self.line_start) < LINE_START_LIMIT:
+            self.line_start = (self.line_start + text[:LINE_LIMIT]).lstrip()[:LINE_START_LIMIT]
         self.line = (self.line + text)[-LINE_LIMIT:]
-        window = self.tail + text
+        window = self._line_tail + text
         if "<" in window or "[" in window:
             self.shows_tag = self.shows_tag or bool(TAG.search(window))
-            self.invents = self.invents or bool(RESULT.search(window))
-        self.tail = window[-LONGEST_TAG:]
+            self.shows_result = self.shows_result or bool(RESULT.search(window))
+        self._line_tail = window[-LONGEST_TAG:]
 
     def _end_line(self) -> None:
-        line, self.line = self.line.strip(), ""
-        self.ticks, self.begins = 0, ""
-        self.tail = ""
-        self.shows_tag = self.shows_tag and bool(line)
+        line = self.line.strip()
+        self.line, self.line_start, self.backticks, self._line_tail = "", "", 0, ""
+        if not line:
+            # The paragraph ends.
+            self.shows_tag = False
+        self.fence = self._fence_after(line)
+
+    def _fence_after(self, line: str) -> str:
+        """The fence that is open behind `line`, a whole line without the space around it."""
+        if self.fence in TRIPLES:
+            return "" if line.count(self.fence) % 2 else self.fence
         if self.fence:
-            bare = line.lstrip("> ")
-            if self.fence in TRIPLES:
-                self.fence = "" if bare.count(self.fence) % 2 else self.fence
-            elif bare.startswith(self.fence) and not bare.strip(self.fence[0]):
-                self.fence = ""
-        elif odd := [mark for mark in TRIPLES if line.count(mark) % 2]:
-            self.fence = odd[0]
-        elif mark := re.match(r"(?:(?:[-*>]|\d+\.)\s+)*(`{3,}|~{3,})[^`]*$", line):
-            self.fence = mark[1]
+            content = line.lstrip("> ")
+            closes = content.startswith(self.fence) and not content.strip(self.fence[0])
+            return "" if closes else self.fence
+        for mark in TRIPLES:
+            if line.count(mark) % 2:
+                return mark
+        opening = FENCE.match(line)
+        return opening[1] if opening else ""
 
     def admits(self, style: Style) -> bool:
         """Whether a call of this form may begin here."""
+        if self.shows_result or self.fence or self.shows_tag:
+            return False
+        if self.backticks % 2 or self.line_start.startswith(">"):
+            return False
         line = self.line
-        blank = not self.begins
-        if self.invents or self.fence or self.shows_tag:
+        if not self.line_start:
+            # Four spaces or a tab make an indented block of code.
+            return "\t" not in line and len(line) <= 3
+        if style.words or style.name == "fence" or line.rstrip()[-1:] in QUOTING:
             return False
-        if self.ticks % 2 or self.begins.startswith(">"):
-            return False
-        if blank and ("\t" in line or len(line) > 3):
-            return False
-        if style.words or style.name == "fence":
-            return blank
-        if not blank and line.rstrip()[-1:] in QUOTING:
-            return False
-        return style.tagged or blank or line[-1] == ":" or line[-1].isspace()
+        return style.tagged or line[-1] == ":" or line[-1].isspace()
 
     @property
     def announces(self) -> bool:
-        """Whether the last sentence says that something will be done now."""
-        said = self._sentence
-        return bool(INTENT.search(said)) and not CONDITION.search(said)
+        """Whether the last sentence says that the model does something now."""
+        sentence = self._last_sentence
+        return bool(INTENT.search(sentence)) and not CONDITION.search(sentence)
 
-    def introduces(self, style: Style) -> bool:
-        """Whether the last sentence says that what follows is shown, and not done."""
-        said = self._sentence
+    def introduces_example(self, style: Style) -> bool:
+        """Whether the last sentence says that what follows is only shown."""
+        sentence = self._last_sentence
         if self.announces:
             return False
-        if not style.tagged and CONDITION.search(said):
+        if not style.tagged and CONDITION.search(sentence):
             return True
-        # A sentence that has ended speaks of itself.
-        ended = said[-1:] in {".", "!", "?"} and not ABBREVIATION.search(said)
-        return not ended and bool(EXAMPLE.search(said))
+        # A sentence that has ended describes something before it, not what follows.
+        ended = sentence[-1:] in {".", "!", "?"} and not ABBREVIATION.search(sentence)
+        return not ended and bool(EXAMPLE.search(sentence))
 
     @property
-    def _sentence(self) -> str:
-        return re.split(r"[.!?]\s", self._paragraph)[-1]
-
-    @property
-    def _paragraph(self) -> str:
-        """The last paragraph so far, even if a new one may just begin."""
-        return self.before.rstrip().rpartition("\n\n")[2]
+    def _last_sentence(self) -> str:
+        # White space at the end may be the beginning of a new paragraph; it does not count.
+        paragraph = self.recent.rstrip().rpartition("\n\n")[2]
+        return re.split(r"[.!?]\s", paragraph)[-1]

@@ -1,11 +1,11 @@
-"""Tool calls that a model wrote as text -> tool calls.
+"""Splits an answer's text into text and calls, while it arrives.
 
-Text goes in as it arrives; text and calls come out. Held back is only what can still become a
-call, and only while it can. What looks like a call and is none stays text, byte for byte:
+The scanner holds text back only as long as it can still become a call. What looks like a call
+stays text, byte for byte:
 
-- inside of a code fence, of inline code, of quotes, of an indented block or a quotation;
+- inside of a code fence, inline code, quotes, an indented block or a quotation;
 - where the words right before it say that it is an example;
-- JSON without a tag (bare, or in a fence of its own), unless the words before announce it or
+- as JSON without a tag (bare, or in a fence of its own), unless the words before announce it or
   nothing but white space and other calls comes after it.
 """
 
@@ -25,7 +25,7 @@ from codex_bridge.leaks.styles import STYLES, Style
 OPENERS = {opener.decode(): style for style in STYLES for opener in style.openers}
 OPENER = re.compile("|".join(re.escape(opener) for opener in OPENERS))
 BEGINNINGS: dict[str, list[Style]] = {}
-"""What an opener may have been cut to at the end of a piece -> the styles it may open."""
+"""The beginning of an opener, as a piece of text may end with it -> the styles it may open."""
 for _opener, _style in OPENERS.items():
     for _end in range(1, len(_opener)):
         BEGINNINGS.setdefault(_opener[:_end], []).append(_style)
@@ -35,12 +35,12 @@ STRAY = re.compile(
     r"<end_function_call>|<tool_call\|>|<\|(?:eom_id|eot_id|im_end|/tool_call|call|end|tool_calls_section_end)\|>|"
     r"<｜tool▁calls▁end｜>)"
 )
-"""Ends of tags that a call leaves behind."""
+"""End tags that models leave behind a call."""
 STRAY_BEGINNING = re.compile(r"<[^>\s]{0,30}")
 SLICE = 4096
-"""Text is looked at in slices, so that a single huge piece costs no more than many small ones."""
+"""Characters that are examined at once, so that one huge piece costs no more than many small."""
 RESCAN_LIMIT = 2000
-"""Longest disproved call that is searched for another one inside, in characters."""
+"""Up to this length, in bytes, what turned out to be no call is searched for one inside of it."""
 
 
 @frozen
@@ -53,8 +53,8 @@ class Found:
 
 Piece = str | Found
 Accepts = Callable[[WrittenCall, bool], bool]
-"""Whether a call names an offered tool and its arguments can be read; with True, whether they
-also fit that tool's schema."""
+"""Whether a call names an offered tool and its arguments can be read. If the second argument is
+true: whether the arguments also fit that tool's schema."""
 
 
 @define
@@ -68,67 +68,70 @@ class _Candidate:
 
 @define
 class _Doubt:
-    """Calls that count only if no prose follows, and the text they were read from."""
+    """Calls without a tag, which count only if no prose follows."""
 
     calls: list[Found] = Factory(list)
     text: list[str] = Factory(list)
+    """What they were read from; it is passed on if they do not count."""
     announced: bool = True
-    """Whether each was announced; then prose may follow on a line of its own."""
+    """Whether the prose announced each; then prose may follow on a line of its own."""
 
 
 class LeakScanner:
     """Splits the text of one answer into text and calls."""
 
     def __init__(self, known: Known, accepts: Accepts) -> None:
+        """`known` tells early whether a name may mean an offered function; `accepts` is asked
+        once a call is complete."""
         self._known = known
         self._accepts = accepts
         self._prose = Prose()
         self._out: list[Piece] = []
         self._pending = ""
+        """Text that was not examined yet, or may be the beginning of an opener."""
         self._candidate: _Candidate | None = None
         self._doubt = _Doubt()
-        self._explains = False
-        """Whether JSON turned out to be shown; then more of it is not taken for calls."""
+        self._shows_json = False
+        """Whether JSON calls turned out to be text; then later ones are text, too."""
         self._after_call = False
+        """Whether nothing but white space came since the last call."""
         self._gap: list[str] = []
-        """White space since the last call: nothing, unless prose follows."""
+        """That white space. It is passed on only if prose follows."""
 
     def feed(self, text: str) -> list[Piece]:
-        """What `text` adds, as far as it is certain."""
+        """Take the text that came next; return the pieces that are certain by now."""
         for start in range(0, len(text), SLICE):
-            self._take(text[start : start + SLICE])
-        return self._given()
+            piece = text[start : start + SLICE]
+            if self._candidate is None:
+                self._pending += piece
+            else:
+                self._candidate.cursor.append(piece)
+            self._run(ended=False)
+        return self._pieces()
 
     def end(self, *, cut: bool = False, called: bool = False) -> list[Piece]:
-        """What is left at the end of the answer.
+        """End the answer; return the remaining pieces.
 
-        In an answer that was `cut` at a limit nothing unfinished is a call. Where the model
-        also `called` in the proper way, a doubtful call was only words about it.
+        In an answer that was `cut` at a limit, nothing unfinished is a call. If the model also
+        `called` through the API, a call in doubt only described that.
         """
         if cut and self._candidate is not None:
             text, self._candidate = self._candidate.cursor.text(0), None
             self._emit(text)
         self._run(ended=True)
         self._decide(calls=not (cut or called))
-        return self._given()
+        return self._pieces()
 
-    def _given(self) -> list[Piece]:
-        """The pieces so far, neighbouring texts joined."""
+    def _pieces(self) -> list[Piece]:
+        """The pieces since the last time, neighbouring texts joined."""
         out, self._out = self._out, []
-        made: list[Piece] = []
+        pieces: list[Piece] = []
         for is_text, group in groupby(out, lambda piece: isinstance(piece, str)):
             if not is_text:
-                made += group
+                pieces += group
             elif text := "".join(map(str, group)):
-                made.append(text)
-        return made
-
-    def _take(self, text: str) -> None:
-        if self._candidate is None:
-            self._pending += text
-        else:
-            self._candidate.cursor.append(text)
-        self._run(ended=False)
+                pieces.append(text)
+        return pieces
 
     def _run(self, *, ended: bool) -> None:
         """Go on until more text is needed, or none is left."""
@@ -138,58 +141,58 @@ class LeakScanner:
                 self._candidate.cursor.ended = ended
                 progress = self._resume(self._candidate)
             else:
-                progress = bool(self._pending) and self._look(ended=ended)
+                progress = bool(self._pending) and self._search(ended=ended)
 
     def _resume(self, candidate: _Candidate) -> bool:
-        """Let the reader go on; False if it needs more text."""
+        """Let the candidate's reader go on; False if it needs more text."""
         try:
             next(candidate.reading)
         except StopIteration as finished:
             self._candidate = None
-            self._found(candidate, tuple(finished.value))
+            self._take_calls(candidate, tuple(finished.value))
         except NoCall:
             self._candidate = None
-            self._disproved(candidate)
+            self._disprove(candidate)
         else:
             return False
         return True
 
-    def _look(self, *, ended: bool) -> bool:
-        """Look through pending text for the beginning of a call; False if there is none."""
+    def _search(self, *, ended: bool) -> bool:
+        """Search the pending text for the beginning of a call; False if it has none."""
         if self._after_call and not self._skip_strays(ended=ended):
             return False
         text, self._pending = self._pending, ""
-        done = 0
+        start = 0
         for opener in OPENER.finditer(text):
-            self._emit(text[done : opener.start()])
-            done = opener.start()
-            if not ended and text[done:] in BEGINNINGS:
-                # A short opener that may yet grow into a longer one.
+            self._emit(text[start : opener.start()])
+            start = opener.start()
+            if not ended and text[start:] in BEGINNINGS:
+                # A short opener that may still grow into a longer one.
                 break
             style = OPENERS[opener[0]]
             if self._prose.admits(style):
-                cursor = Cursor(text[done:])
+                cursor = Cursor(text[start:])
                 self._candidate = _Candidate(style, cursor, style.read(cursor, self._known))
                 return True
-        self._emit_certain(text[done:], ended=ended)
+        self._emit_certain(text[start:], ended=ended)
         return False
 
     def _emit_certain(self, text: str, *, ended: bool) -> None:
-        """Pass `text` on but for an end of it that may be the beginning of an opener."""
-        done = 0
+        """Pass on `text`; hold back an end of it that may be the beginning of an opener."""
+        start = 0
         for length in range(0 if ended else min(LONGEST_BEGINNING, len(text)), 0, -1):
             if styles := BEGINNINGS.get(text[-length:]):
-                self._emit(text[done:-length])
-                done = len(text) - length
+                self._emit(text[start:-length])
+                start = len(text) - length
                 if any(self._prose.admits(style) for style in styles):
                     break
         else:
-            self._emit(text[done:])
+            self._emit(text[start:])
             return
-        self._pending = text[done:]
+        self._pending = text[start:]
 
     def _skip_strays(self, *, ended: bool) -> bool:
-        """Leave out the ends of tags after a call; False if what follows is still open."""
+        """Leave out end tags after a call; False if more text has to tell what follows."""
         while self._pending:
             rest = self._pending.lstrip()
             self._emit(self._pending[: len(self._pending) - len(rest)])
@@ -202,13 +205,14 @@ class LeakScanner:
             self._gap = []
         return False
 
-    def _found(self, candidate: _Candidate, calls: tuple[WrittenCall, ...]) -> None:
+    def _take_calls(self, candidate: _Candidate, calls: tuple[WrittenCall, ...]) -> None:
+        """Take the calls that were read from a candidate, unless they are only shown."""
         style, cursor, doubt = candidate.style, candidate.cursor, self._doubt
         strict = not style.tagged
         self._pending = cursor.text(cursor.at)
-        shown = self._prose.introduces(style) or (strict and self._explains)
+        shown = self._prose.introduces_example(style) or (strict and self._shows_json)
         if shown or not all(self._accepts(call, strict) for call in calls):
-            # It is a call by its form, so that nothing inside of it is another.
+            # It is a call by its form, so nothing inside of it is another.
             self._emit(cursor.text(0, cursor.at))
             if not shown:
                 self._prose.forget_tags()
@@ -225,7 +229,7 @@ class LeakScanner:
         self._after_call = True
 
     def _decide(self, *, calls: bool) -> None:
-        """End the doubt: these were calls, or they were text."""
+        """End the doubt: what is in doubt are `calls`, or else text."""
         doubt, self._doubt = self._doubt, _Doubt()
         if calls:
             self._out += doubt.calls
@@ -234,19 +238,20 @@ class LeakScanner:
             self._out.append(text)
             self._prose.add(text)
             self._gap = []
-            self._explains = True
+            self._shows_json = True
 
-    def _disproved(self, candidate: _Candidate) -> None:
+    def _disprove(self, candidate: _Candidate) -> None:
+        """Pass on the beginning of what turned out to be no call; search the rest again."""
         cursor = candidate.cursor
         text = cursor.text(0)
         # One byte at least, and a whole character of it.
-        done = 1 if cursor.at < RESCAN_LIMIT else max(1, len(cursor.text(0, cursor.at)))
-        self._emit(text[:done])
+        end = 1 if cursor.at < RESCAN_LIMIT else max(1, len(cursor.text(0, cursor.at)))
+        self._emit(text[:end])
         self._prose.forget_tags()
-        self._pending = text[done:] + self._pending
+        self._pending = text[end:]
 
     def _emit(self, text: str) -> None:
-        """Pass text on. Prose after a doubtful call makes that text, too."""
+        """Pass text on. Prose that follows calls in doubt decides about them."""
         if self._after_call:
             if not text.strip():
                 self._gap.append(text)

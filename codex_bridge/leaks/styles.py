@@ -1,14 +1,14 @@
 """The forms in which models write calls as text, one reader for each.
 
 A reader is a generator over a Cursor that stands at the form's first byte. It returns the calls
-it read, and raises NoCall as soon as what comes cannot be one.
+it read, and raises NoCall as soon as the text cannot be a call in this form. `known` says whether
+a name may mean an offered function; other names end the reading early.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any
 
 import orjson
 from attrs import frozen
@@ -20,32 +20,36 @@ from codex_bridge.leaks.json_calls import (
     TAGGED_KEYS,
     Known,
     WrittenCall,
-    bare,
     json_calls,
     json_object,
+    untagged_json,
 )
 
 NAME = re.compile(rb"[\w.:/-]*")
+FENCE = re.compile(rb"`*")
+FENCE_WORD = re.compile(rb"[\w+-]*")
+FENCE_WORDS = frozenset({"", "json", "tool_call", "tool_calls", "tool_code", "tool", "function"})
+"""What may stand behind the opening of a fence that holds calls."""
 
 
 @frozen
 class Style:
-    """A form: what it begins with, and how the rest is read."""
+    """A form: its name in the log, the texts it can begin with, and its reader."""
 
     name: str
     openers: tuple[bytes, ...]
     read: Callable[[Cursor, Known], Reading[list[WrittenCall]]]
     tagged: bool = True
-    """Whether it begins with a mark that stands in no ordinary text."""
+    """Whether it begins with a mark that ordinary text does not contain."""
     words: bool = False
     """Whether its opener is made of ordinary words, and counts only where a line begins."""
 
 
 def fenced(cursor: Cursor, known: Known) -> Reading[list[WrittenCall]]:
     """A code fence that holds nothing but calls."""
-    yield from cursor.run(re.compile(rb"`*"), 8)
-    info = yield from cursor.run(re.compile(rb"[\w+-]*"), 20)
-    if info.lower() not in {"", "json", "tool_call", "tool_calls", "tool_code", "tool", "function"}:
+    yield from cursor.run(FENCE, 8)
+    word = yield from cursor.run(FENCE_WORD, 20)
+    if word.lower() not in FENCE_WORDS:
         raise NoCall
     calls: list[WrittenCall] = []
     while True:
@@ -54,12 +58,7 @@ def fenced(cursor: Cursor, known: Known) -> Reading[list[WrittenCall]]:
             return calls
         char = yield from cursor.peek()
         if char == b"<":
-            tag = yield from cursor.literal(b"<tool_call>", b"<function=")
-            reader = tool_call if tag == b"<tool_call>" else function_tag
-            cursor.at -= len(tag)
-            calls += yield from reader(cursor, known)
-            yield from cursor.space()
-            yield from cursor.take(b"</tool_call>")
+            calls += yield from _tag_in_fence(cursor, known)
         elif char in {b"{", b"["}:
             calls += yield from json_calls(cursor, known, PLAIN_KEYS)
         elif not char and calls:
@@ -68,7 +67,18 @@ def fenced(cursor: Cursor, known: Known) -> Reading[list[WrittenCall]]:
             raise NoCall
 
 
+def _tag_in_fence(cursor: Cursor, known: Known) -> Reading[list[WrittenCall]]:
+    tag = yield from cursor.literal(b"<tool_call>", b"<function=")
+    cursor.at -= len(tag)
+    read = tool_call if tag == b"<tool_call>" else function_tag
+    calls = yield from read(cursor, known)
+    yield from cursor.space()
+    yield from cursor.take(b"</tool_call>")
+    return calls
+
+
 TOOL_CALL_TAGS = (b"<tool_call>", b"<tools>", b"<function_call>", b"<|tool_call|>")
+ARG_VALUE_END = re.compile(rb"</arg_value>|</tool_call>")
 
 
 def tool_call(cursor: Cursor, known: Known) -> Reading[list[WrittenCall]]:
@@ -76,7 +86,6 @@ def tool_call(cursor: Cursor, known: Known) -> Reading[list[WrittenCall]]:
     yield from cursor.literal(*TOOL_CALL_TAGS)
     yield from cursor.space()
     char = yield from cursor.peek()
-    start = cursor.at
     if char == b"<":
         return (yield from function_tag(cursor, known))
     if char in {b"{", b"["}:
@@ -87,9 +96,7 @@ def tool_call(cursor: Cursor, known: Known) -> Reading[list[WrittenCall]]:
             calls[-1] = WrittenCall(calls[-1].name, arguments)
             cursor.at -= len((tag + rest).encode())
         return calls
-    name = (yield from cursor.run(NAME, MAX_NAME)).strip()
-    if cursor.at == start or not known(name):
-        raise NoCall
+    name = yield from _known_name(cursor, known)
     values: dict[str, str] = {}
     while True:
         yield from cursor.space()
@@ -98,19 +105,21 @@ def tool_call(cursor: Cursor, known: Known) -> Reading[list[WrittenCall]]:
         key = yield from cursor.before(b"</arg_key>", MAX_NAME)
         yield from cursor.space()
         yield from cursor.literal(b"<arg_value>")
-        value, _ = yield from cursor.until(re.compile(rb"</arg_value>|</tool_call>"), 12)
+        value, _ = yield from cursor.until(ARG_VALUE_END, 12)
         values[key.strip()] = value
-    return [_typed(name, values)]
+    return [_call_with_values(name, values)]
 
 
+QUOTED_NAME = re.compile(rb"[\w.:/\"'-]*")
 PARAMETER_END = re.compile(rb"</parameter>|\n[ \t]{0,40}<parameter=")
+LONGEST_PARAMETER_END = 64
 UNCLOSED_END = re.compile(r"\n[ \t]*(?:</function>|</tool_call>)")
 
 
 def function_tag(cursor: Cursor, known: Known) -> Reading[list[WrittenCall]]:
     """`<function=name>` with `<parameter=key>` values, or with one JSON object."""
     yield from cursor.literal(b"<function=")
-    name = (yield from cursor.run(re.compile(rb"[\w.:/\"'-]*"), MAX_NAME)).strip("\"'")
+    name = (yield from cursor.run(QUOTED_NAME, MAX_NAME)).strip("\"'")
     yield from cursor.literal(b">")
     if not known(name):
         raise NoCall
@@ -126,26 +135,31 @@ def function_tag(cursor: Cursor, known: Known) -> Reading[list[WrittenCall]]:
         if not (yield from cursor.take(b"<parameter=")):
             break
         key = yield from cursor.before(b">", MAX_NAME)
-        start = cursor.at
-        value, closed = yield from cursor.until(PARAMETER_END, 64)
-        if closed.endswith(b"="):
-            # The end of this one is missing; the next begins.
-            cursor.at -= len(b"<parameter=")
-        elif not closed and (cut := UNCLOSED_END.search(value)):
-            value = value[: cut.start()]
-            cursor.at = start + len(value.encode())
-        elif not closed and not value.strip():
+        values[key.strip("\"' ")] = yield from _parameter_value(cursor)
+    if not (yield from cursor.take(b"</function>")):
+        char = yield from cursor.peek()
+        if char not in {b"", b"<"}:
             raise NoCall
-        values[key.strip("\"' ")] = _value(value)
-    if not (yield from cursor.take(b"</function>")) and (yield from cursor.peek()) not in {
-        b"",
-        b"<",
-    }:
+    return [_call_with_values(name, values)]
+
+
+def _parameter_value(cursor: Cursor) -> Reading[str]:
+    """Read the value of a `<parameter=…>`, whose end tag may be missing."""
+    start = cursor.at
+    value, end = yield from cursor.until(PARAMETER_END, LONGEST_PARAMETER_END)
+    if end.endswith(b"="):
+        # The end tag of this parameter is missing; the next one begins.
+        cursor.at -= len(b"<parameter=")
+    elif not end and (function_end := UNCLOSED_END.search(value)):
+        value = value[: function_end.start()]
+        cursor.at = start + len(value.encode())
+    elif not end and not value.strip():
         raise NoCall
-    return [_typed(name, values)]
+    return _without_tag_lines(value)
 
 
 INVOKE_WRAPPERS = (b"<function_calls>", b"<minimax:tool_call>")
+INVOKE_VALUE_END = re.compile(rb"</parameter>")
 
 
 def invoke(cursor: Cursor, known: Known) -> Reading[list[WrittenCall]]:
@@ -163,11 +177,11 @@ def invoke(cursor: Cursor, known: Known) -> Reading[list[WrittenCall]]:
             if not (yield from cursor.take(b"<parameter name=")):
                 break
             key = yield from cursor.before(b">", MAX_NAME)
-            value, closed = yield from cursor.until(re.compile(rb"</parameter>"), 12)
-            if not closed:
+            value, end = yield from cursor.until(INVOKE_VALUE_END, 12)
+            if not end:
                 raise NoCall
-            values[key.split('"')[1] if key.count('"') > 1 else key.strip("\"' ")] = _value(value)
-        calls.append(_typed(name, values))
+            values[_attribute(key)] = _without_tag_lines(value)
+        calls.append(_call_with_values(name, values))
         if not (yield from cursor.take(b"</invoke>")) and (yield from cursor.peek()):
             raise NoCall
         yield from cursor.space()
@@ -177,15 +191,18 @@ def invoke(cursor: Cursor, known: Known) -> Reading[list[WrittenCall]]:
     return calls
 
 
+def _attribute(text: str) -> str:
+    """The value of the attribute that `text` begins with; others may follow a quoted one."""
+    return text.split('"')[1] if text.count('"') > 1 else text.strip("\"' ")
+
+
 def mistral(cursor: Cursor, known: Known) -> Reading[list[WrittenCall]]:
     """`[TOOL_CALLS]` and a list of JSON calls, or a name, `[ARGS]` and an object."""
     yield from cursor.literal(b"[TOOL_CALLS]")
     yield from cursor.space()
     if (yield from cursor.peek()) in {b"[", b"{"}:
         return (yield from json_calls(cursor, known, TAGGED_KEYS))
-    name = yield from cursor.run(NAME, MAX_NAME)
-    if not known(name):
-        raise NoCall
+    name = yield from _known_name(cursor, known)
     if (yield from cursor.take(b"[CALL_ID]")):
         yield from cursor.run(NAME, MAX_NAME)
     yield from cursor.take(b"[ARGS]")
@@ -211,7 +228,8 @@ SEPARATOR = "<｜tool▁sep｜>".encode()
 
 
 def deepseek(cursor: Cursor, known: Known) -> Reading[list[WrittenCall]]:
-    """Between marks: `function`, separator, name and fenced JSON; later: name, separator, JSON."""
+    """Between marks: `function`, separator, name and fenced JSON (V3, R1); or name, separator,
+    JSON (V3.1)."""
     yield from cursor.take(CALLS_BEGIN)
     calls: list[WrittenCall] = []
     while True:
@@ -238,21 +256,22 @@ def deepseek(cursor: Cursor, known: Known) -> Reading[list[WrittenCall]]:
     return calls
 
 
-KIMI = (b"<|tool_calls_section_begin|>", b"<|tool_call_begin|>")
+KIMI_SECTION, KIMI_CALL = b"<|tool_calls_section_begin|>", b"<|tool_call_begin|>"
+KIMI_NUMBER = re.compile(r":\d+$")
 
 
 def kimi(cursor: Cursor, known: Known) -> Reading[list[WrittenCall]]:
     """`functions.name:0` and an object, with or without the marks around it."""
     calls: list[WrittenCall] = []
-    yield from cursor.take(KIMI[0])
+    yield from cursor.take(KIMI_SECTION)
     while True:
         yield from cursor.space()
-        marked = yield from cursor.take(KIMI[1])
+        marked = yield from cursor.take(KIMI_CALL)
         yield from cursor.space()
         if calls and not marked:
             break
         name = yield from cursor.run(NAME, MAX_NAME)
-        if not known(name) or not (marked or re.search(r":\d+$", name)):
+        if not known(name) or not (marked or KIMI_NUMBER.search(name)):
             raise NoCall
         yield from cursor.space()
         yield from cursor.take(b"<|tool_call_argument_begin|>")
@@ -277,9 +296,7 @@ def harmony(cursor: Cursor, known: Known) -> Reading[list[WrittenCall]]:
         yield from cursor.space()
     yield from cursor.space()
     yield from cursor.literal(b"to=")
-    name = yield from cursor.run(NAME, MAX_NAME)
-    if not known(name):
-        raise NoCall
+    name = yield from _known_name(cursor, known)
     yield from cursor.space()
     while (yield from cursor.take(*HARMONY_MARKS)):
         yield from cursor.space()
@@ -289,42 +306,50 @@ def harmony(cursor: Cursor, known: Known) -> Reading[list[WrittenCall]]:
     return [WrittenCall(name, arguments)]
 
 
-QUOTE = re.compile(rb'<escape>|<\|"\|>')
+GEMMA_QUOTE = re.compile(rb'<escape>|<\|"\|>')
+GEMMA_MARK = re.compile(GEMMA_QUOTE.pattern + rb"|[{}]")
 
 
 def gemma(cursor: Cursor, known: Known) -> Reading[list[WrittenCall]]:
     """`<start_function_call>call:name{key:<escape>text<escape>,n:5}`."""
     yield from cursor.literal(b"<start_function_call>", b"<|tool_call>")
     yield from cursor.literal(b"call:")
-    name = yield from cursor.run(NAME, MAX_NAME)
-    if not known(name):
-        raise NoCall
+    name = yield from _known_name(cursor, known)
     yield from cursor.literal(b"{")
-    # Less its quotes this is JSON with bare keys, which the lenient reader takes.
+    # With JSON's own quotes this is JSON with bare keys, which repair reads.
     pieces, depth = ["{"], 1
     while depth:
-        plain, mark = yield from cursor.until(re.compile(QUOTE.pattern + rb"|[{}]"), 8)
-        pieces.append(plain + (mark.decode() if mark in {b"{", b"}"} else ""))
+        plain, mark = yield from cursor.until(GEMMA_MARK, 8)
+        pieces.append(plain)
         if mark in {b"{", b"}"}:
+            pieces.append(mark.decode())
             depth += 1 if mark == b"{" else -1
         elif mark:
-            quoted, _ = yield from cursor.until(QUOTE, 8)
+            quoted, _ = yield from cursor.until(GEMMA_QUOTE, 8)
             pieces.append(orjson.dumps(quoted).decode())
         else:
             break
     return [WrittenCall(name, "".join(pieces))]
 
 
-def _value(text: str) -> str:
-    """A value between tags, less the line ends that belong to the tags."""
-    if "\n" not in text:
-        return text.strip()
-    # A line end before the value goes together with one behind it; one alone is the value's.
-    return text[1:].removesuffix("\n") if text.startswith("\n") else text
+def _known_name(cursor: Cursor, known: Known) -> Reading[str]:
+    """Read a name. Raises NoCall if it means no offered function."""
+    name = yield from cursor.run(NAME, MAX_NAME)
+    if not known(name):
+        raise NoCall
+    return name
 
 
-def _typed(name: str, values: dict[str, Any]) -> WrittenCall:
-    """Values without types; the tool's schema will tell which are no strings."""
+def _without_tag_lines(value: str) -> str:
+    """A value between tags without the line ends that belong to the tags."""
+    if "\n" not in value:
+        return value.strip()
+    # A first line end belongs to the tag, and with it a last one; a last one alone is the value's.
+    return value[1:].removesuffix("\n") if value.startswith("\n") else value
+
+
+def _call_with_values(name: str, values: dict[str, str]) -> WrittenCall:
+    """A call whose values are all strings, since tags carry no types; repair finds the types."""
     return WrittenCall(name, orjson.dumps(values).decode())
 
 
@@ -335,7 +360,7 @@ STYLES = (
     Style("mistral", (b"[TOOL_CALLS]",), mistral),
     Style("llama", (b"<|python_tag|>",), python_tag),
     Style("deepseek", (CALLS_BEGIN, CALL_BEGIN), deepseek),
-    Style("kimi", KIMI, kimi),
+    Style("kimi", (KIMI_SECTION, KIMI_CALL), kimi),
     Style("kimi", (b"functions.",), kimi, words=True),
     Style(
         "harmony",
@@ -350,6 +375,6 @@ STYLES = (
     ),
     Style("gemma", (b"<start_function_call>", b"<|tool_call>"), gemma),
     Style("fence", (b"```",), fenced, tagged=False),
-    Style("json", (b"{", b"["), bare, tagged=False),
+    Style("json", (b"{", b"["), untagged_json, tagged=False),
 )
-"""Every form that is known, in the order in which their openers are tried at one place."""
+"""All forms, in the order in which their openers are tried at one place."""
