@@ -1,1 +1,6 @@
-"""What a model meant by a call that it wrote wrong. No I/O."""
+"""Brings a model's call into the form that the tool takes. No I/O.
+
+Repair changes forms, never values: it finds the function behind a misspelled name, reads JSON that
+is not quite JSON, and turns "5" into 5 where the tool's schema asks for a number. What leaves open
+what the model wanted goes to the client as it is, which then tells the model.
+"""

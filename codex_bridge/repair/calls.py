@@ -1,4 +1,4 @@
-"""A call as the model wrote it -> the call that Codex routes."""
+"""A call as the model wrote it -> the call that goes to Codex."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import orjson
 from attrs import field, frozen
 
 from codex_bridge.leaks.json_calls import WrittenCall
-from codex_bridge.repair import arguments, lenient_json, names, patches
-from codex_bridge.repair.raw_input import raw_input
+from codex_bridge.repair import lenient_json, names, patches
+from codex_bridge.repair.arguments import UNDECLARED, repair_arguments
+from codex_bridge.repair.raw_input import raw_input, strict_raw_input
 from codex_bridge.tools.declarations import INPUT, Kind, Tool
 from codex_bridge.tools.freeform import PATCH_TOOL
+from codex_bridge.tools.schemas import properties_of
 from codex_bridge.tools.toolbox import Toolbox
 from codex_bridge.vocabulary import Json
 
@@ -18,7 +20,7 @@ NAME, STAND_IN, PATCH_AS_COMMAND = "name", "stand-in name", "patch as command"
 
 @frozen
 class RepairedCall:
-    """A call in Codex's terms."""
+    """A call in Codex's terms. Without `tool` the model called one that is not offered."""
 
     kind: Kind
     name: str
@@ -26,12 +28,12 @@ class RepairedCall:
     payload: str
     """Arguments as JSON text; for a freeform tool its raw input."""
     steps: list[str] = field(factory=list)
-    """What was mended."""
+    """The repair steps, in the words of docs/tools.md."""
     tool: Tool | None = None
     readable: bool = False
-    """Whether the arguments are what the tool takes at all: an object, or a text."""
+    """Whether the arguments are of the kind the tool takes: an object, or a text."""
     fits: bool = False
-    """Whether they also fit its own schema."""
+    """Whether they also fit its schema; for apply_patch, its grammar."""
 
     @property
     def full_name(self) -> str:
@@ -40,7 +42,7 @@ class RepairedCall:
 
     @property
     def meaning(self) -> tuple[str, bytes]:
-        """What two calls share that ask for the same."""
+        """Equal for two calls that ask for the same."""
         return self.full_name, orjson.dumps(self.object, option=orjson.OPT_SORT_KEYS)
 
     @property
@@ -51,69 +53,87 @@ class RepairedCall:
 
     @property
     def _properties(self) -> Json:
-        """The declared parameters."""
-        properties = self.tool.parameters.get("properties") if self.tool else None
-        return properties if isinstance(properties, dict) else {}
+        return properties_of(self.tool.parameters) if self.tool else {}
 
     @property
     def object(self) -> Json:
-        """The arguments as an object, for items that want one."""
+        """The arguments as an object, for items that want one.
+
+        Codex drops an item whose arguments are no object without a word. Text that is none
+        becomes the first parameter, so that Codex answers the call.
+        """
         try:
             value = orjson.loads(self.payload)
         except orjson.JSONDecodeError:
             value = self.payload
         if isinstance(value, dict) and lenient_json.can_be_written(value):
             return value
-        # An item that is no object is dropped without a word; this one gets an answer.
         return {next(iter(self._properties), INPUT): self.payload}
 
 
 def repair_call(written: str, text: str, toolbox: Toolbox, *, repair: bool) -> RepairedCall:
-    """Find the tool of a call, and put its arguments into the form the tool takes.
+    """Find the tool of a call, and bring its arguments into the form the tool takes.
 
     `written` and `text` are name and arguments as the model wrote them. A name that means no
-    offered tool, and arguments that cannot be mended, stay as they are: Codex tells the model.
+    offered tool, and arguments that cannot be repaired, stay as they are: Codex tells the model.
+    Without `repair` only a declared tool's exact name is found, and arguments stay as they are.
     """
     tool = toolbox.tool(written)
-    if tool or not repair:
-        return _for_tool(tool, written, text, repair=repair, steps=[])
-    offered = toolbox.offered
-    function = names.meant(written, offered)
-    if function:
-        return _for_tool(offered[function], written, text, repair=True, steps=[NAME])
-    for function in names.stand_ins(written, offered):
-        trial = _for_tool(offered[function], written, text, repair=True, steps=[STAND_IN])
-        if trial.fits:
-            return trial
-    return _patch_as_command(written, text, toolbox) or _for_tool(
-        None, written, text, repair=False, steps=[]
-    )
+    if tool and not repair:
+        return _unrepaired(tool, text)
+    if tool:
+        return _for_tool(tool, text)
+    if repair:
+        offered = toolbox.offered
+        function = names.function_for(written, offered)
+        if function:
+            return _for_tool(offered[function], text, NAME)
+        for function in names.stand_ins(written, offered):
+            call = _for_tool(offered[function], text, STAND_IN)
+            if call.fits:
+                return call
+        if call_of_shell := _patch_as_command(written, text, toolbox):
+            return call_of_shell
+    return RepairedCall(Kind.FUNCTION, written, None, text.strip() or "{}")
 
 
-def _for_tool(
-    tool: Tool | None, written: str, text: str, *, repair: bool, steps: list[str]
-) -> RepairedCall:
-    if tool is None:
-        return RepairedCall(Kind.FUNCTION, written, None, text.strip() or "{}")
+def _for_tool(tool: Tool, text: str, *steps: str) -> RepairedCall:
+    """The call of `tool` with the arguments `text`, repaired; `steps` come before its own."""
     if tool.kind is Kind.CUSTOM:
-        payload, more = raw_input(text, tool, mend=repair)
-        readable = bool(payload.strip())
-        fits = readable and (tool.name != PATCH_TOOL or patches.is_valid(payload))
-    elif repair:
-        mended = arguments.mend(text, tool.parameters)
-        payload, more = mended.text, mended.steps
-        readable, fits = isinstance(mended.value, dict), mended.fits
-    else:
-        payload, more, readable, fits = text.strip() or "{}", [], True, True
+        payload, more = raw_input(text, tool)
+        return _freeform_call(tool, payload, [*steps, *more])
+    repaired = repair_arguments(text, tool.parameters)
     return RepairedCall(
-        tool.kind, tool.name, tool.namespace, payload, steps + more, tool, readable, fits
+        tool.kind,
+        tool.name,
+        tool.namespace,
+        repaired.text,
+        [*steps, *repaired.steps],
+        tool,
+        readable=isinstance(repaired.value, dict),
+        fits=repaired.fits,
     )
+
+
+def _unrepaired(tool: Tool, text: str) -> RepairedCall:
+    if tool.kind is Kind.CUSTOM:
+        return _freeform_call(tool, strict_raw_input(text), [])
+    payload = text.strip() or "{}"
+    return RepairedCall(
+        tool.kind, tool.name, tool.namespace, payload, [], tool, readable=True, fits=True
+    )
+
+
+def _freeform_call(tool: Tool, payload: str, steps: list[str]) -> RepairedCall:
+    readable = bool(payload.strip())
+    fits = readable and (tool.name != PATCH_TOOL or patches.is_valid(payload))
+    return RepairedCall(tool.kind, tool.name, tool.namespace, payload, steps, tool, readable, fits)
 
 
 def _patch_as_command(written: str, text: str, toolbox: Toolbox) -> RepairedCall | None:
     """A call of apply_patch where Codex offers it only as a command of the shell.
 
-    Its own instructions tell the model to use apply_patch even then.
+    Codex's own instructions tell the model to use apply_patch even then.
     """
     if len(written) > names.LONGEST or names.undecorated(written) != PATCH_TOOL:
         return None
@@ -121,18 +141,16 @@ def _patch_as_command(written: str, text: str, toolbox: Toolbox) -> RepairedCall
     patch, _ = raw_input(text, patch_tool)
     if not patches.is_valid(patch):
         return None
-    command = {**_beside(text), "cmd": patches.as_command(patch)}
-    arguments_text = orjson.dumps(command).decode()
+    arguments = orjson.dumps({**_beside_input(text), "cmd": patches.as_command(patch)}).decode()
     for function in names.stand_ins("shell", toolbox.offered):
-        tool = toolbox.offered[function]
-        made = _for_tool(tool, written, arguments_text, repair=True, steps=[PATCH_AS_COMMAND])
-        if made.fits and arguments.UNDECLARED not in made.steps:
-            return made
+        call = _for_tool(toolbox.offered[function], arguments, PATCH_AS_COMMAND)
+        if call.fits and UNDECLARED not in call.steps:
+            return call
     return None
 
 
-def _beside(text: str) -> Json:
-    """What stands beside the patch: it belongs into the folder that is named with it."""
+def _beside_input(text: str) -> Json:
+    """The arguments beside the input, such as the folder that a patch is for."""
     try:
         value, _ = lenient_json.loads(text)
     except ValueError:
@@ -143,7 +161,7 @@ def _beside(text: str) -> Json:
 
 
 class Judge:
-    """Whether what stands in a text is a call of an offered tool."""
+    """Decides whether what stands in a text is a call of an offered tool."""
 
     def __init__(self, toolbox: Toolbox) -> None:
         self._toolbox = toolbox
@@ -153,12 +171,14 @@ class Judge:
         """Whether a name may mean an offered function."""
         if name not in self._known:
             offered = self._toolbox.offered
-            self._known[name] = bool(names.meant(name, offered) or names.stand_ins(name, offered))
+            self._known[name] = bool(
+                names.function_for(name, offered) or names.stand_ins(name, offered)
+            )
         return self._known[name]
 
     def accepts(self, call: WrittenCall, strict: bool) -> bool:
-        """Whether the call can be made; if `strict`, also without leaving anything out."""
-        settled = repair_call(call.name, call.arguments, self._toolbox, repair=True)
-        if settled.tool is None or not settled.readable:
+        """Whether the call can be run; if `strict`, also without leaving anything out."""
+        repaired = repair_call(call.name, call.arguments, self._toolbox, repair=True)
+        if repaired.tool is None or not repaired.readable:
             return False
-        return not strict or (settled.fits and arguments.UNDECLARED not in settled.steps)
+        return not strict or (repaired.fits and UNDECLARED not in repaired.steps)

@@ -1,7 +1,7 @@
-"""Reads JSON as small models write it, and tells what was wrong with it.
+"""Reads JSON as small models write it, and names what was wrong with it.
 
-Reads only what was written: a value that is missing or a string that breaks off is an error,
-never a guess. Libraries that repair JSON put something in such places.
+It reads only what was written: a missing value, or a string that breaks off, is an error and never
+a guess. Libraries that repair JSON invent something in such places.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 MAX_DEPTH = 100
+"""Objects and arrays inside of each other."""
 SPACE = re.compile(r"\s*")
 NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?(?![\w.])")
 WORD = re.compile(r"[A-Za-z_][\w-]*")
@@ -23,12 +24,14 @@ PLAIN = {quote: re.compile(rf"[^\\{quote}\x00-\x1f]+") for quote in "\"'"}
 FENCE = re.compile(r"```[\w-]*+(.*)```", re.DOTALL)
 AFTER_STRING = re.compile(r"\s*(?:[,:}\]]|\Z)")
 MAX_ENCODINGS = 3
+"""How often a value may be JSON inside of a JSON string."""
 
 
 def loads(text: str) -> tuple[Any, frozenset[str]]:
-    """The value of `text`, and the slips found in it; none if it is plain JSON.
+    """Return the value of `text`, and the slips found in it; none if it is plain JSON.
 
-    Raises ValueError where the text leaves open what is meant.
+    The slips are repair steps in the words of docs/tools.md. Raises ValueError where the text
+    leaves open which value was intended.
     """
     try:
         value = orjson.loads(text)
@@ -39,17 +42,17 @@ def loads(text: str) -> tuple[Any, frozenset[str]]:
         if not isinstance(value, str) or value.lstrip()[:1] not in {"{", "[", '"'}:
             break
         try:
-            value, more = orjson.loads(value), {"double encoding"}
+            value = orjson.loads(value)
         except orjson.JSONDecodeError:
             break
-        slips |= more
+        slips.add("double encoding")
     return value, frozenset(slips)
 
 
 def can_be_written(value: Any) -> bool:
-    """Whether a value that was read is not nested too deeply to be written inside of others.
+    """Whether orjson can write `value`, which it has read, inside of an event.
 
-    orjson reads 1024 levels and writes 254.
+    It reads 1024 levels of nesting and writes 254.
     """
     try:
         orjson.dumps([[[[[[[[value]]]]]]]])
@@ -71,7 +74,7 @@ def _read(text: str) -> tuple[Any, set[str]]:
     rest = text[reader.at :].strip()
     if rest and rest[0] in "{[":
         if rest != text[: reader.at].strip():
-            # A second value is not to be lost without a word.
+            # Taking the first value would lose the second without a word.
             raise ValueError("more than one value")
         slips.add("repeated")
     elif rest:
@@ -80,7 +83,7 @@ def _read(text: str) -> tuple[Any, set[str]]:
 
 
 class _Reader:
-    """A recursive-descent reader over one text."""
+    """A recursive-descent parser over one text. Each method reads what begins at `at`."""
 
     def __init__(self, text: str, slips: set[str]) -> None:
         self.text = text
@@ -110,32 +113,36 @@ class _Reader:
 
     def object(self) -> dict[str, Any]:
         self.enter()
-        made: dict[str, Any] = {}
+        members: dict[str, Any] = {}
         while not self.closed("}"):
             key = self.key()
             if self.next() != ":":
                 raise self.error("no colon")
             self.at += 1
-            made[key] = self.value()
+            members[key] = self.value()
             self.separator("}")
-        return made
+        return members
 
     def array(self) -> list[Any]:
         self.enter()
-        made: list[Any] = []
+        entries: list[Any] = []
         while not self.closed("]"):
-            made.append(self.value())
+            entries.append(self.value())
             self.separator("]")
-        return made
+        return entries
 
     def enter(self) -> None:
+        """Take the bracket that opens a container."""
         self.at += 1
         self.depth += 1
         if self.depth > MAX_DEPTH:
             raise self.error("nested too deeply")
 
     def closed(self, end: str) -> bool:
-        """Whether the container ends here; where the text ends, or an outer one, it does."""
+        """Take the bracket that closes a container; whether it ends here.
+
+        It also ends, unclosed, where the text or an outer container does.
+        """
         char = self.next()
         if char == end:
             self.at += 1
@@ -147,6 +154,7 @@ class _Reader:
         return True
 
     def separator(self, end: str) -> None:
+        """Take the comma behind an entry of a container that `end` closes."""
         char = self.next()
         if char == ",":
             self.at += 1
@@ -169,12 +177,12 @@ class _Reader:
     def string(self) -> str:
         quote = self.text[self.at]
         if self.text.startswith(quote * 3, self.at):
-            return self.triple(quote * 3)
+            return self.triple_quoted(quote * 3)
         if quote == "'":
             self.slips.add("single quotes")
         self.at += 1
         pieces: list[str] = []
-        inner = 0
+        inner_quotes = 0
         while self.at < len(self.text):
             if plain := PLAIN[quote].match(self.text, self.at):
                 pieces.append(plain[0])
@@ -187,26 +195,29 @@ class _Reader:
             elif char != quote:
                 self.slips.add("raw newline" if char in "\r\n" else "raw control character")
                 pieces.append(char)
-            elif AFTER_STRING.match(self.text, self.at):
-                if inner % 2:
-                    raise self.error("quotes that do not pair")
-                return _whole("".join(pieces))
-            else:
+            elif not AFTER_STRING.match(self.text, self.at):
                 self.slips.add("inner quotes")
-                inner += 1 if quote == '"' else 0
                 pieces.append(char)
+                inner_quotes += 1
+            elif quote == '"' and inner_quotes % 2:
+                # Inner double quotes come in pairs; a single one is an apostrophe.
+                raise self.error("quotes that do not pair")
+            else:
+                return _without_surrogates("".join(pieces))
         raise self.error("a string breaks off")
 
-    def triple(self, quotes: str) -> str:
-        end = self.text.find(quotes, self.at + 3)
+    def triple_quoted(self, quotes: str) -> str:
+        """A string of Python between three quotes."""
+        start = self.at + len(quotes)
+        end = self.text.find(quotes, start)
         if end < 0:
             raise self.error("a string breaks off")
-        inner = self.text[self.at + 3 : end]
-        self.at = end + 3
+        self.at = end + len(quotes)
         self.slips.add("triple quotes")
-        return inner
+        return self.text[start:end]
 
     def escape(self) -> str:
+        """The text that an escape stands for; `at` is behind its backslash."""
         char = self.text[self.at : self.at + 1]
         self.at += 1
         if char in ESCAPES:
@@ -216,14 +227,13 @@ class _Reader:
             return chr(int(digits[0], 16))
         if char == "'":
             return char
-        if char == "\n":
-            return "\\\n"
-        # A regular expression or a path, written as in a shell.
-        self.slips.add("bad escape")
+        # A shell's line continuation, a regular expression or a path: the backslash belongs to it.
+        if char != "\n":
+            self.slips.add("bad escape")
         return f"\\{char}"
 
     def next(self) -> str:
-        """The next character that is no space, without taking it; "" at the end."""
+        """Skip white space; return the next character without taking it, "" at the end."""
         self.at = SPACE.match(self.text, self.at).end()  # type: ignore[union-attr]
         return self.text[self.at : self.at + 1]
 
@@ -231,6 +241,6 @@ class _Reader:
         return ValueError(f"{what} at character {self.at}")
 
 
-def _whole(text: str) -> str:
-    """Escaped surrogates joined in pairs; half of one replaced, since no encoder takes it."""
+def _without_surrogates(text: str) -> str:
+    """`text` with pairs of surrogates joined, and single ones replaced: no encoder takes them."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -1,9 +1,8 @@
-"""Which offered function a model means by the name it wrote."""
+"""Which offered function a model means by a name."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 
 from codex_bridge.tools.declarations import Tool
 
@@ -28,12 +27,12 @@ STAND_INS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     (("wait", "wait_for_agent", "wait_agents"), ("wait_agent",)),
     (("patch", "applypatch", "apply_diff", "edit_file_patch"), ("apply_patch",)),
 )
-"""Names that models take from elsewhere -> tools that do the same, the first offered one."""
+"""Names of tools in other programs -> Codex's tools that do the same, best first."""
 LONGEST = 500
-"""Characters; what is longer is no name, and taking it apart would take long."""
+"""Longest name that is examined, in characters; a longer one is none, and would take long."""
 
 
-def meant(written: str, offered: dict[str, Tool]) -> str | None:
+def function_for(written: str, offered: dict[str, Tool]) -> str | None:
     """The function that `written` is just another spelling of; None if none or several."""
     if written in offered:
         return written
@@ -51,24 +50,27 @@ def meant(written: str, offered: dict[str, Tool]) -> str | None:
     # Without its namespace, or with one that is not its own (`ns.x` for a plain x).
     short = [f for f, tool in offered.items() if letters == _letters(tool.name)]
     if short or bare.lower().startswith("mcp"):
-        # What a name says of its server counts: the same tool of another one is another tool.
+        # The name of its server counts: the same tool of another server is another tool.
         return _only(short)
     last = _letters(re.split(r"[./:]|__", bare)[-1])
-    plain = {f: tool for f, tool in offered.items() if not tool.namespace}
-    return _only([f for f, tool in plain.items() if last and last == _letters(tool.name)])
+    plain = [f for f, tool in offered.items() if not tool.namespace and last == _letters(tool.name)]
+    return _only(plain) if last else None
 
 
 def stand_ins(written: str, offered: dict[str, Tool]) -> list[str]:
-    """The offered functions that may do what a tool of this name does elsewhere, best first."""
+    """The offered functions that do what a tool of this name does in other programs, best first.
+
+    A tool of an MCP server is never one of them.
+    """
     letters = _letters(undecorated(written)) if len(written) <= LONGEST else ""
-    wanted = [
-        name
-        for words, names in STAND_INS
+    return [
+        function
+        for words, tools in STAND_INS
         if any(_letters(word) == letters for word in words)
-        for name in names
+        for name in tools
+        for function, tool in offered.items()
+        if tool.name == name and not tool.is_mcp
     ]
-    own = {f: tool for f, tool in offered.items() if not tool.is_mcp}
-    return [f for name in wanted for f, tool in own.items() if tool.name == name]
 
 
 def undecorated(written: str) -> str:
@@ -84,10 +86,9 @@ def _full_spellings(function: str, tool: Tool) -> set[str]:
 
 
 def _letters(name: str) -> str:
-    """A name without case and separators."""
+    """A name in lower case, without anything but letters and digits."""
     return re.sub(r"[\W_]", "", name.lower())
 
 
-def _only(found: Iterable[str]) -> str | None:
-    found = list(found)
-    return found[0] if len(found) == 1 else None
+def _only(functions: list[str]) -> str | None:
+    return functions[0] if len(functions) == 1 else None

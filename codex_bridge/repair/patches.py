@@ -1,4 +1,4 @@
-"""Codex's patch format: is it valid, and mending the slips that leave no doubt.
+"""Codex's patch format: whether a patch is valid, and the repair of slips that leave no doubt.
 
 *** Begin Patch
 *** Add File: path          then lines that begin with "+"
@@ -16,6 +16,9 @@ BEGIN, END = "*** Begin Patch", "*** End Patch"
 FILE = re.compile(r"\*\*\* (Add|Delete|Update) File: .")
 HEADER = re.compile(r"\*\*\* (Add|Delete|Update) File: |\*\*\* (Begin|End) Patch|\*\*\* Move to: ")
 RANGE = re.compile(r"^@@ -\d+(?:,\d+)? \+\d+(?:,\d+)? @@ ?", re.MULTILINE)
+MOVE = "*** Move to: "
+NO_CONTEXT = "+-@*"
+"""First characters of the lines in an update that are no context."""
 COMMAND = re.compile(r"\bcd\b|&&|;|apply_?patch")
 HEREDOC = re.compile(
     r"(?:apply_patch|applypatch)\s*<<\s*['\"]?(\w+)['\"]?\n(.*?)\n\1\s*", re.DOTALL
@@ -25,46 +28,50 @@ HEREDOC = re.compile(
 def is_valid(patch: str) -> bool:
     """Whether `patch` fits the grammar that Codex declares for apply_patch."""
     lines = patch.removesuffix("\n").split("\n")
-    if len(lines) < 3 or lines[0] != BEGIN or lines[-1] != END:
+    if len(lines) < 3 or lines[0] != BEGIN or lines[-1] != END or not FILE.match(lines[1]):
         return False
-    section, size = "", 1
-    for line in lines[1:-1]:
-        header = FILE.match(line)
-        if header:
-            if section == "Add" and not size:
-                return False
-            section, size = header[1], 0
-        elif line.startswith("*** Move to: "):
-            if section != "Update" or size:
-                return False
-        elif not _belongs(line, section):
-            return False
+    return all(_is_valid_section(kind, section) for kind, section in _sections(lines[1:-1]))
+
+
+def _sections(lines: list[str]) -> list[tuple[str, list[str]]]:
+    """The file sections of a patch: their kind (Add, Delete, Update) and their lines.
+
+    What stands before the first section comes as one of kind "".
+    """
+    sections: list[tuple[str, list[str]]] = [("", [])]
+    for line in lines:
+        if header := FILE.match(line):
+            sections.append((header[1], [line]))
         else:
-            size += 1
-    return bool(section) and not (section == "Add" and not size)
+            sections[-1][1].append(line)
+    return sections if sections[0][1] else sections[1:]
 
 
-def _belongs(line: str, section: str) -> bool:
-    if section == "Add":
-        return line.startswith("+")
-    if section != "Update":
-        return False
-    return (
+def _is_valid_section(kind: str, lines: list[str]) -> bool:
+    body = lines[1:]
+    if kind == "Add":
+        return bool(body) and all(line.startswith("+") for line in body)
+    if kind == "Delete":
+        return not body
+    if body and body[0].startswith(MOVE):
+        body = body[1:]
+    return all(
         line[:1] in {"+", "-", " "} or line.startswith("@@ ") or line in {"@@", "*** End of File"}
+        for line in body
     )
 
 
-def needs_mending(patch: str) -> bool:
-    """Whether the grammar forbids `patch`, or Codex would search for its line numbers."""
+def needs_repair(patch: str) -> bool:
+    """Whether the grammar forbids `patch`, or Codex would search the file for its line numbers."""
     return not is_valid(patch) or bool(RANGE.search(patch))
 
 
-def mend(patch: str) -> str | None:
-    """`patch`, or what it clearly means, in the grammar; None if there is no such thing.
+def repair_patch(patch: str) -> str | None:
+    """`patch` in the grammar, if its slips leave no doubt; else None.
 
-    Mended are: line ends of Windows, words, a fence or a heredoc around it, missing first and
-    last lines, context lines without their space, new files without any "+", line numbers after
-    "@@", which Codex would search for as text.
+    Slips that are repaired: line ends of Windows; words, a fence or a heredoc around the patch;
+    missing first and last lines; context lines without their space; new files without any "+";
+    line numbers after "@@", which Codex would search for as text.
     """
     text = patch.strip("\r\n")
     if text.count("\r\n") == text.count("\n"):
@@ -72,72 +79,63 @@ def mend(patch: str) -> str | None:
     if heredoc := HEREDOC.fullmatch(text):
         text = heredoc[2]
     lines = text.split("\n")
-    if lines and lines[0].startswith("```") and lines[-1].strip() == "```":
+    if lines[0].startswith("```") and lines[-1].strip() == "```":
         lines = lines[1:-1]
     lines = [
         line.rstrip() if HEADER.match(line) or line.strip() in {BEGIN, END} else line
         for line in lines
     ]
-    before = lines.index(BEGIN) if BEGIN in lines else 0
-    if COMMAND.search("\n".join(lines[:before])):
-        # A command does more than this patch: it may change the folder first.
-        return None
-    lines = lines[before:] if BEGIN in lines else [BEGIN, *lines]
-    lines = lines[: len(lines) - lines[::-1].index(END)] if END in lines else [*lines, END]
-    mended = "\n".join([BEGIN, *_sections(lines[1:-1]), END]) + "\n"
-    return mended if is_valid(mended) else None
+    if BEGIN in lines:
+        begin = lines.index(BEGIN)
+        if COMMAND.search("\n".join(lines[:begin])):
+            # A command does more than this patch: it may change the folder first.
+            return None
+        lines = lines[begin + 1 :]
+    if END in lines:
+        # The last one: a patch may add a file that holds a patch.
+        lines = lines[: len(lines) - 1 - lines[::-1].index(END)]
+    body = [line for kind, section in _sections(lines) for line in _repair_section(kind, section)]
+    repaired = "\n".join([BEGIN, *body, END]) + "\n"
+    return repaired if is_valid(repaired) else None
 
 
-def _sections(lines: list[str]) -> list[str]:
-    """The file sections of a patch, each mended by its kind."""
-    made: list[str] = []
-    section: list[str] = []
-    kind = ""
-    for line in [*lines, "*** Update File: end"]:
-        header = FILE.match(line)
-        if not header:
-            section.append(line)
-            continue
-        made += _section(kind, section)
-        section, kind = [line], header[1]
-    return made
-
-
-def _section(kind: str, lines: list[str]) -> list[str]:
+def _repair_section(kind: str, lines: list[str]) -> list[str]:
+    if kind not in {"Add", "Update"}:
+        return [line for line in lines if line.strip()]
     head, body = lines[:1], lines[1:]
-    if kind == "Add":
-        while body and not body[-1]:
-            body.pop()
-        bare = not any(line.startswith("+") for line in body)
-        return head + [f"+{line}" if bare else line or "+" for line in body]
+    while body and not body[-1]:
+        body.pop()
     if kind == "Update":
-        while body and not body[-1]:
-            body.pop()
-        return head + _changes(body)
-    return [line for line in lines if line.strip()]
+        return head + _repair_update(body)
+    bare = not any(line.startswith("+") for line in body)
+    return head + [f"+{line}" if bare else line or "+" for line in body]
 
 
-def _changes(lines: list[str]) -> list[str]:
-    """The lines of an update. Where one context line lacks its space, they all do, or none is
-    touched: Codex finds the place by the words alone, and writes the wrong indentation."""
-    context = [line for line in lines if line and line[0] not in "+-@*"]
+def _repair_update(lines: list[str]) -> list[str]:
+    """The lines of an update, where either all context lines lack their space, or none does.
+
+    Codex finds the place by the words alone: a context line that was given a space too many
+    would be written with the wrong indentation.
+    """
+    context = [line for line in lines if line and line[0] not in NO_CONTEXT]
     bare = any(line[0] != " " for line in context)
     if bare and any((len(line) - len(line.lstrip())) % 2 for line in context):
+        # An odd indentation may be a space of the format, or one of the file.
         return lines
-    made = []
+    repaired = []
     for line in lines:
-        numbers = RANGE.match(line)
-        if numbers:
-            made.append(f"@@ {line[numbers.end() :]}".rstrip())
+        if numbers := RANGE.match(line):
+            repaired.append(f"@@ {line[numbers.end() :]}".rstrip())
+        elif not line or (bare and line[0] not in NO_CONTEXT):
+            repaired.append(f" {line}")
         else:
-            is_context = line[:1] not in {"+", "-", "@", "*"}
-            made.append(f" {line}" if not line or (bare and is_context) else line)
-    return made
+            repaired.append(line)
+    return repaired
 
 
 def as_command(patch: str) -> str:
-    """The shell command that applies `patch`; Codex knows it by this form."""
-    mark, lines = "EOF", set(patch.split("\n"))
-    while mark in lines:
-        mark += "_"
-    return f"apply_patch <<'{mark}'\n{patch.rstrip()}\n{mark}"
+    """The shell command that applies `patch`, in the form by which Codex recognizes it."""
+    end, lines = "EOF", set(patch.split("\n"))
+    while end in lines:
+        end += "_"
+    return f"apply_patch <<'{end}'\n{patch.rstrip()}\n{end}"

@@ -1,4 +1,4 @@
-"""The raw text that a freeform tool is given, taken from the arguments that a model wrote."""
+"""The raw text for a freeform tool, taken out of the arguments that a model wrote."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ from codex_bridge.tools.declarations import INPUT, Tool
 from codex_bridge.tools.freeform import PATCH_TOOL
 
 FENCE = re.compile(r"\s*```[\w+-]*[ \t]*\n(.*?)\n?```\s*", re.DOTALL)
+ESCAPE = re.compile(r'\\([ntr"\\])')
+UNESCAPED = {"n": "\n", "t": "\t", '"': '"', "\\": "\\", "r": ""}
+"""The character behind a backslash -> what the two stand for; no line end needs its "\\r"."""
 QUOTE = re.compile(r"[\"'`]")
 QUOTED = {
     quote: re.compile(rf"{quote}(?:[^{quote}\\]|\\.)*+{quote}", re.DOTALL) for quote in "\"'`"
 }
 
 
-def raw_input(arguments: str, tool: Tool, *, mend: bool = True) -> tuple[str, list[str]]:
-    """The text a freeform tool is given, and what had to be mended to get at it.
+def raw_input(arguments: str, tool: Tool) -> tuple[str, list[str]]:
+    """Return the text for a freeform tool, and the repair steps that it took to get it.
 
     `arguments` are the model's: `{"input": text}`, or the text bare, fenced or escaped twice.
     """
-    if not mend:
-        return _strictly(arguments), []
     text, steps = _unwrapped(arguments)
     if tool.name == PATCH_TOOL:
         return _patch(text, steps)
@@ -35,7 +36,8 @@ def raw_input(arguments: str, tool: Tool, *, mend: bool = True) -> tuple[str, li
     return text, steps
 
 
-def _strictly(arguments: str) -> str:
+def strict_raw_input(arguments: str) -> str:
+    """The text inside of `{"input": text}`; `arguments` themselves if they are anything else."""
     try:
         value = orjson.loads(arguments)
     except orjson.JSONDecodeError:
@@ -45,7 +47,7 @@ def _strictly(arguments: str) -> str:
 
 
 def _unwrapped(arguments: str) -> tuple[str, list[str]]:
-    """The text inside of the JSON around it, if there is any."""
+    """The text inside of the JSON around it, if there is any, and the steps to get at it."""
     try:
         value, slips = lenient_json.loads(arguments)
     except ValueError:
@@ -54,56 +56,56 @@ def _unwrapped(arguments: str) -> tuple[str, list[str]]:
     if isinstance(value, str) and not slips - {"double encoding"}:
         # A program may begin with a quote, too; only a whole JSON string is one.
         return value, ["bare input", *steps]
-    if isinstance(value, dict):
-        if isinstance(value.get(INPUT), str):
-            inner: str = value[INPUT]
-            return (_inner(inner, steps)) if inner.lstrip().startswith('{"') else (inner, steps)
-        if len(value) == 1:
-            (only,) = value.values()
-            if isinstance(only, list) and only and all(isinstance(word, str) for word in only):
-                only = only[-1] if only[0] == PATCH_TOOL else "\n".join(only)
-            if isinstance(only, str):
-                return only, ["input key", *steps]
+    if not isinstance(value, dict):
+        return arguments, ["bare input"]
+    text = value.get(INPUT)
+    if isinstance(text, str):
+        inner = _wrapped_again(text)
+        return (text, steps) if inner is None else (inner, [*steps, "double encoding"])
+    if len(value) == 1:
+        (only,) = value.values()
+        if isinstance(only, list) and only and all(isinstance(word, str) for word in only):
+            only = only[-1] if only[0] == PATCH_TOOL else "\n".join(only)
+        if isinstance(only, str):
+            return only, ["input key", *steps]
     return arguments, ["bare input"]
 
 
-def _inner(text: str, steps: list[str]) -> tuple[str, list[str]]:
-    """`{"input": "{\\"input\\": …}"}` is wrapped twice."""
+def _wrapped_again(text: str) -> str | None:
+    """The text inside of a second `{"input": …}`, if `text` is one."""
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError:
-        return text, steps
-    if isinstance(value, dict) and list(value) == [INPUT] and isinstance(value[INPUT], str):
-        return value[INPUT], [*steps, "double encoding"]
-    return text, steps
+        return None
+    inner = value[INPUT] if isinstance(value, dict) and list(value) == [INPUT] else None
+    return inner if isinstance(inner, str) else None
 
 
 def _patch(text: str, steps: list[str]) -> tuple[str, list[str]]:
-    if not patches.needs_mending(text):
+    if not patches.needs_repair(text):
         return text, steps
-    if mended := patches.mend(text):
-        return mended, [*steps, "patch"]
-    if "\\n" in text and (mended := patches.mend(_unescaped(text))):
-        return mended, [*steps, "double escape"]
+    if repaired := patches.repair_patch(text):
+        return repaired, [*steps, "patch"]
+    if "\\n" in text and (repaired := patches.repair_patch(_unescaped(text))):
+        return repaired, [*steps, "double escape"]
     return text, steps
 
 
 def _unquoted(text: str) -> str:
     """`text` without what stands in quotes."""
-    made, at = [], 0
+    pieces, at = [], 0
     unpaired: set[str] = set()
     for quote in QUOTE.finditer(text):
         if quote.start() < at or quote[0] in unpaired:
             continue
         if quoted := QUOTED[quote[0]].match(text, quote.start()):
-            made.append(text[at : quote.start()])
+            pieces.append(text[at : quote.start()])
             at = quoted.end()
         else:
-            # No later one of its kind has a second one either; looking again would take long.
+            # No later quote of this kind has a second one either; trying each would take long.
             unpaired.add(quote[0])
-    return "".join([*made, text[at:]])
+    return "".join([*pieces, text[at:]])
 
 
 def _unescaped(text: str) -> str:
-    pairs = {"\\n": "\n", "\\t": "\t", '\\"': '"', "\\\\": "\\", "\\r": ""}
-    return re.sub(r'\\[ntr"\\]', lambda found: pairs[found[0]], text)
+    return ESCAPE.sub(lambda escape: UNESCAPED[escape[1]], text)

@@ -1,4 +1,4 @@
-"""`tool_choice`: which functions the model is shown, and what it is told about them.
+"""`tool_choice`: which functions the model is shown, and what the prompt says about them.
 
 Ollama ignores the field of that name, so each choice has to take effect in the prompt.
 """
@@ -14,19 +14,20 @@ from codex_bridge.tools.toolbox import Toolbox
 from codex_bridge.vocabulary import Json
 
 NAMED_BY_TYPE = {"tool_search": "tool_search", "local_shell": "local_shell"}
-"""Types that name their only tool."""
-CHOSEN = ("function", "custom", *NAMED_BY_TYPE)
+"""Types that have one tool -> its name."""
+TYPES = ("function", "custom", *NAMED_BY_TYPE)
+"""Types of the tools that the bridge offers."""
 MUST_CALL = "Answer with a function call now, not with text."
 
 
 @frozen
 class ToolChoice:
-    """What a choice comes to, beside the functions that are left out."""
+    """A choice as the upstream is given it, beside the functions that are left out."""
 
     field: Json | str | None = None
-    """The same in chat's words, for servers that know it; None for "auto", the default."""
+    """Chat's `tool_choice`, for servers that know it; None for "auto", the default."""
     words: str | None = None
-    """The same in words, for the model."""
+    """A sentence for the model."""
 
 
 def choose(choice: Any, toolbox: Toolbox) -> ToolChoice:
@@ -35,7 +36,7 @@ def choose(choice: Any, toolbox: Toolbox) -> ToolChoice:
         toolbox.offer_only([])
     elif choice == "required":
         return _required(toolbox)
-    elif isinstance(choice, dict) and choice.get("type") in CHOSEN:
+    elif isinstance(choice, dict) and choice.get("type") in TYPES:
         (function,) = _functions([choice], toolbox, "tool_choice")
         toolbox.offer_only([function])
         field: Json = {"type": "function", "function": {"name": function}}
@@ -55,18 +56,21 @@ def _required(toolbox: Toolbox) -> ToolChoice:
 
 
 def _functions(entries: list[Any], toolbox: Toolbox, where: str) -> list[str]:
-    """The functions that the entries name; hosted tools are none of ours."""
-    found = []
+    """The functions that the entries name; hosted tools are left out.
+
+    `where` is the entries' place in the request, for the ApiError of one that names no tool.
+    """
+    functions = []
     for entry in entries:
         name = entry.get("name") if isinstance(entry, dict) else None
         namespace = entry.get("namespace") if isinstance(entry, dict) else None
         if not isinstance(namespace, str | None):
             raise invalid(f"{where}.namespace must be a string.", f"{where}.namespace")
-        if not isinstance(entry, dict) or entry.get("type") not in CHOSEN:
+        if not isinstance(entry, dict) or entry.get("type") not in TYPES:
             continue
         name = NAMED_BY_TYPE.get(entry["type"], name)
         function = toolbox.function_name(str(name), namespace or None)
         if toolbox.tool(function) is None:
             raise invalid(f"{where} names {name}, which is not among the tools.", where)
-        found.append(function)
-    return found
+        functions.append(function)
+    return functions

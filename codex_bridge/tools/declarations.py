@@ -43,7 +43,7 @@ LOCAL_SHELL_SCHEMA: Json = {
 
 
 class Kind(Enum):
-    """How Codex declares a tool, and thereby what item it wants back for a call."""
+    """The type of a tool's declaration; it decides which item Codex wants back for a call."""
 
     FUNCTION = auto()
     CUSTOM = auto()
@@ -57,8 +57,8 @@ class Kind(Enum):
 class Tool:
     """A tool as Codex declared it. `namespace` is None for a plain one.
 
-    Hashable, and equal to another one by the bytes of its JSON, so that its declaration can
-    be kept from one request to the next.
+    Hashable, and equal to a tool with the same bytes of JSON, so that what it is shown as can be
+    cached from one request to the next.
     """
 
     kind: Kind
@@ -66,7 +66,7 @@ class Tool:
     namespace: str | None
     description: str
     parameters: Json = field(eq=orjson.dumps)
-    """The schema of its arguments as declared; for a freeform tool, of our function for it."""
+    """The declared schema of its arguments; for a freeform tool, that of the function for it."""
     format: Json | None = field(default=None, eq=orjson.dumps)
     """A freeform tool's format: `{"type": "grammar", "syntax": "lark", "definition": …}`."""
 
@@ -82,10 +82,10 @@ class Tool:
 
 
 def declared(tools: Any) -> list[Tool]:
-    """The `tools` of a Responses request, in their order.
+    """Read the `tools` of a Responses request, in their order.
 
-    Hosted tools, which the client expects the server to run, are left out: no local
-    model can run them. Raises ApiError for a declaration that makes no sense.
+    Hosted tools, which the client expects the server to run, are left out: no upstream runs
+    them. Raises ApiError for a declaration that is malformed.
     """
     if tools is None:
         return []
@@ -95,31 +95,36 @@ def declared(tools: Any) -> list[Tool]:
 
 
 def declared_by_items(items: Iterable[Json]) -> list[Tool]:
-    """The tools that came later: found by a search, or added by an item of their own.
+    """Read the tools that came later: found by a search, or added by an item of their own.
 
-    What makes no sense is left out: it is history, and refusing it would end the session.
+    Malformed declarations are left out: they are history, and refusing them would end the
+    session.
     """
-    found: list[Tool] = []
-    for item in items:
-        if item.get("type") in ("tool_search_output", "additional_tools"):
-            found += declared_by_item(item)
-    return found
+    return [
+        tool
+        for item in items
+        if item.get("type") in ("tool_search_output", "additional_tools")
+        for tool in declared_by_item(item)
+    ]
 
 
 def declared_by_item(item: Json) -> list[Tool]:
-    """The tools in one `tool_search_output` or `additional_tools` item."""
+    """Read the tools in one `tool_search_output` or `additional_tools` item."""
     entries = item.get("tools")
-    found: list[Tool] = []
+    tools: list[Tool] = []
     for entry in entries if isinstance(entries, list) else []:
         try:
-            found += _tools(entry, "tools")
+            tools += _tools(entry, "tools")
         except ApiError:
             continue
-    return found
+    return tools
 
 
 def _tools(entry: Any, where: str, namespace: str | None = None) -> Iterator[Tool]:
-    """The tools in one entry of `tools`: one, those of a namespace, or none."""
+    """The tools in one entry of `tools`: one, those of a namespace, or none.
+
+    `where` is its place in the request, for the ApiError of a malformed one.
+    """
     if not isinstance(entry, dict):
         raise invalid(f"{where} must be an object.", where, "invalid_type")
     kind = entry.get("type")
@@ -128,16 +133,11 @@ def _tools(entry: Any, where: str, namespace: str | None = None) -> Iterator[Too
     elif kind == "custom":
         yield _custom(entry, where, namespace)
     elif kind == "tool_search" and namespace is None:
-        yield Tool(
-            Kind.SEARCH,
-            "tool_search",
-            None,
-            _description(entry),
-            _schema(entry, where) or SEARCH_SCHEMA,
-        )
+        schema = _schema(entry, where) or SEARCH_SCHEMA
+        yield Tool(Kind.SEARCH, "tool_search", None, _description(entry), schema)
     elif kind == "local_shell" and namespace is None:
-        about = "Run a program on the user's machine and return its output."
-        yield Tool(Kind.LOCAL_SHELL, "local_shell", None, about, LOCAL_SHELL_SCHEMA)
+        description = "Run a program on the user's machine and return its output."
+        yield Tool(Kind.LOCAL_SHELL, "local_shell", None, description, LOCAL_SHELL_SCHEMA)
     elif kind == "namespace" and namespace is None:
         members = entry.get("tools")
         if not isinstance(members, list):
@@ -152,15 +152,9 @@ def _function(entry: Json, where: str, namespace: str | None) -> Tool:
 
 
 def _custom(entry: Json, where: str, namespace: str | None) -> Tool:
-    form = entry.get("format")
-    return Tool(
-        Kind.CUSTOM,
-        _name(entry, where),
-        namespace,
-        _description(entry),
-        FREEFORM_SCHEMA,
-        form if isinstance(form, dict) else None,
-    )
+    name, description, form = _name(entry, where), _description(entry), entry.get("format")
+    form = form if isinstance(form, dict) else None
+    return Tool(Kind.CUSTOM, name, namespace, description, FREEFORM_SCHEMA, form)
 
 
 def _schema(entry: Json, where: str) -> Json | None:

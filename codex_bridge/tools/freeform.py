@@ -1,4 +1,4 @@
-"""Freeform tools, which take raw text: how the model is shown one, as a function of one string."""
+"""How the model is shown a freeform tool, which takes raw text: as a function of one string."""
 
 from __future__ import annotations
 
@@ -35,15 +35,16 @@ ABOUT_FREEFORM = re.compile(r"FREEFORM|freeform|wrap the patch|not JSON")
 
 
 def explain(tool: Tool) -> str:
-    """What the model is told of a freeform tool: its format in words, or its grammar."""
+    """The description of a freeform tool's function: its format in words, or its grammar."""
     if tool.name == PATCH_TOOL:
         return PATCH_HELP
-    about = SENTENCE.sub(
-        lambda said: "" if ABOUT_FREEFORM.search(said[0]) else said[0], tool.description
-    ).strip()
+    description = SENTENCE.sub(
+        lambda sentence: "" if ABOUT_FREEFORM.search(sentence[0]) else sentence[0],
+        tool.description,
+    )
+    parts = [description.strip(), NO_FENCE]
     form = tool.format or {}
     definition = form.get("definition")
-    parts = [about, NO_FENCE]
     if isinstance(definition, str) and len(definition) <= GRAMMAR_LIMIT:
         parts.append(
             f"It must match this {form.get('syntax') or 'lark'} grammar:\n{definition.strip()}"

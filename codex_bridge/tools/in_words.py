@@ -1,7 +1,8 @@
-"""Tools for models whose templates know none: told in words, called in words.
+"""Tools for models whose templates have none: described in the prompt, called in the text.
 
-Ollama refuses tools to such a model. It can still be told what it may call and how to write
-that down; `leaks` finds the calls in what it says, as it does with models that forget the form.
+Ollama refuses a request with tools for such a model. The prompt can still say which functions
+there are and how to write a call; `leaks` finds the calls in the text, as it does for models that
+forget their own form.
 """
 
 from __future__ import annotations
@@ -25,15 +26,15 @@ nothing is left to do, answer in plain text. The functions:
 
 
 def told(functions: list[Json]) -> str:
-    """What a model is told of the functions that it may call."""
+    """The paragraph of the system message that describes `functions` (chat's `tools`)."""
     lines = [orjson.dumps(function["function"]).decode() for function in functions]
     return DIRECTIVES + "\n".join(lines)
 
 
 def in_words(chat: ChatRequest) -> ChatRequest:
-    """`chat` without functions: calls and results of the conversation as text.
+    """`chat` without functions, and with its calls and their results as text.
 
-    The functions are told in the system message, see `told`.
+    The system message describes the functions, see `told`.
     """
     messages: list[Json] = []
     for message in chat.messages:
@@ -49,19 +50,19 @@ def in_words(chat: ChatRequest) -> ChatRequest:
 def _with_calls_as_text(message: Json) -> Json:
     blocks = [_block(call["function"]) for call in message["tool_calls"]]
     content = "\n".join(filter(None, [message["content"], *blocks]))
-    kept = {key: value for key, value in message.items() if key != "tool_calls"}
-    return kept | {"content": content}
+    others = {key: value for key, value in message.items() if key != "tool_calls"}
+    return others | {"content": content}
 
 
 def _block(function: Json) -> str:
-    # The arguments stand as they were made: what a model has in its cache must not change.
+    # The arguments stay as the model wrote them, since the text is in its prompt cache.
     name = orjson.dumps(function["name"]).decode()
     call = f'{{"name": {name}, "arguments": {function["arguments"]}}}'
     return f"<tool_call>\n{call}\n</tool_call>"
 
 
 def _add_result(messages: list[Json], message: Json) -> None:
-    """Results of calls that were made together stand in one message, as one answer to them."""
+    """Add a result; those of calls in one answer share one message."""
     name = orjson.dumps(message["name"]).decode()
     text = f"<tool_response name={name}>\n{message['content']}\n</tool_response>"
     last = messages[-1] if messages else {}

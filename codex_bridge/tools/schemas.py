@@ -1,8 +1,8 @@
 """JSON schemas -> schemas that every Ollama accepts and every template renders the same way.
 
-Ollama drops or refuses most of JSON schema: `$ref`, `oneOf`, `allOf`, `const` go without a
-word and leave a parameter without a type; a boolean schema or a description that is no string
-is a 400 for the whole request. What can be said in the words that survive is said in those.
+Ollama drops `$ref`, `oneOf`, `allOf` and `const` without a word, which leaves a parameter without
+a type. For a boolean schema, or a description that is no string, it answers 400 to the whole
+request. So a schema is rewritten in the keywords that Ollama keeps, as far as they can express it.
 """
 
 from __future__ import annotations
@@ -14,21 +14,51 @@ from attrs import define
 from codex_bridge.vocabulary import Json
 
 MAX_NODES = 2000
-"""Subschemas in one tool; references may name each other and multiply."""
+"""Subschemas in one tool; references to references multiply."""
 MAX_DEPTH = 40
-"""Subschemas inside of each other; what references nest may be too deep to be written."""
+"""Levels of subschemas; references could nest them deeper than orjson can write."""
 TYPE_OF = {bool: "boolean", int: "integer", float: "number", str: "string", type(None): "null"}
 
 
-def portable(schema: Json) -> Json:
-    """The schema of a tool's arguments in the words Ollama keeps.
+def list_of(schema: Json, keyword: str) -> list[Any]:
+    """The list under a keyword; empty if there is none."""
+    value = schema.get(keyword)
+    return value if isinstance(value, list) else []
 
-    Always `type: object` with `properties`; keys in a fixed order. The same schema gives the
-    same result.
+
+def variants_of(schema: Json) -> list[Any]:
+    """The alternatives of a schema."""
+    return list_of(schema, "anyOf") or list_of(schema, "oneOf")
+
+
+def properties_of(schema: Json) -> Json:
+    """The schemas of an object's parameters by name; empty if there are none."""
+    value = schema.get("properties")
+    return value if isinstance(value, dict) else {}
+
+
+def required_of(schema: Json) -> list[str]:
+    """The names of an object's required parameters."""
+    return [name for name in list_of(schema, "required") if isinstance(name, str)]
+
+
+def types_of(schema: Json) -> list[str]:
+    """The JSON types that a schema names."""
+    name = schema.get("type")
+    if isinstance(name, str):
+        return [name]
+    return [name for name in list_of(schema, "type") if isinstance(name, str)]
+
+
+def portable(schema: Json) -> Json:
+    """Rewrite the schema of a tool's arguments in the keywords Ollama keeps.
+
+    The result always has `type: object` and `properties`; its keys have a fixed order. The same
+    schema gives the same result.
     """
     node = _Rewriter(schema, MAX_NODES).node(schema, ())
     for variant in node.pop("anyOf", []):
-        # At the top alternatives are dropped; all their parameters, none of them required.
+        # Ollama drops alternatives at the top: show all their parameters, none as required.
         for name, child in variant.get("properties", {}).items():
             node.setdefault("properties", {}).setdefault(name, child)
     properties = {name: _one_extra(child) for name, child in node.get("properties", {}).items()}
@@ -38,7 +68,7 @@ def portable(schema: Json) -> Json:
 
 
 def resolve(schema: Any, root: Json) -> Json:
-    """`schema` with its local `$ref`s followed; what leads nowhere says nothing."""
+    """Follow the `$ref`s of `schema` inside of `root`; one that leads nowhere is left out."""
     followed: set[str] = set()
     while isinstance(schema, dict):
         reference = schema.get("$ref")
@@ -52,7 +82,7 @@ def resolve(schema: Any, root: Json) -> Json:
 
 
 def _look_up(reference: str, root: Json) -> Any:
-    """What a reference inside of the same schema names; None for any other."""
+    """The subschema that a reference into `root` names; None for any other reference."""
     if not reference.startswith("#"):
         return None
     node: Any = root
@@ -67,58 +97,50 @@ class _Rewriter:
     """Rewrites one schema; counts its nodes."""
 
     root: Json
-    left: int
-    depth: int = 0
+    nodes_left: int
 
-    def node(self, schema: Any, within: tuple[str, ...]) -> Json:
-        """One subschema; `within` are the references that led here, to stop at a circle."""
-        self.left -= 1
+    def node(self, schema: Any, within: tuple[Any, ...]) -> Json:
+        """Rewrite one subschema.
+
+        `within` has the reference, if any, of each schema around it; one inside of itself ends.
+        """
+        self.nodes_left -= 1
         reference = schema.get("$ref") if isinstance(schema, dict) else None
-        if self.left < 0 or self.depth >= MAX_DEPTH or reference in within:
+        if self.nodes_left < 0 or len(within) >= MAX_DEPTH or (reference and reference in within):
             return {}
-        if isinstance(reference, str):
-            within = (*within, reference)
-        self.depth += 1
-        made = self._rewritten(resolve(schema, self.root), within)
-        self.depth -= 1
-        return made
+        return self._rewritten(resolve(schema, self.root), (*within, reference))
 
-    def _rewritten(self, schema: Json, within: tuple[str, ...]) -> Json:
-        made = self._own(schema, within)
-        for part in _list(schema.get("allOf")):
-            made = _merged(made, self.node(part, within))
-        variants = _list(schema.get("anyOf")) or _list(schema.get("oneOf"))
-        if variants:
-            made = _merged(made, _either([self.node(variant, within) for variant in variants]))
-        return _ordered(made)
+    def _rewritten(self, schema: Json, within: tuple[Any, ...]) -> Json:
+        node = self._without_alternatives(schema, within)
+        for part in list_of(schema, "allOf"):
+            node = _merged(node, self.node(part, within))
+        if variants := variants_of(schema):
+            node = _merged(node, _any_of([self.node(variant, within) for variant in variants]))
+        return _ordered(node)
 
-    def _own(self, schema: Json, within: tuple[str, ...]) -> Json:
-        """What the subschema itself says, without its alternatives."""
-        made: Json = {"type": _type(schema), "enum": _enum(schema)}
+    def _without_alternatives(self, schema: Json, within: tuple[Any, ...]) -> Json:
+        node: Json = {"type": _type(schema), "enum": _enum(schema)}
         if isinstance(schema.get("description"), str):
-            made["description"] = schema["description"]
+            node["description"] = schema["description"]
         if isinstance(schema.get("items"), dict):
-            made["items"] = self.node(schema["items"], within)
+            node["items"] = self.node(schema["items"], within)
         if isinstance(schema.get("properties"), dict):
-            required = [name for name in _list(schema.get("required")) if isinstance(name, str)]
-            made["required"], needed = required, set(required)
-            made["properties"] = {
-                name: self._property(child, within, optional=name not in needed)
+            node["required"] = required_of(schema)
+            required = set(node["required"])
+            node["properties"] = {
+                name: self._property(child, within, optional=name not in required)
                 for name, child in schema["properties"].items()
             }
-        return {key: value for key, value in made.items() if value or key == "properties"}
+        return {key: value for key, value in node.items() if value or key == "properties"}
 
-    def _property(self, schema: Any, within: tuple[str, ...], *, optional: bool) -> Json:
+    def _property(self, schema: Any, within: tuple[Any, ...], *, optional: bool) -> Json:
         node = self.node(schema, within)
-        # An optional parameter is left out in place of a null, which clients refuse.
+        # The model is to leave out an optional parameter; clients refuse a null.
         return _without_null(node) if optional else node
 
 
 def _type(schema: Json) -> str | list[str] | None:
-    kind = schema.get("type")
-    if isinstance(kind, str) and kind:
-        return kind
-    names = [name for name in _list(kind) if isinstance(name, str)]
+    names = [name for name in types_of(schema) if name]
     if names:
         return names if len(names) > 1 else names[0]
     if isinstance(schema.get("properties"), dict):
@@ -130,28 +152,27 @@ def _type(schema: Json) -> str | list[str] | None:
 
 
 def _enum(schema: Json) -> list[Any]:
-    return [schema["const"]] if "const" in schema else _list(schema.get("enum"))
+    return [schema["const"]] if "const" in schema else list_of(schema, "enum")
 
 
 def _merged(one: Json, other: Json) -> Json:
-    """Both at once: the union of their properties, else the first that says something."""
-    made = {**other, **one}
+    """A node for both: their properties and required names together, else the first's word."""
+    merged = {**other, **one}
     if "properties" in one and "properties" in other:
-        made["properties"] = {**other["properties"], **one["properties"]}
+        merged["properties"] = {**other["properties"], **one["properties"]}
     if "required" in one and "required" in other:
-        made["required"] = list(dict.fromkeys([*one["required"], *other["required"]]))
-    return made
+        merged["required"] = list(dict.fromkeys([*one["required"], *other["required"]]))
+    return merged
 
 
-def _either(variants: list[Json]) -> Json:
-    """Alternatives as one node: merged where that says the same, else as `anyOf`."""
+def _any_of(variants: list[Json]) -> Json:
+    """Alternatives as one node: joined where that means the same, else as `anyOf`."""
     real = [node for node in variants if node.get("type") != "null"]
-    nullable = len(real) < len(variants)
     if not real:
         return {"type": "null"}
     if len(real) == 1:
-        node = real[0]
-        if nullable and isinstance(node.get("type"), str):
+        (node,) = real
+        if len(variants) > 1 and isinstance(node.get("type"), str):
             return {**node, "type": [node["type"], "null"]}
         return node
     if all("enum" in node for node in real) and len({str(n.get("type")) for n in real}) == 1:
@@ -178,18 +199,18 @@ def _without_null(node: Json) -> Json:
 def _one_extra(node: Json) -> Json:
     """A parameter with at most one key beside type and description.
 
-    One of Ollama's renderers (qwen3-coder) walks over the others in random order, and each
-    new order throws the model's prompt cache away.
+    One of Ollama's renderers (qwen3-coder) prints further keys in random order, and each new
+    order invalidates the model's prompt cache.
     """
     description = node.get("description", "")
     if required := node.get("required"):
         needs = f"Required: {', '.join(required)}."
         description = f"{description} {needs}" if description else needs
-    made = {"type": node["type"]} if "type" in node else {}
-    if description:
-        made["description"] = description
     extra = next((key for key in ("properties", "items", "anyOf", "enum") if node.get(key)), None)
-    return made | {extra: node[extra]} if extra else made
+    shown = {"type": node.get("type"), "description": description}
+    if extra:
+        shown[extra] = node[extra]
+    return {key: value for key, value in shown.items() if value}
 
 
 def _ordered(node: Json) -> Json:
@@ -197,7 +218,3 @@ def _ordered(node: Json) -> Json:
     return {
         key: node[key] for key in keys if node.get(key) or (key == "properties" and key in node)
     }
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []

@@ -1,7 +1,7 @@
 """How much of a tool's declaration the model is shown.
 
-Codex declares its tools for a model that reads 4,000 tokens of them at ease. A local one pays
-for each in prefill and gets long schemas wrong; Codex has a default for almost everything.
+Codex declares its tools in 4,000 tokens, for a large model. A local model needs time to read each
+token, and gets long schemas wrong. Codex has a default for almost every parameter.
 """
 
 from __future__ import annotations
@@ -14,16 +14,15 @@ from typing import Any
 
 from codex_bridge.tools import freeform
 from codex_bridge.tools.declarations import Kind, Tool
-from codex_bridge.tools.schemas import portable
+from codex_bridge.tools.schemas import portable, properties_of, required_of
 from codex_bridge.vocabulary import Json
 
 LIMITS = {"essential": (140, 80), "compact": (200, 120), "mcp": (800, 300)}
 """Longest description of a tool and of a parameter, in characters. MCP tools get more room in
-the essential profile: nobody but their author knows them."""
-
+the essential profile: no model knows them from its training."""
 SENTENCE_END = re.compile(r"(?<=[.!?;])(?<!e\.g\.)(?<!i\.e\.)(?= )")
 CONDITION = re.compile(r"[^.]{0,80}\bonly available\b[^.]{0,80}\.")
-"""What Codex says of when a tool may be called; that depends on its version and settings."""
+"""The sentence in which Codex says when a tool may be called, which depends on its settings."""
 OWN: dict[str, tuple[str, dict[str, str]]] = {
     "exec_command": (
         "Run a shell command. Returns its output, or a session_id if it still runs.",
@@ -53,8 +52,8 @@ OWN: dict[str, tuple[str, dict[str, str]]] = {
     "wait_agent": ("Wait until one of the agents is done.", {"targets": "agent ids"}),
     "close_agent": ("Close an agent that is no longer needed.", {"target": "agent id"}),
 }
-"""Codex's own tools in the essential profile: what they do, and the parameters that are shown
-beside the required ones, with what is worth saying of each."""
+"""Codex's own tools in the essential profile: a description, and the parameters that are shown
+beside the required ones, each with its description."""
 
 
 class ToolProfile(Enum):
@@ -65,15 +64,14 @@ class ToolProfile(Enum):
     COMPACT = "compact"
     """All parameters, short descriptions."""
     FULL = "full"
-    """As declared, in the words that Ollama keeps."""
+    """As declared, in the keywords that Ollama keeps."""
 
 
 @lru_cache(maxsize=500)
 def declaration(function: str, tool: Tool, profile: ToolProfile) -> Json:
     """The `function` object of a chat request that shows `tool` to the model.
 
-    Not to be changed: the next request gets the same object, since Codex sends the same
-    tools with every request.
+    It is cached, since Codex sends the same tools with every request: do not change it.
     """
     description = tool.description
     if tool.kind is Kind.CUSTOM:
@@ -86,8 +84,8 @@ def declaration(function: str, tool: Tool, profile: ToolProfile) -> Json:
     else:
         schema = portable(tool.parameters)
         if profile is not ToolProfile.FULL:
-            roomy = profile is ToolProfile.ESSENTIAL and tool.is_mcp
-            tool_limit, limit = LIMITS["mcp" if roomy else profile.value]
+            more_room = profile is ToolProfile.ESSENTIAL and tool.is_mcp
+            tool_limit, limit = LIMITS["mcp" if more_room else profile.value]
             description = shorten(description, tool_limit)
             schema = _described(schema, lambda text: shorten(text, limit))
     return {"name": function, "description": description, "parameters": schema}
@@ -104,36 +102,33 @@ def shorten(text: str, limit: int) -> str:
 
 def _essential(schema: Json, shown: dict[str, str]) -> Json:
     """Of a schema's parameters those in `shown` and the required ones."""
-    given, required = schema.get("properties"), schema.get("required")
-    names = required if isinstance(required, list) else []
-    wanted = {*shown, *(name for name in names if isinstance(name, str))}
-    if isinstance(given, dict):
-        given = {name: node for name, node in given.items() if name in wanted}
-    made = portable({**schema, "properties": given})
-    for name, node in made["properties"].items():
-        # One's own description is replaced, or goes with those of the parts inside.
-        plain = _described(node, lambda text: "")
-        about = {"description": shown[name]} if shown.get(name) else {}
-        kind = {"type": plain["type"]} if "type" in plain else {}
-        made["properties"][name] = kind | about | plain
-    return made
+    wanted = {*shown, *required_of(schema)}
+    properties = {name: node for name, node in properties_of(schema).items() if name in wanted}
+    essential = portable({**schema, "properties": properties})
+    for name, node in essential["properties"].items():
+        # The description in `shown` stands for the parameter's own and those inside of it.
+        node = _described(node, lambda text: "")
+        if shown.get(name):
+            node = {"type": node.get("type"), "description": shown[name], **node}
+        essential["properties"][name] = {key: value for key, value in node.items() if value}
+    return essential
 
 
 def _described(node: Any, change: Callable[[str], str]) -> Any:
-    """A schema with every description changed; an empty one goes."""
+    """A portable schema with every description changed; an empty one is left out."""
     if not isinstance(node, dict):
         return node
-    made: Json = {}
+    described: Json = {}
     for key, value in node.items():
         if key == "description":
-            if text := change(value):
-                made[key] = text
+            value = change(value)
+            if not value:
+                continue
         elif key == "properties":
-            made[key] = {name: _described(child, change) for name, child in value.items()}
+            value = {name: _described(child, change) for name, child in value.items()}
         elif key == "items":
-            made[key] = _described(value, change)
+            value = _described(value, change)
         elif key == "anyOf":
-            made[key] = [_described(child, change) for child in value]
-        else:
-            made[key] = value
-    return made
+            value = [_described(child, change) for child in value]
+        described[key] = value
+    return described

@@ -1,7 +1,7 @@
 """One Toolbox per request: every tool that Codex declared <-> the function the model is shown.
 
-A tool is known to Codex by name and namespace, to the model by one flat function name. The
-Toolbox decides the names and keeps the table; nothing ever splits a name to guess.
+Codex knows a tool by name and namespace, the model by one flat function name. The Toolbox chooses
+the function names and keeps the table, so that no name is ever split to guess its namespace.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ class Toolbox:
     ) -> Toolbox:
         """Take the `tools` of a Responses request, then those that its `input` items bring.
 
-        Later tools come last, so that what was shown before keeps its name and place.
-        Raises ApiError for a declaration in `tools` that makes no sense.
+        Tools that came later are last, so that those shown before keep name and place in the
+        prompt. Raises ApiError for a malformed declaration in `tools`.
         """
         return cls([*declared(tools), *declared_by_items(items)], profile)
 
     def offer_only(self, functions: Collection[str]) -> None:
-        """Show the model these functions alone; names in the history stay as they are."""
+        """Show the model these functions alone; all tools keep their names in the history."""
         wanted = set(functions)
         self._offered = {name: tool for name, tool in self._by_function.items() if name in wanted}
 
@@ -88,7 +88,7 @@ class Toolbox:
 
 
 def flat_name(name: str, namespace: str | None) -> str:
-    """`namespace` and `name` as one name of `[A-Za-z0-9_-]{1,64}`, the same on every call."""
+    """One name of `[A-Za-z0-9_-]{1,64}` for `namespace` and `name`, always the same one."""
     plain = not namespace or namespace == DEFAULT_NAMESPACE
     full = name if plain else f"{str(namespace).rstrip('_')}__{name}"
     flat = re.sub(r"[^A-Za-z0-9_-]", "_", full)

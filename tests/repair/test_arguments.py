@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codex_bridge.repair.arguments import mend
+from codex_bridge.repair.arguments import repair_arguments
 from tests.tools.declared import EXEC, GOAL, IMAGE, MCP, PLAN, STDIN, function
 
 Json = dict[str, Any]
@@ -91,9 +91,9 @@ TREE = {
 )
 def test_the_form_is_fitted(tool: Json, written: Any, expected: Json | None) -> None:
     text = written if isinstance(written, str) else orjson.dumps(written).decode()
-    made = mend(text, tool["parameters"])
-    assert orjson.loads(made.text) == (orjson.loads(text) if expected is None else expected)
-    assert bool(made.steps) == (expected is not None and text != "")
+    repaired = repair_arguments(text, tool["parameters"])
+    assert orjson.loads(repaired.text) == (orjson.loads(text) if expected is None else expected)
+    assert bool(repaired.steps) == (expected is not None and text != "")
 
 
 @pytest.mark.parametrize(
@@ -119,24 +119,24 @@ def test_the_form_is_fitted(tool: Json, written: Any, expected: Json | None) -> 
 def test_what_cannot_be_mended_goes_out_as_it_came(tool: Json, written: Json) -> None:
     """Codex tells the model what is wrong; a value of ours it would just run."""
     text = orjson.dumps(written).decode()
-    made = mend(text, tool["parameters"])
-    assert (made.text, made.steps, made.fits) == (text, [], False)
+    repaired = repair_arguments(text, tool["parameters"])
+    assert (repaired.text, repaired.steps, repaired.fits) == (text, [], False)
 
 
 @pytest.mark.parametrize(
     "text", ["ls -la", '{"cmd": "rm -rf /home/me/ol', '{"cmd": }', "[1, 2]", "5"]
 )
 def test_what_is_no_object_goes_out_as_it_came(text: str) -> None:
-    made = mend(text, EXEC["parameters"])
-    assert (made.text, made.fits) == (text, False)
+    repaired = repair_arguments(text, EXEC["parameters"])
+    assert (repaired.text, repaired.fits) == (text, False)
 
 
 def test_a_wrong_key_that_may_mean_two_things_stays() -> None:
     tool = function("t", cwd="string", workdir="string")
     text = '{"directory":"/"}'
-    assert "undeclared key" in mend(text, tool["parameters"]).steps
+    assert "undeclared key" in repair_arguments(text, tool["parameters"]).steps
     loose = {"properties": {"cwd": {"type": "string"}, "workdir": {"type": "string"}}}
-    assert mend(text, loose).text == text
+    assert repair_arguments(text, loose).text == text
 
 
 def test_of_several_variants_none_is_taken_that_leaves_something_out() -> None:
@@ -146,13 +146,13 @@ def test_of_several_variants_none_is_taken_that_leaves_something_out() -> None:
         for kind, key in (("x", "n"), ("y", "m"))
     ]
     text = '{"value":{"m":"keep","z":1}}'
-    assert mend(text, {"properties": {"value": {"anyOf": variants}}}).text == text
+    assert repair_arguments(text, {"properties": {"value": {"anyOf": variants}}}).text == text
 
 
 def test_a_key_that_the_schema_allows_is_not_renamed() -> None:
     schema = {"properties": {"id": {"type": "string"}}}
-    assert mend('{"target":"x"}', schema).text == '{"target":"x"}'
-    assert mend('{"target":"x"}', schema | {"required": ["id"]}).text == '{"id":"x"}'
+    assert repair_arguments('{"target":"x"}', schema).text == '{"target":"x"}'
+    assert repair_arguments('{"target":"x"}', schema | {"required": ["id"]}).text == '{"id":"x"}'
 
 
 def test_variants_that_multiply_are_given_up_on() -> None:
@@ -167,17 +167,19 @@ def test_variants_that_multiply_are_given_up_on() -> None:
     for _ in range(15):
         value = {"children": [value]}
     text = orjson.dumps({"a": value}).decode()
-    assert mend(text, root).text == text
+    assert repair_arguments(text, root).text == text
 
 
 def test_undeclared_keys_stay_where_the_schema_allows_them() -> None:
     text = '{"a":"x","more":1}'
-    assert mend(text, OPEN["parameters"]).text == text
+    assert repair_arguments(text, OPEN["parameters"]).text == text
 
 
 def test_every_step_is_counted() -> None:
-    made = mend("{'command': ['ls'], 'tty': 'true', 'x': 1, 'y': 2}", EXEC["parameters"])
-    assert sorted(made.steps) == [
+    repaired = repair_arguments(
+        "{'command': ['ls'], 'tty': 'true', 'x': 1, 'y': 2}", EXEC["parameters"]
+    )
+    assert sorted(repaired.steps) == [
         "boolean in a string",
         "key",
         "single quotes",
@@ -189,7 +191,7 @@ def test_every_step_is_counted() -> None:
 
 def test_arguments_too_deep_to_be_written_go_out_as_they_came() -> None:
     text = '{"cmd": "ls", "tty": "true", "prefix_rule": ' + "[" * 400 + "]" * 400 + "}"
-    assert mend(text, EXEC["parameters"]).text == text
+    assert repair_arguments(text, EXEC["parameters"]).text == text
 
 
 @pytest.mark.parametrize(
@@ -198,7 +200,7 @@ def test_arguments_too_deep_to_be_written_go_out_as_they_came() -> None:
      {"required": "a"}, {"anyOf": [None, 3]}, {"$ref": "#"}, {"properties": {"a": {"$ref": "#"}}}],
 )  # fmt: skip
 def test_a_schema_that_makes_no_sense_changes_nothing(schema: Json) -> None:
-    assert mend('{"a":{"a":1}}', schema).text == '{"a":{"a":1}}'
+    assert repair_arguments('{"a":{"a":1}}', schema).text == '{"a":{"a":1}}'
 
 
 fitting = st.fixed_dictionaries(
@@ -216,8 +218,8 @@ fitting = st.fixed_dictionaries(
 def test_what_fits_comes_back_byte_for_byte(value: Json, spaced: bool) -> None:
     option = orjson.OPT_INDENT_2 if spaced else 0
     text = orjson.dumps(value, option=option).decode()
-    made = mend(text, EXEC["parameters"])
-    assert (made.text, made.steps, made.fits) == (text, [], True)
+    repaired = repair_arguments(text, EXEC["parameters"])
+    assert (repaired.text, repaired.steps, repaired.fits) == (text, [], True)
 
 
 anything = st.recursive(
@@ -238,9 +240,9 @@ keys = st.sampled_from(["cmd", "command", "workdir", "cwd", "tty", "yield_time_m
 def test_any_arguments_end_as_json_and_mending_again_changes_nothing(
     value: Json, tool: Json
 ) -> None:
-    made = mend(json.dumps(value), tool["parameters"])
-    orjson.loads(made.text)
-    again = mend(made.text, tool["parameters"])
-    assert again.fits == made.fits
-    if made.fits:
-        assert (again.text, again.steps) == (made.text, [])
+    repaired = repair_arguments(json.dumps(value), tool["parameters"])
+    orjson.loads(repaired.text)
+    again = repair_arguments(repaired.text, tool["parameters"])
+    assert again.fits == repaired.fits
+    if repaired.fits:
+        assert (again.text, again.steps) == (repaired.text, [])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from codex_bridge.repair.names import meant, stand_ins, undecorated
+from codex_bridge.repair.names import function_for, stand_ins, undecorated
 from codex_bridge.tools.toolbox import Toolbox
 from tests.tools.declared import CODEX, EXEC, function, namespace
 
@@ -45,30 +45,30 @@ OFFERED = Toolbox.from_request(CODEX).offered
     ],
 )
 def test_spellings(written: str, function: str | None) -> None:
-    assert meant(written, OFFERED) == function
+    assert function_for(written, OFFERED) == function
 
 
 def test_a_name_that_several_tools_have_means_none() -> None:
     offered = Toolbox.from_request(
         [namespace("mcp__a", function("find")), namespace("mcp__b", function("find"))]
     ).offered
-    assert meant("find", offered) is None
-    assert meant("mcp__b.find", offered) == "mcp__b__find"
+    assert function_for("find", offered) is None
+    assert function_for("mcp__b.find", offered) == "mcp__b__find"
 
 
 def test_a_tool_of_one_server_never_stands_for_that_of_another() -> None:
     offered = Toolbox.from_request(
         [namespace("mcp__prod", function("delete"), EXEC), namespace("mcp__dev", function("list"))]
     ).offered
-    assert meant("mcp__dev__delete", offered) is None
-    assert meant("mcp__docker__exec_command", OFFERED) is None
-    assert meant("other.delete", offered) is None
+    assert function_for("mcp__dev__delete", offered) is None
+    assert function_for("mcp__docker__exec_command", OFFERED) is None
+    assert function_for("other.delete", offered) is None
     assert stand_ins("bash", offered) == []
 
 
 def test_a_plain_tool_wins_over_one_of_a_namespace_by_its_exact_name() -> None:
     offered = Toolbox.from_request([namespace("mcp__a", EXEC), EXEC]).offered
-    assert meant("exec_command", offered) == "exec_command"
+    assert function_for("exec_command", offered) == "exec_command"
 
 
 @pytest.mark.parametrize(

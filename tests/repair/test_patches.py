@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codex_bridge.repair import patches
-from codex_bridge.repair.patches import is_valid, mend
-from codex_bridge.tools.freeform import PATCH_EXAMPLE
+from codex_bridge.repair.patches import is_valid, repair_patch
+from tests.tools.declared import VALID_PATCH
 
 UPDATE = "*** Begin Patch\n*** Update File: a.py\n@@\n x = 1\n-y = 2\n+y = 3\n*** End Patch\n"
 ADD = "*** Begin Patch\n*** Add File: a.txt\n+one\n+\n+two\n*** End Patch\n"
@@ -19,10 +19,10 @@ MOVE = (
 )
 
 
-@pytest.mark.parametrize("patch", [UPDATE, ADD, DELETE, MOVE, PATCH_EXAMPLE])
+@pytest.mark.parametrize("patch", [UPDATE, ADD, DELETE, MOVE, VALID_PATCH])
 def test_what_the_grammar_allows_is_valid_and_stays_as_it_is(patch: str) -> None:
     assert is_valid(patch)
-    assert mend(patch) == patch.removesuffix("\n") + "\n"
+    assert repair_patch(patch) == patch.removesuffix("\n") + "\n"
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_what_the_grammar_forbids_is_not_valid(patch: str) -> None:
     ],
 )
 def test_slips_are_mended(broken: str, whole: str | None) -> None:
-    assert mend(broken) == whole
+    assert repair_patch(broken) == whole
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_slips_are_mended(broken: str, whole: str | None) -> None:
     ["", "print('x')", "--- a/x\n+++ b/x\n@@ -1 +1 @@\n-a\n+b\n", "*** Begin Patch\n*** End Patch"],
 )
 def test_what_is_no_patch_is_not_made_one(text: str) -> None:
-    assert mend(text) is None
+    assert repair_patch(text) is None
 
 
 def test_a_patch_becomes_a_command_that_no_line_of_it_ends() -> None:
@@ -100,10 +100,10 @@ def test_a_new_file_keeps_every_line(content: list[str]) -> None:
     body = "".join(f"+{line}\n" for line in content)
     patch = f"*** Begin Patch\n*** Add File: a\n{body}*** End Patch\n"
     assert is_valid(patch)
-    assert mend(patch) == patch
+    assert repair_patch(patch) == patch
 
 
 @given(st.text(max_size=200))
 def test_what_is_mended_is_valid(text: str) -> None:
-    mended = mend(text)
+    mended = repair_patch(text)
     assert mended is None or is_valid(mended)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codex_bridge.repair.raw_input import raw_input
+from codex_bridge.repair.raw_input import raw_input, strict_raw_input
 from codex_bridge.tools.declarations import Tool, declared
 from tests.tools.declared import CODE, PATCH, VALID_PATCH
 
@@ -59,8 +59,9 @@ def test_the_text_is_found(tool: Tool, arguments: str, text: str, steps: list[st
 
 def test_without_repair_only_our_own_wrapping_goes() -> None:
     fenced = f"```js\n{JS}\n```"
-    assert raw_input(wrapped(fenced), CODE_TOOL, mend=False) == (fenced, [])
-    assert raw_input(JS, CODE_TOOL, mend=False) == (JS, [])
+    assert strict_raw_input(wrapped(fenced)) == fenced
+    for other in (JS, '{"text": "x"}', '{"input": 5}', "[1]"):
+        assert strict_raw_input(other) == other
 
 
 @given(st.text(max_size=60))

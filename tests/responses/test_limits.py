@@ -15,7 +15,7 @@ from codex_bridge.engines import openai_chat as chat
 from codex_bridge.repair.calls import repair_call
 from codex_bridge.repair.lenient_json import loads
 from codex_bridge.repair.names import LONGEST
-from codex_bridge.repair.patches import as_command, mend
+from codex_bridge.repair.patches import as_command, repair_patch
 from codex_bridge.responses.events import frame
 from codex_bridge.responses.request import parse
 from codex_bridge.responses.think_tags import ThinkSplitter
@@ -194,7 +194,7 @@ def test_a_fence_around_arguments_is_still_taken_off() -> None:
 def test_a_long_patch_without_spaces_is_mended() -> None:
     lines = "".join(f"x{n}\n" for n in range(MANY))
     patch = f"*** Begin Patch\n*** Update File: a\n@@\n{lines}+new\n*** End Patch"
-    mended = mend(patch)
+    mended = repair_patch(patch)
     assert mended
     assert mended.count("\n x") == MANY
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from codex_bridge.tools.freeform import PATCH_EXAMPLE
-
 Json = dict[str, Any]
 
 
@@ -93,4 +91,14 @@ SEARCH = {
 }
 HOSTED = [{"type": "web_search", "external_web_access": False}, {"type": "image_generation"}]
 CODEX = [EXEC, STDIN, PLAN, IMAGE, GOAL, AGENTS, MCP, PATCH, SEARCH, *HOSTED]
-VALID_PATCH = PATCH_EXAMPLE + "\n"
+VALID_PATCH = """\
+*** Begin Patch
+*** Update File: src/app.py
+@@ def greet():
+ def greet():
+-    print("Hi")
++    print("Hello")
+*** Add File: notes.txt
++first line
+*** End Patch
+"""
