@@ -103,8 +103,10 @@ def shorten(text: str, limit: int) -> str:
 def _essential(schema: Json, shown: dict[str, str]) -> Json:
     """Of a schema's parameters those in `shown` and the required ones."""
     wanted = {*shown, *required_of(schema)}
-    properties = {name: node for name, node in properties_of(schema).items() if name in wanted}
-    essential = portable({**schema, "properties": properties})
+    if properties := properties_of(schema):
+        kept = {name: node for name, node in properties.items() if name in wanted}
+        schema = {**schema, "properties": kept}
+    essential = portable(schema)
     for name, node in essential["properties"].items():
         # The description in `shown` stands for the parameter's own and those inside of it.
         node = _described(node, lambda text: "")
