@@ -48,7 +48,9 @@ def test_required_is_told_to_server_and_model() -> None:
     request = chat("required")
     assert offered(request) == ALL
     assert request.tool_choice == "required"
-    assert "function call" in request.messages[-1]["content"]
+    assert request.messages[-1]["content"] == (
+        "<developer>\nAnswer with a function call now, not with text.\n</developer>"
+    )
 
 
 @pytest.mark.parametrize(
@@ -66,7 +68,8 @@ def test_a_named_tool_is_the_only_one(choice: Any, function: str) -> None:
     request = chat(choice)
     assert offered(request) == [function]
     assert request.tool_choice == {"type": "function", "function": {"name": function}}
-    assert function in request.messages[-1]["content"]
+    sentence = f"Call the function {function} now."
+    assert request.messages[-1]["content"] == f"<developer>\n{sentence}\n</developer>"
 
 
 def test_allowed_tools_are_the_only_ones() -> None:
@@ -78,21 +81,65 @@ def test_allowed_tools_are_the_only_ones() -> None:
     assert offered(chat({"type": "allowed_tools", "mode": "required", "tools": []})) == []
 
 
+NOPE = {"type": "function", "name": "nope"}
+
+
 @pytest.mark.parametrize(
-    "choice",
+    ("choice", "param", "message"),
     [
-        {"type": "function", "name": "nope"},
-        {"type": "function"},
-        {"type": "function", "name": "x", "namespace": 5},
-        {"type": "allowed_tools", "tools": "all"},
-        {"type": "allowed_tools", "tools": [{"type": "function", "name": "nope"}]},
+        (NOPE, "tool_choice", "tool_choice names nope, which is not among the tools."),
+        (
+            {"type": "function"},
+            "tool_choice",
+            "tool_choice names None, which is not among the tools.",
+        ),
+        (
+            {"type": "function", "name": "exec_command", "namespace": 5},
+            "tool_choice.namespace",
+            "tool_choice.namespace must be a string.",
+        ),
+        (
+            {"type": "allowed_tools", "tools": "all"},
+            "tool_choice.tools",
+            "tool_choice.tools must be an array.",
+        ),
+        (
+            {"type": "allowed_tools", "tools": [NOPE]},
+            "tool_choice.tools",
+            "tool_choice.tools names nope, which is not among the tools.",
+        ),
     ],
 )
-def test_a_choice_that_makes_no_sense_is_refused(choice: Any) -> None:
+def test_a_malformed_choice_is_refused_with_its_place(
+    choice: Any, param: str, message: str
+) -> None:
     with pytest.raises(ApiError) as caught:
         chat(choice)
-    assert caught.value.status == 400
-    assert str(caught.value.param).startswith("tool_choice")
+    error = caught.value
+    assert (error.status, error.param, error.message) == (400, param, message)
+
+
+@pytest.mark.parametrize("kind", ["tool_search", "local_shell"])
+def test_a_tool_that_its_type_names_needs_no_name(kind: str) -> None:
+    tools = [EXEC, {"type": kind}]
+    assert offered(chat({"type": kind, "name": "ignored"}, tools=tools)) == [kind]
+
+
+def test_entries_that_are_no_tools_allow_nothing() -> None:
+    entries = ["exec_command", None, {"type": "web_search"}, {"name": "exec_command"}]
+    assert offered(chat({"type": "allowed_tools", "tools": entries})) == []
+
+
+def test_an_empty_namespace_is_none() -> None:
+    choice = {"type": "function", "name": "exec_command", "namespace": ""}
+    assert offered(chat(choice)) == ["exec_command"]
+
+
+def test_a_call_is_required_only_where_there_are_tools() -> None:
+    for choice in ("required", {"type": "allowed_tools", "mode": "required", "tools": []}):
+        request = chat(choice, tools=[] if choice == "required" else [EXEC])
+        assert request.tool_choice is None
+        assert request.messages[-1] == {"role": "user", "content": "hi"}
 
 
 def test_a_narrowed_choice_leaves_the_names_in_the_history_alone() -> None:

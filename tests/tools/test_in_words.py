@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from codex_bridge.tools.in_words import DIRECTIVES
-from codex_bridge.vocabulary import ModelInfo
+from codex_bridge.tools.in_words import in_words, told
+from codex_bridge.vocabulary import ChatRequest, ModelInfo
 from tests.responses.asked import Asked, translate
 
 Json = dict[str, Any]
@@ -46,7 +46,7 @@ def test_a_model_without_tools_is_told_of_them_and_how_to_call() -> None:
     chat = translated(user("hi")).chat
     assert chat.functions == []
     system = chat.messages[0]["content"]
-    assert DIRECTIVES in system
+    assert "To act, call one of the functions below" in system
     assert '"name":"exec_command"' in system
     # Directives for models with tools would forbid what this one has to do.
     assert "do not write one as text" not in system
@@ -110,3 +110,59 @@ def test_what_a_model_cannot_do_is_named() -> None:
     ]
     able = ModelInfo("m", capabilities=frozenset({"tools", "thinking", "vision"}))
     assert translated(asked, info=able, reasoning={"effort": "high"}).downgrades == ()
+
+
+def test_the_paragraph_says_how_to_call_and_lists_the_functions() -> None:
+    functions = [{"type": "function", "function": {"name": name}} for name in ("f", "g")]
+    assert told(functions) == (
+        """\
+To act, call one of the functions below: end your answer with a block like this one, with the
+function's own parameters by their exact names, and write nothing after it.
+
+<tool_call>
+{"name": "the function", "arguments": {"a parameter": "its value"}}
+</tool_call>
+
+The result comes in the next message, as <tool_response>. Wait for it before you rely on it. When
+nothing is left to do, answer in plain text. The functions:
+{"name":"f"}
+{"name":"g"}"""
+    )
+
+
+def test_each_answers_results_share_a_message_of_their_own() -> None:
+    def answer(*names: str, content: str | None = None) -> Json:
+        calls = [{"function": {"name": name, "arguments": "{}"}} for name in names]
+        return {"role": "assistant", "content": content, "tool_calls": calls}
+
+    def result(name: str) -> Json:
+        return {"role": "tool", "name": name, "content": "ok"}
+
+    def response(name: str) -> str:
+        return f'<tool_response name="{name}">\nok\n</tool_response>'
+
+    block = '<tool_call>\n{"name": "f", "arguments": {}}\n</tool_call>'
+    messages = [
+        result("early"),
+        {"role": "user", "content": [{"type": "text", "text": "hi"}]},
+        result("after a picture"),
+        answer("f"),
+        result("f"),
+        result("g"),
+        {"role": "user", "content": "go on"},
+        answer("f", content=""),
+        result("f"),
+    ]
+    function = {"type": "function", "function": {"name": "f"}}
+    chat = in_words(ChatRequest("m", messages, [function], "required", temperature=0.5))
+    assert chat.messages == [
+        {"role": "user", "content": response("early")},
+        messages[1],
+        {"role": "user", "content": response("after a picture")},
+        {"role": "assistant", "content": block},
+        {"role": "user", "content": f"{response('f')}\n{response('g')}"},
+        {"role": "user", "content": "go on"},
+        {"role": "assistant", "content": block},
+        {"role": "user", "content": response("f")},
+    ]
+    assert (chat.functions, chat.tool_choice, chat.temperature) == ([], None, 0.5)

@@ -13,7 +13,8 @@ from tests.tools import declared
 from tests.tools.declared import function, namespace
 
 Json = dict[str, Any]
-LONG = "First sentence here. " + "Then a lot of prose follows, and goes on and on. " * 40
+FIRST, OTHER = "First sentence here.", " Then a lot of prose follows, and goes on and on."
+LONG = FIRST + OTHER * 40
 
 
 def shown(tool: Json, profile: ToolProfile = ToolProfile.ESSENTIAL) -> Json:
@@ -26,28 +27,79 @@ def parameters(tool: Json, profile: ToolProfile = ToolProfile.ESSENTIAL) -> set[
     return set(shown(tool, profile)["parameters"]["properties"])
 
 
-def test_codex_own_tools_show_the_parameters_that_matter() -> None:
-    table = {
-        "exec_command": {"cmd", "workdir"},
-        "write_stdin": {"session_id", "chars"},
-        "spawn_agent": {"agent_type", "items", "message"},
-        "view_image": {"path"},
-        "update_plan": {"plan"},
-        "request_user_input": {"questions"},
-        "send_input": {"target", "message", "items"},
-        "resume_agent": {"id"},
-        "wait_agent": {"targets"},
-        "close_agent": {"target"},
-    }
-    for name, wanted in table.items():
-        properties = dict.fromkeys(
-            [*sorted(wanted), "yield_time_ms", "model", "timeout_ms"], "string"
-        )
-        for tool in (
-            function(name, **properties),
-            namespace("multi_agent_v1", function(name, **properties)),
-        ):
-            assert parameters(tool) == wanted, name
+OWN: dict[str, tuple[str, dict[str, str]]] = {
+    "exec_command": (
+        "Run a shell command. Returns its output, or a session_id if it still runs.",
+        {"cmd": "", "workdir": ""},
+    ),
+    "shell_command": ("Run a shell command.", {"command": "", "workdir": ""}),
+    "shell": ("Run a program with arguments.", {"command": "", "workdir": ""}),
+    "write_stdin": (
+        "Type into a command that still runs, or poll it with empty chars.",
+        {"session_id": "", "chars": ""},
+    ),
+    "view_image": ("Look at a local image file.", {"path": ""}),
+    "update_plan": (
+        "Keep a plan of steps; at most one is in_progress.",
+        {"plan": "status: pending, in_progress or completed"},
+    ),
+    "request_user_input": ("Ask the user.", {"questions": "1 to 3"}),
+    "spawn_agent": (
+        "Start a sub-agent, only if the user wants agents. Returns its id.",
+        {"agent_type": "default, explorer or worker", "message": "its task", "items": ""},
+    ),
+    "send_input": (
+        "Send a message to an agent.",
+        {"target": "agent id", "message": "", "items": ""},
+    ),
+    "resume_agent": ("Reopen a closed agent.", {"id": ""}),
+    "wait_agent": ("Wait until one of the agents is done.", {"targets": "agent ids"}),
+    "close_agent": ("Close an agent that is no longer needed.", {"target": "agent id"}),
+}
+"""What the model is shown of Codex's own tools: description, parameters and theirs."""
+
+
+@pytest.mark.parametrize(("name", "description", "wanted"), [(n, *own) for n, own in OWN.items()])
+def test_codex_own_tools_show_the_parameters_that_matter(
+    name: str, description: str, wanted: dict[str, str]
+) -> None:
+    declared = {"type": "string", "description": "Long words of Codex."}
+    properties = dict.fromkeys([*wanted, "yield_time_ms", "model", "timeout_ms"], declared)
+    tool = function(name, **properties)
+    for entry in (tool, namespace("multi_agent_v1", tool)):
+        made = shown(entry)
+        assert made["description"] == description
+        assert made["parameters"]["properties"] == {
+            parameter: {"type": "string"} | ({"description": text} if text else {})
+            for parameter, text in wanted.items()
+        }
+
+
+def test_a_description_of_ours_replaces_those_of_the_parts_inside() -> None:
+    step = {"type": "object", "properties": {"step": {"type": "string", "description": "Words."}}}
+    plan = {"type": "array", "description": "Words.", "items": step}
+    properties = shown(function("update_plan", plan=plan))["parameters"]["properties"]
+    assert list(properties["plan"].items()) == [
+        ("type", "array"),
+        ("description", "status: pending, in_progress or completed"),
+        ("items", {"type": "object", "properties": {"step": {"type": "string"}}}),
+    ]
+
+
+def test_a_parameter_without_a_type_is_described_all_the_same() -> None:
+    either = {"anyOf": [{"type": "string", "description": "Words."}, declared.STEPS]}
+    message = shown(function("spawn_agent", message=either))["parameters"]["properties"]["message"]
+    assert message["description"] == "its task"
+    assert message["anyOf"][0] == {"type": "string"}
+    assert "description" not in message["anyOf"][1]
+
+
+@pytest.mark.parametrize(
+    "schema", [{}, {"properties": None}, {"properties": [], "required": "cmd"}, {"type": "string"}]
+)
+def test_a_tool_of_codex_without_parameters_shows_none(schema: Json) -> None:
+    tool = {"type": "function", "name": "exec_command", "parameters": schema}
+    assert shown(tool)["parameters"] == {"type": "object", "properties": {}}
 
 
 def test_a_required_parameter_is_shown_whatever_the_table_says() -> None:
@@ -68,8 +120,7 @@ def test_when_a_tool_may_be_called_is_told_in_the_words_of_codex() -> None:
 
 def test_a_newer_tool_of_codex_keeps_its_parameters_and_loses_its_prose() -> None:
     tool = declared.GOAL | {"description": LONG}
-    assert len(shown(tool)["description"]) <= 140
-    assert shown(tool)["description"].startswith("First sentence here.")
+    assert shown(tool)["description"] == FIRST + OTHER * 2
     assert shown(tool)["parameters"]["properties"]["status"]["enum"] == ["complete", "blocked"]
 
 
@@ -151,3 +202,54 @@ def test_a_freeform_tool_is_one_string_explained_in_words(profile: ToolProfile) 
 )
 def test_prose_is_cut_at_a_sentence(text: str, limit: int, expected: str) -> None:
     assert shorten(text, limit) == expected
+
+
+ROOM = {
+    (ToolProfile.ESSENTIAL, "own"): (140, 80),
+    (ToolProfile.COMPACT, "own"): (200, 120),
+    (ToolProfile.ESSENTIAL, "mcp"): (800, 300),
+    (ToolProfile.COMPACT, "mcp"): (200, 120),
+}
+"""Profile and tool -> longest descriptions of a tool and of a parameter."""
+
+
+@pytest.mark.parametrize(("profile", "origin"), ROOM)
+def test_descriptions_are_cut_at_the_documented_lengths(profile: ToolProfile, origin: str) -> None:
+    limits = ROOM[profile, origin]
+    inner = {"type": "object", "properties": {"p": {"type": "string", "description": ""}}}
+    nested = {"l": {"type": "array", "items": inner}, "e": {"anyOf": [inner, declared.STRINGS]}}
+
+    def sizes(of_tool: int, of_parameter: int) -> list[int]:
+        inner["properties"]["p"]["description"] = "x" * of_parameter
+        tool = function("new_tool", **nested) | {"description": "x" * of_tool}
+        made = shown(namespace("mcp__x", tool) if origin == "mcp" else tool, profile)
+        listed, either = made["parameters"]["properties"].values()
+        parts = [listed["items"], either["anyOf"][0]]
+        return [
+            len(made["description"]),
+            *(len(part["properties"]["p"]["description"]) for part in parts),
+        ]
+
+    assert sizes(*limits) == [limits[0], limits[1], limits[1]]
+    # A text without a sentence end is cut one before the limit, with an ellipsis behind it.
+    assert max(sizes(limits[0] + 1, limits[1])) == limits[0]
+    assert sizes(5, limits[1] + 1) == [5, limits[1], limits[1]]
+
+
+def test_a_profile_is_chosen_by_its_name() -> None:
+    assert [profile.value for profile in ToolProfile] == ["essential", "compact", "full"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Wow! Use it. Then go on", "Wow! Use it."),
+        ("Is it? It is so and so on.", "Is it?"),
+        ("One; two and three and four", "One;"),
+        ("Files, i.e. all of these here", "Files, i.e.…"),
+        ("Twelve chars. More of that", "Twelve chars."),
+        ("v1.2.3.4.5.6.7.8", "v1.2.3.4.5.6…"),
+    ],
+)
+def test_a_sentence_ends_at_its_mark_and_a_space(text: str, expected: str) -> None:
+    assert shorten(text, 13) == expected

@@ -187,3 +187,49 @@ def test_three_hundred_tools_of_twenty_servers_have_names_of_their_own() -> None
     declared = {(tool["name"], space["name"]) for space in spaces for tool in space["tools"]}
     assert routed == declared
     assert names(Toolbox.from_request(spaces[:5])) == found[:75]
+
+
+@pytest.mark.parametrize(
+    ("name", "space", "expected"),
+    [
+        ("a" * 64, None, "a" * 64),
+        ("a" * 65, None, "a" * 55 + "_e04581de"),
+        ("b" * 62, "n", "n__" + "b" * 52 + "_29b8bc76"),
+        ("do.it", None, "do_it_ffbfe192"),
+        ("", None, "_a51ad9ee"),
+        ("echo", "mcp__demo__", "mcp__demo__echo"),
+        ("echo", "", "echo"),
+        ("echo", "functions", "echo"),
+    ],
+)
+def test_a_function_name_is_the_same_in_every_request(
+    name: str, space: str | None, expected: str
+) -> None:
+    """Another name for the same tool would invalidate the model's prompt cache."""
+    assert Toolbox().function_name(name, space) == expected
+
+
+def test_the_second_tool_of_a_name_gets_a_digest() -> None:
+    toolbox = Toolbox.from_request([namespace("n", "x"), function("n__x"), namespace("n_", "x")])
+    first, *others = names(toolbox)
+    assert first == "n__x"
+    assert all(re.fullmatch(r"n__x_[0-9a-f]{8}", other) for other in others)
+    assert len(toolbox) == 3
+
+
+def test_of_two_declarations_of_a_tool_the_first_counts() -> None:
+    first = function("a") | {"description": "First."}
+    toolbox = Toolbox.from_request([first, function("a") | {"description": "Second."}])
+    assert len(toolbox) == 1
+    tool = toolbox.tool("a")
+    assert tool
+    assert tool.description == "First."
+
+
+def test_tools_that_are_not_offered_are_still_known() -> None:
+    toolbox = Toolbox.from_request([function("a"), function("b"), function("c")])
+    toolbox.offer_only(["c", "a", "x"])
+    assert names(toolbox) == ["a", "c"]
+    assert list(toolbox.offered) == ["a", "c"]
+    assert toolbox.tool("b")
+    assert toolbox.tool("x") is None
