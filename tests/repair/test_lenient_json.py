@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codex_bridge.repair.lenient_json import loads
+from codex_bridge.repair.lenient_json import can_be_written, loads
 
 
 @pytest.mark.parametrize(
@@ -69,6 +69,103 @@ def test_slips_are_read_and_named(text: str, value: Any, slips: set[str]) -> Non
 def test_what_is_not_there_is_never_guessed(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         loads(text)
+
+
+@pytest.mark.parametrize(
+    ("written", "read", "slips"),
+    [
+        (r"\"", '"', set()),
+        (r"\\", "\\", set()),
+        (r"\/", "/", set()),
+        (r"\b\f\n\r\t", "\b\f\n\r\t", set()),
+        (r"\u0041\u00e9", "Aé", set()),
+        (r"\'", "'", set()),
+        (r"\u00g1", r"\u00g1", {"bad escape"}),
+        (r"\x41", r"\x41", {"bad escape"}),
+        (r"\d+\.", r"\d+\.", {"bad escape"}),
+        ("a\\\nb", "a\\\nb", set()),
+        ("a\nb", "a\nb", {"raw newline"}),
+        ("a\rb", "a\rb", {"raw newline"}),
+        ("a\0b", "a\0b", {"raw control character"}),
+        ("a\x1fb", "a\x1fb", {"raw control character"}),
+        ("a\x7f\u2028b", "a\x7f\u2028b", set()),
+    ],
+)
+@pytest.mark.parametrize("quote", ['"', "'"])
+def test_escapes_and_raw_characters_in_a_string(
+    written: str, read: str, slips: set[str], quote: str
+) -> None:
+    # The bare key keeps orjson from reading it.
+    value, found = loads(f"{{a: {quote}{written}{quote}}}")
+    assert value == {"a": read}
+    assert found == slips | {"bare key"} | ({"single quotes"} if quote == "'" else set())
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "slips"),
+    [
+        ("{'a': 1, 'b': [2], 'c': '3' , 'd': 'x' }",
+         {"a": 1, "b": [2], "c": "3", "d": "x"}, {"single quotes"}),
+        ("[0, -1, 1.5, 2e3, 2E-1, -0.5,]", [0, -1, 1.5, 2000.0, 0.2, -0.5], {"trailing comma"}),
+        ("{a: true, b: false, c: null,}", {"a": True, "b": False, "c": None},
+         {"bare key", "trailing comma"}),
+        ("[True, False, None]", [True, False, None], {"python literal"}),
+        ("{a: 1", {"a": 1}, {"bare key", "unclosed"}),
+        ("{a: 1,", {"a": 1}, {"bare key", "trailing comma", "unclosed"}),
+        ("[1,", [1], {"trailing comma", "unclosed"}),
+        ('{"a": [{"b": 1]}', {"a": [{"b": 1}]}, {"unclosed"}),
+        ('{"a": [1 }', {"a": [1]}, {"unclosed"}),
+        ('{"a": 1 \'b\': 1}', {"a": 1, "b": 1}, {"missing comma", "single quotes"}),
+        ("{'a': 'say 'no' twice'}", {"a": "say 'no' twice"}, {"single quotes", "inner quotes"}),
+        ('{"a": "x "y" z", "b": 1}', {"a": 'x "y" z', "b": 1}, {"inner quotes"}),
+        ("{'a': \'\'\'x 'y' z\'\'\'}", {"a": "x 'y' z"}, {"single quotes", "triple quotes"}),
+        ("{a-b_1: 1}", {"a-b_1": 1}, {"bare key"}),
+        ("```python\n{'a': 1}\n```", {"a": 1}, {"fence", "single quotes"}),
+        ("{'a': 1} {'a': 1}", {"a": 1}, {"single quotes", "repeated"}),
+        ("[1][1]", [1], {"repeated"}),
+        ("{'a': 1} ok", {"a": 1}, {"single quotes", "trailing text"}),
+        ('"\\"[1]\\""', [1], {"double encoding"}),
+        ('" {\\"a\\": 1}"', {"a": 1}, {"double encoding"}),
+        ('"{oops}"', "{oops}", set()),
+        ('"plain"', "plain", set()),
+        ("'plain'", "plain", {"single quotes"}),
+    ],
+)  # fmt: skip
+def test_slips_of_every_kind_are_read(text: str, value: Any, slips: set[str]) -> None:
+    found, names = loads(text)
+    assert (found, set(names)) == (value, slips)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[1 2]", "{a 1}", "{1: 2}", "[01]", "[1.]", "[-]", "[.5]", "[truely]", "[1_0]",
+     '{a: """x}', "{a: 'x}", "[1] [2]", '{"a": "say "hi, you"}', "[tru", "[nan]", "}"],
+)  # fmt: skip
+def test_what_leaves_the_value_open_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"character \d+$|^more than one value$"):
+        loads(text)
+
+
+def test_a_hundred_levels_are_read_and_no_more() -> None:
+    loads("[" * 100 + "'x'" + "]" * 100)
+    loads("[" + "{a: [1]}, " * 200 + "]")
+    with pytest.raises(ValueError, match="nested too deeply"):
+        loads("[" * 101 + "'x'" + "]" * 101)
+
+
+def test_json_inside_of_strings_is_read_three_times() -> None:
+    text = '{"a": 1}'
+    for _ in range(3):
+        text = orjson.dumps(text).decode()
+    assert loads(text) == ({"a": 1}, frozenset({"double encoding"}))
+    again = orjson.dumps(text).decode()
+    assert loads(again) == ('{"a": 1}', frozenset({"double encoding"}))
+
+
+def test_a_value_can_be_written_with_room_for_eight_levels_around_it() -> None:
+    for levels, written in ((246, True), (247, False)):
+        value: Any = orjson.loads("[" * levels + "]" * levels)
+        assert can_be_written(value) is written
 
 
 def test_half_a_surrogate_can_still_be_encoded() -> None:
