@@ -81,10 +81,7 @@ def repair_patch(patch: str) -> str | None:
     lines = text.split("\n")
     if lines[0].startswith("```") and lines[-1].strip() == "```":
         lines = lines[1:-1]
-    lines = [
-        line.rstrip() if HEADER.match(line) or line.strip() in {BEGIN, END} else line
-        for line in lines
-    ]
+    lines = [line.rstrip() if HEADER.match(line) else line for line in lines]
     if BEGIN in lines:
         begin = lines.index(BEGIN)
         if COMMAND.search("\n".join(lines[:begin])):

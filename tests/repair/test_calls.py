@@ -7,10 +7,11 @@ from typing import Any
 import orjson
 import pytest
 
-from codex_bridge.repair.calls import repair_call
+from codex_bridge.leaks.json_calls import WrittenCall
+from codex_bridge.repair.calls import Judge, RepairedCall, repair_call
 from codex_bridge.tools.declarations import Kind
 from codex_bridge.tools.toolbox import Toolbox
-from tests.tools.declared import CODEX, EXEC, PATCH, VALID_PATCH, function
+from tests.tools.declared import CODE, CODEX, EXEC, MCP, PATCH, VALID_PATCH, function
 
 TOOLBOX = Toolbox.from_request(CODEX)
 SHELL = function("shell", ["command"], command={"type": "array", "items": {"type": "string"}})
@@ -35,13 +36,13 @@ def dump(value: Any) -> str:
     ],
 )
 def test_the_tool_that_is_meant(name: str, arguments: Any, full_name: str, payload: Any) -> None:
-    settled = repair_call(name, dump(arguments), TOOLBOX, repair=True)
-    assert (settled.full_name, orjson.loads(settled.payload)) == (full_name, payload)
+    call = repair_call(name, dump(arguments), TOOLBOX, repair=True)
+    assert (call.full_name, orjson.loads(call.payload)) == (full_name, payload)
 
 
 def test_a_freeform_tool_gets_its_raw_text() -> None:
-    settled = repair_call("apply_patch", dump({"patch": VALID_PATCH}), TOOLBOX, repair=True)
-    assert (settled.kind, settled.payload, settled.steps) == (
+    call = repair_call("apply_patch", dump({"patch": VALID_PATCH}), TOOLBOX, repair=True)
+    assert (call.kind, call.payload, call.steps) == (
         Kind.CUSTOM,
         VALID_PATCH,
         ["input key"],
@@ -50,19 +51,17 @@ def test_a_freeform_tool_gets_its_raw_text() -> None:
 
 def test_a_patch_inside_of_a_command_is_a_command() -> None:
     arguments = dump({"cmd": f"apply_patch <<'EOF'\n{VALID_PATCH}EOF"})
-    settled = repair_call(
-        "exec_command", arguments, Toolbox.from_request([EXEC, PATCH]), repair=True
-    )
-    assert (settled.name, settled.payload, settled.steps) == ("exec_command", arguments, [])
+    call = repair_call("exec_command", arguments, Toolbox.from_request([EXEC, PATCH]), repair=True)
+    assert (call.name, call.payload, call.steps) == ("exec_command", arguments, [])
 
 
 @pytest.mark.parametrize("shell", [EXEC, SHELL])
 def test_a_patch_for_a_tool_that_is_only_a_command_becomes_one(shell: Any) -> None:
     toolbox = Toolbox.from_request([shell])
-    settled = repair_call("apply_patch", dump({"input": VALID_PATCH}), toolbox, repair=True)
-    assert settled.name == shell["name"]
-    assert "apply_patch <<'EOF'" in settled.payload
-    assert settled.steps[0] == "patch as command"
+    call = repair_call("apply_patch", dump({"input": VALID_PATCH}), toolbox, repair=True)
+    assert call.name == shell["name"]
+    assert "apply_patch <<'EOF'" in call.payload
+    assert call.steps[0] == "patch as command"
     nonsense = repair_call("apply_patch", dump({"input": "no patch"}), toolbox, repair=True)
     assert nonsense.name == "apply_patch"
 
@@ -70,8 +69,8 @@ def test_a_patch_for_a_tool_that_is_only_a_command_becomes_one(shell: Any) -> No
 def test_a_patch_is_applied_in_the_folder_named_with_it() -> None:
     toolbox = Toolbox.from_request([EXEC])
     written = dump({"input": VALID_PATCH, "cwd": "/src"})
-    settled = repair_call("apply_patch", written, toolbox, repair=True)
-    assert orjson.loads(settled.payload)["workdir"] == "/src"
+    call = repair_call("apply_patch", written, toolbox, repair=True)
+    assert orjson.loads(call.payload)["workdir"] == "/src"
     # What exec_command has no parameter for would be lost.
     odd = repair_call(
         "apply_patch", dump({"input": VALID_PATCH, "mode": "dry"}), toolbox, repair=True
@@ -81,5 +80,137 @@ def test_a_patch_is_applied_in_the_folder_named_with_it() -> None:
 
 def test_without_repair_nothing_changes() -> None:
     for name, text in (("Exec_Command", "{}"), ("exec_command", "{'cmd': 'ls'}"), ("bash", "{}")):
-        settled = repair_call(name, text, TOOLBOX, repair=False)
-        assert (settled.name, settled.payload, settled.steps) == (name, text, [])
+        call = repair_call(name, text, TOOLBOX, repair=False)
+        assert (call.name, call.payload, call.steps) == (name, text, [])
+
+
+ENCRYPTED = function("send", message={"type": "string", "encrypted": True}, to="string")
+
+
+def repaired(name: str, text: str, *tools: Any, repair: bool = True) -> RepairedCall:
+    return repair_call(name, text, Toolbox.from_request([*tools]), repair=repair)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "steps", "readable", "fits"),
+    [
+        ("exec_command", '{"cmd": "ls"}', [], True, True),
+        ("exec_command", '{"cmd": 5}', ["number as string"], True, True),
+        ("exec_command", '{"workdir": "/"}', [], True, False),
+        ("exec_command", "ls -la", [], False, False),
+        ("exec_command", "[1]", [], False, False),
+        ("Exec-Command", '{"command": "ls"}', ["name", "key"], True, True),
+        ("bash", '{"command": "ls"}', ["stand-in name", "key"], True, True),
+        ("apply_patch", VALID_PATCH, ["bare input"], True, True),
+        ("apply_patch", "no patch", ["bare input"], True, False),
+        ("applyPatch", VALID_PATCH, ["name", "bare input"], True, True),
+        ("exec", "a()", ["bare input"], True, True),
+        ("exec", dump({"input": " "}), [], False, False),
+    ],
+)
+def test_a_call_says_what_was_repaired_and_whether_it_fits(
+    name: str, text: str, steps: list[str], readable: bool, fits: bool
+) -> None:
+    call = repaired(name, text, EXEC, PATCH, CODE)
+    assert call.tool
+    assert (call.steps, call.readable, call.fits) == (steps, readable, fits)
+
+
+def test_a_call_of_no_offered_tool_keeps_name_and_arguments() -> None:
+    for text, payload in ((" {'a': 1} ", "{'a': 1}"), ("", "{}")):
+        for repair in (True, False):
+            call = repaired("frobnicate", text, EXEC, repair=repair)
+            assert (call.kind, call.name, call.namespace) == (Kind.FUNCTION, "frobnicate", None)
+            assert (call.payload, call.steps, call.tool) == (payload, [], None)
+            assert (call.readable, call.fits, call.is_encrypted) == (False, False, False)
+
+
+def test_without_repair_a_declared_tool_is_routed_as_it_stands() -> None:
+    call = repaired("mcp__demo__echo_text", " {'a'} ", MCP, repair=False)
+    assert (call.full_name, call.payload, call.readable, call.fits) == (
+        "mcp__demo.echo_text",
+        "{'a'}",
+        True,
+        True,
+    )
+    assert repaired("exec_command", " ", EXEC, repair=False).payload == "{}"
+    freeform = repaired("apply_patch", dump({"input": "x"}), PATCH, repair=False)
+    assert (freeform.kind, freeform.payload, freeform.steps) == (Kind.CUSTOM, "x", [])
+    assert (freeform.readable, freeform.fits) == (True, False)
+    assert repaired("exec_command", "{}", EXEC, repair=False).tool
+    assert repaired("bash", '{"command": "ls"}', EXEC, repair=False).tool is None
+
+
+def test_the_first_stand_in_that_fits_is_taken() -> None:
+    shell = function("shell", ["script"], script="string")
+    call = repaired("bash", dump({"script": "ls"}), EXEC, shell)
+    assert (call.name, call.steps) == ("shell", ["stand-in name"])
+
+
+@pytest.mark.parametrize(
+    ("payload", "expected"),
+    [
+        ('{"a": 1}', {"a": 1}),
+        ("oops", {"cmd": "oops"}),
+        ("[1]", {"cmd": "[1]"}),
+        ('{"a":' + "[" * 300 + "]" * 300 + "}", {"cmd": '{"a":' + "[" * 300 + "]" * 300 + "}"}),
+    ],
+)
+def test_arguments_are_an_object_for_items_that_want_one(payload: str, expected: Any) -> None:
+    tool = Toolbox.from_request([EXEC]).tool("exec_command")
+    assert RepairedCall(Kind.FUNCTION, "f", None, payload, tool=tool).object == expected
+    bare = RepairedCall(Kind.FUNCTION, "f", None, payload).object
+    assert bare == ({"input": payload} if "cmd" in expected else expected)
+
+
+def test_calls_mean_the_same_whatever_the_order_of_their_arguments() -> None:
+    one, other, third = (
+        RepairedCall(Kind.FUNCTION, "f", "n", payload).meaning
+        for payload in ('{"a": 1, "b": 2}', '{"b":2,"a":1}', '{"a": 1}')
+    )
+    assert one == other != third
+    assert RepairedCall(Kind.FUNCTION, "f", None, '{"a": 1}').meaning != third
+
+
+def test_a_parameter_that_codex_wants_encrypted_is_known() -> None:
+    assert repaired("send", "{}", ENCRYPTED).is_encrypted
+    assert not repaired("exec_command", "{}", EXEC).is_encrypted
+    plain = function("send", message={"type": "string", "encrypted": "no"}) | {}
+    plain["parameters"]["properties"]["x"] = None
+    assert not repaired("send", "{}", plain).is_encrypted
+
+
+def test_a_patch_command_needs_a_shell_that_takes_all_of_it() -> None:
+    patch = dump({"input": VALID_PATCH})
+    assert repaired("apply_patch", patch, CODE).tool is None
+    closed = function("shell", ["command", "reason"], command="string", reason="string")
+    assert repaired("apply_patch", patch, closed).tool is None
+    call = repaired("functions.apply_patch", patch, closed, EXEC)
+    assert (call.name, call.steps) == ("exec_command", ["patch as command"])
+    assert repaired("apply_patch".rjust(501), patch, EXEC).tool is None
+    assert repaired("apply_patch".rjust(500), patch, EXEC).tool
+    bare = repaired("apply_patch", VALID_PATCH, EXEC)
+    assert list(orjson.loads(bare.payload)) == ["cmd"]
+    listed = repaired("apply_patch", dump({"patch": VALID_PATCH, "cwd": "/"}), EXEC)
+    assert listed.tool is None
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "accepted", "strictly"),
+    [
+        ("exec_command", '{"cmd": "ls"}', True, True),
+        ("bash", '{"command": "ls"}', True, True),
+        ("exec_command", '{"cmd": "ls", "colour": 1}', True, False),
+        ("exec_command", '{"workdir": "/"}', True, False),
+        ("exec_command", "ls", False, False),
+        ("frobnicate", "{}", False, False),
+    ],
+)
+def test_a_call_in_a_text_has_to_name_a_tool_and_strictly_to_fit(
+    name: str, text: str, accepted: bool, strictly: bool
+) -> None:
+    judge = Judge(Toolbox.from_request([EXEC]))
+    call = WrittenCall(name, text)
+    assert (judge.accepts(call, False), judge.accepts(call, True)) == (accepted, strictly)
+    # Known is what may be a tool; whether it is one, the arguments decide.
+    assert judge.known(name) is judge.known(name) is (name != "frobnicate")

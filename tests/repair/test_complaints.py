@@ -49,6 +49,21 @@ RECOVERED = {
         {"question": "why"},
     ),
     "of a freeform tool": ('{"input": "x"}', "apply_patch", {"input": "x"}),
+    "with parameters": (
+        '{"name": "tell", "parameters": {"question": "why"}}',
+        "tell",
+        {"question": "why"},
+    ),
+    "with both": (
+        '{"name": "tell", "arguments": {"question": "a"}, "parameters": {"question": "b"}}',
+        "tell",
+        {"question": "a"},
+    ),
+    "with another name for it": (
+        '{"name": "functions.tell", "arguments": {"any": "thing"}}',
+        "functions.tell",
+        {"any": "thing"},
+    ),
 }
 
 
@@ -57,6 +72,7 @@ def test_a_call_that_is_whole_is_made(raw: str, name: str, arguments: Any) -> No
     call = call_from_complaint(complaint(raw), BOX)
     assert call is not None
     assert (call.name, orjson.loads(call.arguments)) == (name, arguments)
+    assert (call.index, call.id) == (0, "")
 
 
 LOST = {
@@ -70,6 +86,11 @@ LOST = {
     "no object": '["cmd"]',
     "a name alone": '{"name": "tell"}',
     "text": "I will call tell.",
+    "an unknown name": '{"name": "nope", "arguments": {"question": "why"}}',
+    "no name": '{"name": 5, "arguments": {"question": "why"}}',
+    "arguments that need a repair": '{"cmd": 5}',
+    "input and more": '{"input": "x", "more": "y"}',
+    "arguments that are no object": '{"name": "tell", "arguments": "why"}',
 }
 
 
@@ -86,3 +107,7 @@ def test_a_complaint_that_quotes_nothing_holds_no_call() -> None:
 def test_no_complaint_is_too_strange(text: str, cut: int) -> None:
     call_from_complaint(complaint(text), BOX)
     call_from_complaint(complaint('{"cmd": "ls"}')[cut:], BOX)
+
+
+def test_an_empty_object_is_no_call_even_where_nothing_is_required() -> None:
+    assert call_from_complaint(complaint("{}"), Toolbox.from_request([tool("wait")], [])) is None

@@ -19,7 +19,17 @@ MOVE = (
 )
 
 
-@pytest.mark.parametrize("patch", [UPDATE, ADD, DELETE, MOVE, VALID_PATCH])
+MANY = (
+    "*** Begin Patch\n"
+    + "".join(
+        "\n".join(patch.split("\n")[1:-2]) + "\n" for patch in (DELETE, ADD, UPDATE, DELETE, MOVE)
+    )
+    + "*** End Patch\n"
+)
+EMPTY = "*** Begin Patch\n*** Update File: a\n*** Move to: b\n*** End Patch\n"
+
+
+@pytest.mark.parametrize("patch", [UPDATE, ADD, DELETE, MOVE, MANY, EMPTY, VALID_PATCH])
 def test_what_the_grammar_allows_is_valid_and_stays_as_it_is(patch: str) -> None:
     assert is_valid(patch)
     assert repair_patch(patch) == patch.removesuffix("\n") + "\n"
@@ -38,6 +48,18 @@ def test_what_the_grammar_allows_is_valid_and_stays_as_it_is(patch: str) -> None
         "*** Begin Patch\n*** Update File: a\nx\n*** End Patch",
         "*** Begin Patch\n*** Update File: a\n+x\n*** Move to: b\n*** End Patch",
         "*** Update File: a\n+x\n",
+        "*** Begin Patch\n*** Delete File: a\n",
+        "*** Delete File: a\n*** End Patch",
+        "*** Begin Patch\n*** Add File: \n+x\n*** End Patch",
+        "*** Begin Patch\n*** Add File: a\n*** Move to: b\n+x\n*** End Patch",
+        "*** Begin Patch\n*** Move to: b\n*** Delete File: a\n*** End Patch",
+        "*** Begin Patch\n*** Update File: a\n*** Move to: b\n*** Move to: c\n*** End Patch",
+        "*** Begin Patch\n*** Update File: a\n@@x\n*** End Patch",
+        "*** Begin Patch\n*** Update File: a\n*x\n*** End Patch",
+        "*** Begin Patch\n*** Update File: a\n+x\n\n+y\n*** End Patch",
+        "*** Begin Patch\n*** Delete File: a\n*** Add File: b\n*** End Patch",
+        "*** Begin Patch\n*** Add File: b\n*** Delete File: a\n*** End Patch",
+        "*** Begin Patch\n*** Delete File: a\n*** End Patch\n\n",
     ],
 )
 def test_what_the_grammar_forbids_is_not_valid(patch: str) -> None:
@@ -71,6 +93,33 @@ def test_what_the_grammar_forbids_is_not_valid(patch: str) -> None:
         # Some lack it: which ones cannot be told.
         ("*** Begin Patch\n*** Update File: a\n@@\nclass A:\n     def f():\n-x\n", None),
         ("*** Begin Patch ***\n" + UPDATE.partition("\n")[2], None),
+        (f"```\n{UPDATE}```  ", UPDATE),
+        (f"```\n{UPDATE}``` x", UPDATE),
+        (f'applypatch  <<"EOF"\n{UPDATE}EOF', UPDATE),
+        (f"  {UPDATE}", None),
+        (UPDATE.replace("*** End Patch\n", "*** End Patch  "), UPDATE),
+        (UPDATE.replace("a.py", "a.py  "), UPDATE),
+        (MOVE.replace("Move to: b", "Move to: b "), MOVE),
+        (MANY.replace("*** Delete File: a.txt\n", "*** Delete File: a.txt\n  \n\n"), MANY),
+        (ADD.replace("*** End", "\n\n*** End"), ADD),
+        (UPDATE.replace("*** End", "\n\n*** End"), UPDATE),
+        (UPDATE.replace("-y = 2", "\n-y = 2"), UPDATE.replace("-y = 2", " \n-y = 2")),
+        (UPDATE.replace("\n", "\r\n").replace("x = 1\r\n", "x = 1\n"), None),
+        (UPDATE.replace("@@\n", "@@ -1 +1 @@ def f():\n"), UPDATE.replace("@@", "@@ def f():")),
+        (UPDATE.replace("@@\n", "@@ -1,2 +1,2 @@\n@@ -3 +3 @@\n"), UPDATE.replace("@@", "@@\n@@")),
+        (UPDATE.replace("x = 1", "@@ -1 +1 @@"), UPDATE.replace("x = 1", "@@ -1 +1 @@")),
+        (UPDATE.replace(" x = 1", "x = 1\n    y"), UPDATE.replace(" x = 1", " x = 1\n     y")),
+        (UPDATE.replace(" x = 1", "x = 1\n   y"), None),
+        (ADD + "*** Begin Patch\n", ADD),
+        (f"{ADD}and *** End Patch of it\n", ADD),
+        *(
+            (f"{command}\n{UPDATE}", None)
+            for command in ("cd x", "a && b", "a; b", "apply_patch", "applypatch")
+        ),
+        ("*** Add File: a\none", "*** Begin Patch\n*** Add File: a\n+one\n*** End Patch\n"),
+        ("*** Add File: a\n+one\ntwo", None),
+        ("*** Add File: a\n\n", None),
+        ("x\n*** Delete File: a", None),
     ],
 )
 def test_slips_are_mended(broken: str, whole: str | None) -> None:
@@ -83,6 +132,36 @@ def test_slips_are_mended(broken: str, whole: str | None) -> None:
 )
 def test_what_is_no_patch_is_not_made_one(text: str) -> None:
     assert repair_patch(text) is None
+
+
+@pytest.mark.parametrize(
+    ("patch", "needed"),
+    [
+        (UPDATE, False),
+        (UPDATE.replace("@@", "@@ -1 +1 @@"), True),
+        (UPDATE.replace("@@", "@@ -1,2 +1,2 @@ def f"), True),
+        (UPDATE.replace("x = 1", "@@ -1 +1 @@"), False),
+        (UPDATE.strip(), False),
+        ("x", True),
+    ],
+)
+def test_line_numbers_need_a_repair_though_the_grammar_takes_them(patch: str, needed: bool) -> None:
+    assert patches.needs_repair(patch) is needed
+
+
+def test_the_last_end_counts_for_a_patch_that_adds_a_patch() -> None:
+    inner = "".join(f"+{line}\n" for line in ADD.splitlines())
+    patch = f"*** Begin Patch\n*** Add File: b\n{inner}*** End Patch\n"
+    assert repair_patch(f"Here:\n{patch}") == patch
+    bare = "*** Begin Patch\n*** Add File: b\nx\n*** End Patch\n*** End Patch"
+    repaired = repair_patch(bare)
+    assert repaired
+    assert repaired.count("*** End Patch") == 2
+
+
+def test_a_patch_is_applied_by_a_heredoc() -> None:
+    command = patches.as_command(DELETE + "\n")
+    assert command == f"apply_patch <<'EOF'\n{DELETE}EOF"
 
 
 def test_a_patch_becomes_a_command_that_no_line_of_it_ends() -> None:
