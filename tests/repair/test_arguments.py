@@ -203,6 +203,134 @@ def test_a_schema_that_makes_no_sense_changes_nothing(schema: Json) -> None:
     assert repair_arguments('{"a":{"a":1}}', schema).text == '{"a":{"a":1}}'
 
 
+def lists(items: Any) -> Json:
+    return {"type": "array", "items": items}
+
+
+INTEGER, STRING = {"type": "integer"}, {"type": "string"}
+CLOSED: Json = {"type": "object", "additionalProperties": False}
+FORMS: list[tuple[Any, str, str, list[str]]] = [
+    # The schema of the parameter `p`, its value as written and as repaired, the steps.
+    (INTEGER, "5.0", "5", ["whole number"]),
+    ({"type": ["string", "integer"]}, "5.0", "5", ["whole number"]),
+    ({"type": ["null", "number"]}, '"5"', "5", ["number in a string"]),
+    ({"type": ["string", "integer"]}, '"5"', '"5"', []),
+    ({"type": "number"}, "2.5", "2.5", []),
+    ({"allOf": [INTEGER, {"description": "D."}]}, '"5"', "5", ["number in a string"]),
+    ({"oneOf": [INTEGER, {"type": "boolean"}]}, '"true"', "true", ["boolean in a string"]),
+    ({"anyOf": [INTEGER, STRING]}, '"5"', '"5"', []),
+    ({"anyOf": [lists(INTEGER), {"type": "null"}]}, '"5"', "[5]",
+     ["number in a string", "lone value"]),
+    (lists(INTEGER), '["5",6]', "[5,6]", ["number in a string"]),
+    (lists(INTEGER), '"[5]"', "[5]", ["double encoding"]),
+    (lists(INTEGER), '"x"', '"x"', []),
+    (lists(STRING), '"x"', '["x"]', ["lone value"]),
+    (lists(STRING), "5", '["5"]', ["number as string", "lone value"]),
+    ({"type": "array"}, "5", "[5]", ["lone value"]),
+    (lists(lists(STRING)), '"x"', '[["x"]]', ["lone value", "lone value"]),
+    (lists({"type": "object"}), '{"a":1}', '[{"a":1}]', ["lone value"]),
+    ({"enum": ["a_b", "c"]}, '"A-B"', '"a_b"', ["choice"]),
+    ({"enum": ["ab", "a_b"]}, '"A-B"', '"A-B"', []),
+    ({"enum": [5, "c"]}, '"C"', '"c"', ["choice"]),
+    ({"enum": ["a"]}, "5", "5", []),
+    (STRING, '["ls","-l"]', '["ls","-l"]', []),
+    ({"properties": {"yield_ms": INTEGER}} | CLOSED, '{"yieldMs":"5"}', '{"yield_ms":5}',
+     ["key", "number in a string"]),
+    ({"properties": {"path": STRING}} | CLOSED, '{"file":"x","more":1}', '{"path":"x"}',
+     ["key", "undeclared key"]),
+    ({"properties": {"path": STRING}} | CLOSED, '{"file":"x","filename":"y"}', '{"path":"x"}',
+     ["key", "undeclared key"]),
+    ({"properties": {"path": STRING}} | CLOSED, '{"path":"x","file":"y"}', '{"path":"x"}',
+     ["undeclared key"]),
+    ({"properties": {"path": STRING}}, '{"Path":"x"}', '{"path":"x"}', ["key"]),
+    ({"properties": {"path": STRING}}, '{"file":"x"}', '{"file":"x"}', []),
+    ({"properties": {"path": STRING}, "required": ["path"]}, '{"file":"x"}', '{"path":"x"}',
+     ["key"]),
+    ({"properties": {"a": STRING, "b": STRING}, "required": ["a"]}, '{"a":null,"b":null}',
+     '{"a":null}', ["null"]),
+    ({"properties": {"a": {"type": ["string", "null"]}}}, '{"a":null}', '{"a":null}', []),
+    ({"properties": {"a": {}}}, '{"a":null}', '{"a":null}', []),
+    (CLOSED, '{"a":1}', "{}", ["undeclared key"]),
+    (CLOSED | {"patternProperties": {"a": {}}}, '{"a":1}', '{"a":1}', []),
+    ({"properties": {"a": INTEGER}, "patternProperties": {"b": {}}} | CLOSED,
+     '{"a":"1","b":2}', '{"a":1,"b":2}', ["number in a string"]),
+    ({"type": "object"}, '{"a":1}', '{"a":1}', []),
+    ({"type": "object", "properties": {"a": INTEGER}}, '"{\\"a\\":\\"1\\"}"', '{"a":1}',
+     ["double encoding", "number in a string"]),
+    ({"$ref": "#/$defs/n"}, '"5"', "5", ["number in a string"]),
+    (True, '"5"', '"5"', []),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("schema", "written", "repaired", "steps"), FORMS)
+def test_a_parameter_gets_the_form_of_its_schema(
+    schema: Any, written: str, repaired: str, steps: list[str]
+) -> None:
+    root = {"properties": {"p": schema}, "$defs": {"n": INTEGER}}
+    result = repair_arguments(f'{{"p":{written}}}', root)
+    assert (result.text, result.steps) == (f'{{"p":{repaired}}}', steps)
+    assert result.value == orjson.loads(result.text)
+
+
+ONE: Json = {"properties": {"n": INTEGER}, "required": ["n"]}
+
+
+@pytest.mark.parametrize(
+    ("text", "schema", "expected", "steps", "fits"),
+    [
+        ("", {}, "{}", [], True),
+        (" \n", ONE, "{}", [], False),
+        ("null", {}, "{}", ["no object"], True),
+        ("[]", ONE, "{}", ["no object"], False),
+        ("5", ONE, '{"n":5}', ["lone value"], True),
+        ('"5"', ONE, '"5"', [], False),
+        ("5", ONE | {"required": ["n", "m"]}, "5", [], False),
+        ("5", ONE | {"required": ["m"]}, "5", [], False),
+        ("5", {"properties": {"n": INTEGER}}, "5", [], False),
+        ("'x'", {}, "'x'", [], False),
+        ('{"arguments":{"n":5}}', ONE, '{"n":5}', ["wrapped"], True),
+        ('{"type":"x","name":"y","parameters":{"n":5}}', ONE, '{"n":5}', ["wrapped"], True),
+        ('{"arguments":{"n":5},"parameters":{"n":6}}', ONE, '{"n":5}', ["wrapped"], True),
+        ('{"arguments":{}}', ONE, '{"arguments":{}}', [], False),
+        ('{"arguments":"{}"}', ONE, '{"arguments":"{}"}', [], False),
+        ('{"arguments":{"n":5},"id":1}', ONE, '{"arguments":{"n":5},"id":1}', [], False),
+        (
+            '{"arguments":{"n":5}}',
+            {"properties": {"arguments": {}}},
+            '{"arguments":{"n":5}}',
+            [],
+            True,
+        ),
+        ("oops", ONE, "oops", [], False),
+    ],
+)
+def test_what_is_no_object_becomes_one_where_it_clearly_stands_for_it(
+    text: str, schema: Json, expected: str, steps: list[str], fits: bool
+) -> None:
+    result = repair_arguments(text, schema)
+    assert (result.text, result.steps, result.fits) == (expected, steps, fits)
+
+
+@pytest.mark.parametrize("keyword", ["properties", "items", "allOf", "anyOf"])
+def test_a_value_is_repaired_down_to_forty_levels(keyword: str) -> None:
+    def repaired(levels: int) -> bool:
+        value: Any = "5"
+        schema: Any = INTEGER
+        for _ in range(levels):
+            if keyword == "properties":
+                value, schema = {"a": value}, {"properties": {"a": schema}}
+            elif keyword == "items":
+                value, schema = [value], {"items": schema}
+            else:
+                schema = {keyword: [schema]}
+        text = orjson.dumps({"p": value}).decode()
+        return bool(repair_arguments(text, {"properties": {"p": schema}}).steps)
+
+    # The arguments are the first level, the parameter the second.
+    assert repaired(39)
+    assert not repaired(40)
+
+
 fitting = st.fixed_dictionaries(
     {"cmd": st.text(max_size=20)},
     optional={
