@@ -109,11 +109,14 @@ class Cursor:
         """
         start = search = self.at
         while True:
-            if found := end.search(self.buffer, search):
+            found = end.search(self.buffer, search)
+            # Without a match, the last bytes may still become the beginning of one.
+            before = found.start() if found else len(self.buffer) - longest_end + 1
+            if limit is not None and before - start > limit:
+                raise NoCall
+            if found:
                 self.at = found.end()
                 return self.text(start, found.start()), bytes(found[0])
-            if limit is not None and len(self.buffer) - start > limit:
-                raise NoCall
             if self.ended:
                 self.at = len(self.buffer)
                 return self.text(start), b""

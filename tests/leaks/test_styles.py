@@ -1,0 +1,296 @@
+"""Each form in which models write calls: what belongs to it, and what it leaves open."""
+
+from __future__ import annotations
+
+import doctest
+from typing import Any
+
+import orjson
+import pytest
+
+import codex_bridge.leaks
+from codex_bridge.leaks.scanner import Found, LeakScanner, Piece
+from codex_bridge.leaks.styles import STYLES
+
+
+def scan(*texts: str, known: str = "ls cat", **end: Any) -> list[Piece]:
+    """What comes out where the functions `known` are offered and take any arguments."""
+    scanner = LeakScanner(lambda name: name in known.split(), lambda call, strict: True)
+    return [piece for text in texts for piece in scanner.feed(text)] + scanner.end(**end)
+
+
+def read(text: str) -> tuple[str, list[tuple[str, Any]], str]:
+    """The form of the calls in a text, the calls, and the text that is left."""
+    pieces = scan(text)
+    assert "".join(map(str, scan(*text))) == "".join(map(str, pieces)), "cutting changes it"
+    found = [piece for piece in pieces if isinstance(piece, Found)]
+    calls = [(call.name, call.arguments) for piece in found for call in piece.calls]
+    rest = "".join(piece for piece in pieces if isinstance(piece, str))
+    return " ".join(sorted({piece.style for piece in found})), calls, rest
+
+
+def test_the_example_of_the_package_is_true() -> None:
+    assert doctest.testmod(codex_bridge.leaks).failed == 0
+    assert doctest.testmod(codex_bridge.leaks).attempted > 3
+
+
+A = '{"a": 1}'
+LS = ("ls", A)
+NONE = ("ls", "{}")
+DEEPSEEK = "<｜tool▁call▁begin｜>"
+FORMS: list[tuple[str, str, list[tuple[str, str]]]] = [
+    # tool_call tag: JSON
+    *(
+        ("tool_call tag", f'<{tag}>{{"name": "ls", "arguments": {A}}}</{tag}>', [LS])
+        for tag in ("tool_call", "tools", "function_call")
+    ),
+    ("tool_call tag", f'<|tool_call|> {{"name": "ls", "arguments": {A}}} <|/tool_call|>', [LS]),
+    *(
+        ("tool_call tag", f'<tool_call>{{"{name}": "ls", "{arguments}": {A}}}', [LS])
+        for name in ("name", "function", "tool", "tool_name")
+        for arguments in ("arguments", "parameters", "args", "params")
+    ),
+    *(
+        ("tool_call tag", f'<tool_call>{{"{key}": {value}, "name": "ls"}}</tool_call>', [NONE])
+        for key in ("type", "id", "index", "call_id")
+        for value in ('"x"', "'x'", "-1.5e+3", "null")
+    ),
+    ("tool_call tag", '<tool_call>{"name": "ls", "arguments": null}</tool_call>', [NONE]),
+    ("tool_call tag", '<tool_call>{"name": "ls", "arguments": None}</tool_call>', [NONE]),
+    ("tool_call tag", '<tool_call>{"name": "ls", "args": "x \\" y"}', [("ls", '"x \\" y"')]),
+    ("tool_call tag", f"<tool_call>{{'name' : 'ls' , 'args' : {A} , }}</tool_call>", [LS]),
+    ("tool_call tag", f'<tool_call>{{"function": {{"name": "ls", "args": {A}}}}}', [LS]),
+    ("tool_call tag", '<tool_call>{"name": "ls"</tool_call>', [NONE]),
+    ("tool_call tag", '<tool_call>[{"name": "ls"} , {"name": "cat"}]', [NONE, ("cat", "{}")]),
+    ("tool_call tag", '<tool_call>[{"name": "ls"}</tool_call>', []),
+    ("tool_call tag", '<tool_call>[ {"name": "ls"}', [NONE]),
+    ("tool_call tag", '<tool_call>{"name": "ls", "args": {"a": [{"b": "}"}]}}',
+     [("ls", '{"a": [{"b": "}"}]}')]),
+    ("tool_call tag", "<tool_call>{'name': 'ls', 'args': {'a': '\\'}'}}",
+     [("ls", "{'a': '\\'}'}")]),
+    # tool_call tag: pairs
+    ("tool_call tag", "<tool_call>ls</tool_call>", [NONE]),
+    ("tool_call tag", "<tool_call> ls \n", [NONE]),
+    ("tool_call tag",
+     "<tool_call>ls <arg_key> a </arg_key> <arg_value> 1 \n</arg_value> <arg_key>b</arg_key>"
+     "<arg_value>2</tool_call>", [("ls", '{"a":" 1 \\n","b":"2"}')]),
+    # function tag
+    ("function tag", "<function=ls></function>", [NONE]),
+    ("function tag", "<function='ls'> </function>", [NONE]),
+    ("function tag", f'<function="ls"> {A} </function>', [LS]),
+    ("function tag", f"<function=ls>{A}", [LS]),
+    ("function tag", "<function=ls> <parameter='a'> 1 </parameter> <parameter=b>\n2\n</parameter>"
+     " </function>", [("ls", '{"a":"1","b":"2"}')]),
+    ("function tag", "<function=ls><parameter=a>\n  1\n\n</parameter></function>",
+     [("ls", '{"a":"  1\\n"}')]),
+    ("function tag", "<function=ls><parameter=a>1\n</parameter></function>",
+     [("ls", '{"a":"1\\n"}')]),
+    ("function tag", "<function=ls><parameter=a>\nx\n  <parameter=b>y\n </function>",
+     [("ls", '{"a":"x","b":"y"}')]),
+    ("function tag", "<function=ls><parameter=a>x\n</tool_call>", [("ls", '{"a":"x"}')]),
+    ("function tag", "<function=ls><parameter=a>x</parameter>", [("ls", '{"a":"x"}')]),
+    ("function tag", f"<function=ls><parameter=a>x\n{' ' * 40}<parameter=b>y</parameter>",
+     [("ls", '{"a":"x","b":"y"}')]),
+    # invoke tag
+    ("invoke tag", '<invoke name="ls"></invoke>', [NONE]),
+    ("invoke tag", "<invoke name='ls'> </invoke> <invoke name=ls></invoke>", [NONE, NONE]),
+    ("invoke tag", '<function_calls> <invoke name="ls"> <parameter name="a" string="true">x'
+     "</parameter> <parameter name='b'>\ny\n</parameter> </invoke> </function_calls>",
+     [("ls", '{"a":"x","b":"y"}')]),
+    ("invoke tag", '<minimax:tool_call>\n<invoke name="ls">\n</invoke>\n</minimax:tool_call>',
+     [NONE]),
+    ("invoke tag", '<invoke name="ls"><parameter name="a">1</parameter>', [("ls", '{"a":"1"}')]),
+    # mistral
+    ("mistral", f"[TOOL_CALLS]ls{A}", [LS]),
+    ("mistral", f"[TOOL_CALLS] ls[CALL_ID]x1[ARGS] {A}", [LS]),
+    ("mistral", '[TOOL_CALLS] {"name": "ls"}', [NONE]),
+    ("mistral", '[TOOL_CALLS][{"name": "ls"}, {"name": "cat"}]', [NONE, ("cat", "{}")]),
+    # llama
+    ("llama", '<|python_tag|> {"name": "ls"} ; {"name": "cat"} <|eom_id|>', [NONE, ("cat", "{}")]),
+    # deepseek
+    ("deepseek", f"{DEEPSEEK} ".strip() + f"ls<｜tool▁sep｜> {A} <｜tool▁call▁end｜>", [LS]),
+    ("deepseek", f"<｜tool▁calls▁begin｜> {DEEPSEEK}function<｜tool▁sep｜>ls\n``` {A} ``` "
+     f"<｜tool▁call▁end｜> {DEEPSEEK}cat<｜tool▁sep｜>{A}<｜tool▁call▁end｜><｜tool▁calls▁end｜>",
+     [LS, ("cat", A)]),
+    # harmony
+    ("harmony", f"<|start|>assistant<|channel|>commentary to=ls <|constrain|>json<|message|> {A} "
+     "<|call|>", [LS]),
+    ("harmony", f"<|channel|>analysis to=ls code {A}<|end|>", [LS]),
+    ("harmony", f"<|channel|> commentary json to=ls{A}", [LS]),
+    # gemma
+    ("gemma", "<start_function_call>call:ls{a:<escape>x}<escape>,b:{c:1}}<end_function_call>",
+     [("ls", '{a:"x}",b:{c:1}}')]),
+    ("gemma", '<|tool_call>call:ls{a:<|"|>"x"<|"|>}<tool_call|>', [("ls", '{a:"\\"x\\""}')]),
+    ("gemma", "<start_function_call>call:ls{a:1", [("ls", "{a:1")]),
+    # json
+    ("json", f'{{"name": "ls", "arguments": {A}}}', [LS]),
+    ("json", f'{{"id": "1", "type": "function", "function": "ls", "parameters": {A}}}', [LS]),
+    ("json", f'{{"function": {{"name": "ls", "arguments": {A}}}}}', [LS]),
+    ("json", f'[{{"name": "ls", "arguments": {A}}}]', [LS]),
+    ("json", f'{{"name": "ls", "arguments": {A}}} ; {{"name": "cat", "arguments": {A}}}',
+     [LS, ("cat", A)]),
+    # fence
+    *(
+        ("fence", f'```{word}\n{{"name": "ls", "arguments": {A}}}\n```', [LS])
+        for word in ("", "json", "JSON", "tool_call", "tool_calls", "tool_code", "tool", "function")
+    ),
+    ("fence", f'````````json\n[{{"name": "ls", "arguments": {A}}}]\n```', [LS]),
+    ("fence", f"``` <function=ls>{A}</function> </tool_call> ```", [LS]),
+    ("fence", f'```\n{{"name": "ls", "arguments": {A}}}\n{{"name": "cat", "arguments": {A}}}',
+     [LS, ("cat", A)]),
+]  # fmt: skip
+KIMI = [
+    f"functions.ls:0{A}",
+    f"functions.ls:12 {A}",
+    f"<|tool_call_begin|> functions.ls:0 <|tool_call_argument_begin|>{A} <|tool_call_end|>",
+    f"<|tool_call_begin|>functions.ls {A}",
+    f"<|tool_calls_section_begin|> <|tool_call_begin|>functions.ls:0 {A}<|tool_call_end|> "
+    f"<|tool_call_begin|>functions.ls:1 {A} <|tool_call_end|> <|tool_calls_section_end|>",
+]
+
+
+@pytest.mark.parametrize(("style", "text", "calls"), FORMS)
+def test_a_form_is_read_with_all_that_belongs_to_it(
+    style: str, text: str, calls: list[tuple[str, str]]
+) -> None:
+    if calls:
+        assert read(text) == (style, calls, "")
+    else:
+        assert read(text) == ("", [], text)
+
+
+@pytest.mark.parametrize("text", KIMI)
+def test_a_call_of_kimi_has_a_number_or_a_mark(text: str) -> None:
+    names = "functions.ls functions.ls:0 functions.ls:1 functions.ls:12"
+    (found,) = scan(text, known=names)
+    assert isinstance(found, Found)
+    assert found.style == "kimi"
+    assert {call.arguments for call in found.calls} == {A}
+    assert len(found.calls) == text.count("functions.")
+
+
+NO_CALLS = [
+    "<tool_call>",
+    "<tool_call></tool_call>",
+    "<tool_call>ls<arg_key>a</arg_key>1",
+    "<tool_call>ls<arg_key>a",
+    "<tool_call>{'name': 'ls', 'colour': 1}</tool_call>",
+    "<tool_call>{name: 'ls'}</tool_call>",
+    "<tool_call>{'name' 'ls'}</tool_call>",
+    "<tool_call>{'name': ls}</tool_call>",
+    "<tool_call>{'name': 'ls' 'args': {}}</tool_call>",
+    "<tool_call>{'name': 'ls', 'args': 5}</tool_call>",
+    "<tool_call>{'name': 'ls', 'args': nothing}</tool_call>",
+    "<tool_call>{'name\": 'ls'}</tool_call>",
+    "<tool_call>{'name': 'ls",
+    "<tool_call>{'args': {}}</tool_call>",
+    "<tool_call>{'name': 'rm'}</tool_call>",
+    "<tool_call>{'id': x y, 'name': 'ls'}</tool_call>",
+    "<tool_call>[{'name': 'ls'}, 5]</tool_call>",
+    "<tool_call>[]</tool_call>",
+    "<function=ls",
+    "<function=ls><parameter=a>",
+    "<function=ls><parameter=a> \n",
+    "<function=ls>text",
+    "<function=rm></function>",
+    "<invoke name='rm'></invoke>",
+    "<invoke name='ls'>text",
+    "<invoke name='ls'><parameter name='a'>1",
+    "<function_calls></function_calls>",
+    "[TOOL_CALLS]ls",
+    "[TOOL_CALLS]rm{}",
+    "[TOOL_CALLS]ls[1]",
+    "<|python_tag|>print(1)",
+    "<|python_tag|>{'name': 'ls'}; print(1)",
+    f"{DEEPSEEK}rm<｜tool▁sep｜>{A}",
+    f"{DEEPSEEK}ls{A}",
+    f"{DEEPSEEK}ls<｜tool▁sep｜>[1]",
+    "<｜tool▁calls▁begin｜>text",
+    "<|channel|>commentary ls {}",
+    "<|channel|>commentary to=rm {}",
+    "<|channel|>final<|message|>Hello",
+    "<start_function_call>ls{a:1}",
+    "<start_function_call>call:rm{a:1}",
+    "<start_function_call>call:ls[a]",
+    '{"name": "ls"}',
+    '{"name": "ls", "args": {}}',
+    '{"tool": "ls", "arguments": {}}',
+    '{"name": "ls", "arguments": {}, "index": 0}',
+    '{"name": "ls", "arguments": {}<',
+    "```python\n{'name': 'ls', 'arguments': {}}\n```",
+    "```json\n```",
+    "```json\n",
+    "```json\n{'name': 'ls', 'arguments': {}}\ntext\n```",
+    "```json\n<invoke name='ls'></invoke>\n```",
+    "`````````\n{'name': 'ls', 'arguments': {}}\n```",
+]
+
+
+@pytest.mark.parametrize("text", NO_CALLS)
+def test_what_lacks_a_part_of_its_form_is_text(text: str) -> None:
+    assert "".join(map(str, scan(text))) == text
+    assert "".join(map(str, scan(*text))) == text
+
+
+@pytest.mark.parametrize("size", [100, 101])
+def test_a_name_has_up_to_a_hundred_bytes(size: int) -> None:
+    name = "x" * size
+    texts = [
+        f"<tool_call>{name}</tool_call>",
+        f"<function={name}></function>",
+        f"[TOOL_CALLS]{name}{{}}",
+        f"<start_function_call>call:{name}{{}}",
+        f"<tool_call>ls<arg_key>{name}</arg_key><arg_value>1</arg_value></tool_call>",
+        f"<function=ls><parameter={name}>1</parameter></function>",
+        f'<invoke name="{name[2:]}"></invoke>',
+        f'<tool_call>{{"id": {name}, "name": "ls"}}',
+    ]
+    for text in texts:
+        for pieces in ([text], text):
+            out = scan(*pieces, known=f"ls {name} {name[2:]}")
+            assert isinstance(out[0], Found) is (size == 100), text
+
+
+def test_names_may_hold_dots_slashes_colons_and_dashes() -> None:
+    for text in ("<tool_call>a.b:c/d-e_f", "<function=a.b:c/d-e_f>", "[TOOL_CALLS]a.b:c/d-e_f{}"):
+        (found,) = scan(text, known="a.b:c/d-e_f")
+        assert isinstance(found, Found)
+
+
+STRAYS = (
+    "</tool_call> </tool_calls> </minimax:tool_call> </minimax:tool_calls> </tools> </function> "
+    "</function_call> </function_calls> </invoke> </parameter> <end_function_call> <tool_call|> "
+    "<|eom_id|> <|eot_id|> <|im_end|> <|/tool_call|> <|call|> <|end|> <|tool_calls_section_end|> "
+    "<｜tool▁calls▁end｜>"
+)
+
+
+@pytest.mark.parametrize("stray", STRAYS.split())
+def test_end_tags_behind_a_call_are_left_out(stray: str) -> None:
+    call = f'<tool_call>{{"name": "ls", "args": {A}}}</tool_call>'
+    for text in (f"{call}{stray}", f"{call}\n{stray}\n", f"{call} {stray}{stray}"):
+        assert read(text)[1:] == ([LS], "")
+    assert read(f"{call}\n{stray}\nDone.")[2] == "\nDone."
+    assert read(f"{stray} alone")[2] == f"{stray} alone"
+
+
+def test_an_unknown_tag_behind_a_call_is_text() -> None:
+    call = f'<tool_call>{{"name": "ls", "args": {A}}}</tool_call>'
+    assert read(f"{call}</other>")[2] == "</other>"
+    assert read(f"{call} <b>bold</b>")[2] == " <b>bold</b>"
+    assert read(f"{call}\n<")[2] == "\n<"
+
+
+def test_the_names_of_the_forms_are_those_of_the_log() -> None:
+    assert [style.name for style in STYLES] == [
+        "tool_call tag", "function tag", "invoke tag", "mistral", "llama", "deepseek", "kimi",
+        "kimi", "harmony", "harmony", "gemma", "fence", "json",
+    ]  # fmt: skip
+
+
+def test_arguments_of_any_text_come_out_as_they_went_in() -> None:
+    value = 'ä "quoted" \\ {[ 日本 }'
+    text = f"<tool_call>ls<arg_key>a</arg_key><arg_value>{value}</arg_value></tool_call>"
+    (found,) = scan(*text)
+    assert isinstance(found, Found)
+    assert orjson.loads(found.calls[0].arguments) == {"a": value}
