@@ -26,7 +26,8 @@ TAG = re.compile("|".join(map(re.escape, TAGS)))
 LONGEST_TAG = max(map(len, TAGS))
 RESULT = re.compile(r"<(?:tool_response|tool_result|function_results?)>|\[TOOL_RESULTS\]")
 """The result of a call, which only the client may give."""
-QUOTING = "\"'`“‘«=\\(|+/#"
+LONGEST_RESULT = len("<function_results>")
+QUOTING = tuple("\"'`“‘«=\\(|+/#")
 """What follows one of these is quoted or part of some code."""
 TRIPLES = ('"' * 3, "'" * 3)
 FENCE = re.compile(r"(?:(?:[-*>]|\d+\.)\s+)*(`{3,}|~{3,})[^`]*$")
@@ -52,6 +53,8 @@ EXAMPLE = re.compile(
     re.IGNORECASE,
 )
 """The model says that what follows is only shown."""
+SENTENCE_END = re.compile(r"(?<!\bz)[.!?]\s")
+"""Not the one inside of "z. B."."""
 ABBREVIATION = re.compile(r"\b(?:e\.g|z\. ?B)\.$")
 
 
@@ -74,7 +77,7 @@ class Prose:
     shows_result: bool = False
     """Whether the model wrote the result of a call itself; what it does next rests on that."""
     _line_tail: str = ""
-    """The end of the current line that may hold the beginning of a tag."""
+    """The end of the current line, in which a tag may begin."""
 
     def add(self, text: str) -> None:
         """Take note of `text`, which comes next."""
@@ -93,11 +96,13 @@ class Prose:
         self.backticks += text.count("`")
         if len(self.line_start) < LINE_START_LIMIT:
             self.line_start = (self.line_start + text[:LINE_LIMIT]).lstrip()[:LINE_START_LIMIT]
+        if ">" in text or "]" in text:
+            window = self.line[-LONGEST_RESULT:] + text
+            self.shows_result = self.shows_result or bool(RESULT.search(window))
         self.line = (self.line + text)[-LINE_LIMIT:]
         window = self._line_tail + text
         if "<" in window or "[" in window:
             self.shows_tag = self.shows_tag or bool(TAG.search(window))
-            self.shows_result = self.shows_result or bool(RESULT.search(window))
         self._line_tail = window[-LONGEST_TAG:]
 
     def _end_line(self) -> None:
@@ -132,9 +137,9 @@ class Prose:
         if not self.line_start:
             # Four spaces or a tab make an indented block of code.
             return "\t" not in line and len(line) <= 3
-        if style.words or style.name == "fence" or line.rstrip()[-1:] in QUOTING:
+        if style.words or style.name == "fence" or line.rstrip().endswith(QUOTING):
             return False
-        return style.tagged or line[-1] == ":" or line[-1].isspace()
+        return style.tagged or line.endswith(":") or line[-1:].isspace()
 
     @property
     def announces(self) -> bool:
@@ -157,4 +162,4 @@ class Prose:
     def _last_sentence(self) -> str:
         # White space at the end may be the beginning of a new paragraph; it does not count.
         paragraph = self.recent.rstrip().rpartition("\n\n")[2]
-        return re.split(r"[.!?]\s", paragraph)[-1]
+        return SENTENCE_END.split(paragraph)[-1]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codex_bridge.leaks.scanner import LONGEST_BEGINNING, Found, LeakScanner, Piece
+from codex_bridge.leaks.scanner import Found, LeakScanner, Piece
 from codex_bridge.repair.calls import Judge, repair_call
 from codex_bridge.tools.toolbox import Toolbox
 from tests.tools.declared import CODEX, VALID_PATCH
@@ -221,7 +221,7 @@ def test_prose_is_never_held_back_for_more_than_what_is_ambiguous(prose: str) ->
     for n, char in enumerate(prose, 1):
         out += text(scanner.feed(char))
         assert prose.startswith(out)
-        assert n - len(out) <= LONGEST_BEGINNING
+        assert n - len(out) <= 32
     assert out + text(scanner.end()) == prose
 
 
