@@ -294,3 +294,43 @@ def test_arguments_of_any_text_come_out_as_they_went_in() -> None:
     (found,) = scan(*text)
     assert isinstance(found, Found)
     assert orjson.loads(found.calls[0].arguments) == {"a": value}
+
+
+def test_only_quotes_and_spaces_around_a_name_are_taken_off() -> None:
+    texts = [
+        "<function=\"X\"><parameter='X'>1</parameter></function>",
+        "<invoke name=' X '><parameter name=X>1</parameter></invoke>",
+        '<invoke name="X"><parameter name="X">1</parameter></invoke>',
+    ]
+    for text in texts:
+        (found,) = scan(text, known="X")
+        assert isinstance(found, Found)
+        assert found.calls[0].name == "X"
+        assert orjson.loads(found.calls[0].arguments) == {"X": "1"}
+
+
+@pytest.mark.parametrize(("size", "found"), [(1999, True), (2000, False)])
+def test_a_long_text_that_was_no_call_is_not_searched_again(size: int, found: bool) -> None:
+    before = '<invoke name="ls"><parameter name="a">'
+    call = "<tool_call>{'name': 'ls'}</tool_call>"
+    text = before + "x" * (size - len(before) - len(call)) + call
+    pieces = scan(text)
+    assert any(isinstance(piece, Found) for piece in pieces) is found
+    assert found or pieces == [text]
+
+
+def test_a_huge_piece_is_read_like_many_small_ones() -> None:
+    call = "<tool_call>{'name': 'ls', 'args': {'a': '" + "é" * 9000 + "'}}</tool_call>"
+    text = "word " * 2000 + "\n" + call + "\n" + "word " * 2000
+    pieces = scan(text)
+    assert [type(piece) for piece in pieces] == [str, Found, str]
+    assert "".join(piece for piece in pieces if isinstance(piece, str)) == text.replace(call, "")
+
+
+@pytest.mark.parametrize("size", [20, 21])
+def test_a_key_and_the_word_of_a_fence_have_up_to_twenty_bytes(size: int) -> None:
+    """What is longer is passed on before it is complete."""
+    for begin in ("<tool_call>{'", "```"):
+        scanner = LeakScanner(lambda name: True, lambda call, strict: True)
+        given = "".join(map(str, scanner.feed(begin + "k" * size)))
+        assert bool(given) is (size == 21), begin

@@ -229,6 +229,11 @@ def test_a_parameter_inside_of_an_object_keeps_its_own_required_names() -> None:
     assert list(made["items"]) == ["type", "properties", "required"]
 
 
+def test_an_object_inside_of_a_list_keeps_its_empty_properties() -> None:
+    empty = {"type": "object", "properties": {}}
+    assert one({"type": "array", "items": empty}) == {"type": "array", "items": empty}
+
+
 @pytest.mark.parametrize(
     ("reference", "root"),
     [
