@@ -82,6 +82,7 @@ def test_what_is_not_there_is_never_guessed(text: str) -> None:
         (r"\'", "'", set()),
         (r"\u00g1", r"\u00g1", {"bad escape"}),
         (r"\x41", r"\x41", {"bad escape"}),
+        (r"\x0041", r"\x0041", {"bad escape"}),
         (r"\d+\.", r"\d+\.", {"bad escape"}),
         ("a\\\nb", "a\\\nb", set()),
         ("a\nb", "a\nb", {"raw newline"}),
