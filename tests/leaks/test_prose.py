@@ -211,6 +211,7 @@ def test_prose_after_a_call_keeps_the_white_space_before_it() -> None:
 def test_a_call_in_doubt_does_not_count_in_an_answer_that_was_cut_or_called_properly() -> None:
     for end in ({"cut": True}, {"called": True}):
         assert scan(JSON, **end) == [JSON]
+        assert scan(FENCED, **end) == [FENCED]
         assert [type(piece) for piece in scan(TAG, **end)] == [Found]
     unfinished = TAG.removesuffix("</tool_call>")
     assert [type(piece) for piece in scan(unfinished, called=True)] == [Found]

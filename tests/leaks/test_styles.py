@@ -127,6 +127,7 @@ FORMS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ("json", f'{{"id": "1", "type": "function", "function": "ls", "parameters": {A}}}', [LS]),
     ("json", f'{{"function": {{"name": "ls", "arguments": {A}}}}}', [LS]),
     ("json", f'[{{"name": "ls", "arguments": {A}}}]', [LS]),
+    ("json", '{"name": "ls", "arguments": null}', [NONE]),
     ("json", f'{{"name": "ls", "arguments": {A}}} ; {{"name": "cat", "arguments": {A}}}',
      [LS, ("cat", A)]),
     # fence

@@ -128,6 +128,8 @@ def test_a_tool_that_its_type_names_needs_no_name(kind: str) -> None:
 def test_entries_that_are_no_tools_allow_nothing() -> None:
     entries = ["exec_command", None, {"type": "web_search"}, {"name": "exec_command"}]
     assert offered(chat({"type": "allowed_tools", "tools": entries})) == []
+    named = [*entries, {"type": "function", "name": "exec_command"}]
+    assert offered(chat({"type": "allowed_tools", "tools": named})) == ["exec_command"]
 
 
 def test_an_empty_namespace_is_none() -> None:
