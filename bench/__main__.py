@@ -13,6 +13,8 @@ VERBS = {
     "extremes": "the time of each such case, once",
     "fuzz": "the random tests, for longer than a test may run",
     "soak": "many clients of every kind, before an upstream that comes and goes",
+    "mutation": "how many small changes of the code the tests notice",
+    "capture": "what goes over the wire, of two checkouts, compared",
 }
 """Each verb is a module of this package with a function `main`, which reads sys.argv."""
 

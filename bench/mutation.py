@@ -28,6 +28,13 @@ EQUIVALENTS = Path(__file__).parent / "mutation_equivalents.txt"
 PASSING_SCORE = 90
 SAMPLE = 900
 """Mutants that two quiet cores try in about 15 minutes."""
+EXCHANGE = (
+    "tests/web/test_exchange.py tests/web/test_faults.py tests/web/test_context_full.py "
+    "tests/web/test_contexts.py tests/web/test_drain.py tests/web/test_tools.py "
+    "tests/web/test_ways_out.py tests/web/test_liveness.py tests/web/test_slow_readers.py "
+    "tests/web/test_robustness.py tests/web/test_prefixes.py"
+)
+"""The tests of whole exchanges."""
 GUARDS = {
     # modules: the tests that guard them, in this order until one fails; {name} is the module's.
     "codex_bridge/leaks/*.py": "tests/leaks",
@@ -48,15 +55,15 @@ GUARDS = {
     "tests/engines/test_fuzz.py tests/engines/test_limits.py tests/responses/test_fuzz.py",
     "codex_bridge/engines/ollama_chat.py": "tests/engines/test_ollama_chat.py "
     "tests/engines/test_fuzz.py tests/engines/test_limits.py tests/responses/test_fuzz.py",
-    "codex_bridge/engines/prompt_size.py": "tests/engines/test_prompt_size.py "
-    "tests/engines/test_prompt_guard.py tests/engines/test_fitting.py",
-    "codex_bridge/web/exchange.py": "tests/web/test_exchange.py tests/web/test_faults.py "
-    "tests/web/test_context_full.py tests/web/test_contexts.py tests/web/test_drain.py "
-    "tests/web/test_tools.py tests/web/test_ways_out.py",
-    "codex_bridge/web/reply.py": "tests/web/test_reply.py tests/web/test_exchange.py "
-    "tests/web/test_faults.py tests/web/test_liveness.py",
-    "codex_bridge/web/journal.py": "tests/web/test_journal.py tests/web/test_exchange.py "
-    "tests/web/test_faults.py tests/test_log.py",
+    "codex_bridge/engines/prompts.py": "tests/engines/test_prompts.py "
+    "tests/engines/test_guarding.py tests/engines/test_fuzz.py",
+    "codex_bridge/engines/parsing.py": "tests/engines/test_openai_chat.py "
+    "tests/engines/test_ollama_chat.py tests/engines/test_models.py tests/engines/test_fuzz.py",
+    "codex_bridge/web/exchange.py": EXCHANGE,
+    "codex_bridge/web/reply.py": f"tests/web/test_liveness.py {EXCHANGE}",
+    "codex_bridge/web/intake.py": "tests/web/test_intake.py tests/web/test_exchange.py",
+    "codex_bridge/web/journal.py": "tests/web/test_exchange.py tests/web/test_faults.py "
+    "tests/web/test_prefixes.py tests/test_log.py",
 }
 
 
