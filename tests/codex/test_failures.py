@@ -36,7 +36,7 @@ class Case:
 CASES = {
     "it breaks off before anything was said, once": Case([[Die("close")], [Say("Done.")]], 2),
     "it breaks off before anything was said": Case(
-        [[Die("empty-model")]], 3, "Ollama broke off its answer: it ended without a finish reason."
+        [[Die("empty-model")]], 3, "Ollama broke off its answer: an error was encountered while"
     ),
     "a call that cannot be read, once": Case([SLIP, [Say("Done.")]], 2),
     "a call that cannot be read": Case([SLIP], 3, "wrote a tool call that Ollama cannot read"),
