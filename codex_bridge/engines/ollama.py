@@ -154,8 +154,8 @@ def version_number(text: Any) -> Version | None:
 
 def version_of(answer: Json | None) -> Version | None:
     """What an answer of /api/version says; None: the server is not Ollama."""
-    told = (answer or {}).get("version")
-    return (version_number(told) or OLDEST) if isinstance(told, str) else None
+    version = (answer or {}).get("version")
+    return (version_number(version) or OLDEST) if isinstance(version, str) else None
 
 
 def is_too_old(version: Version | None) -> bool:

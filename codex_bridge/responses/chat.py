@@ -95,7 +95,7 @@ def _closing(
     """The end of the system message: what the bridge itself tells the model."""
     parts = []
     if calls_as_text:
-        parts.append(in_words.told(functions))
+        parts.append(in_words.description_of(functions))
     elif directives:
         parts.append(_directives(request.toolbox))
     if functions and request.text_format:

@@ -14,7 +14,7 @@ from codex_bridge.vocabulary import Json
 AGENT_KEYS = {"author", "recipient", "content"}
 OTHER_LIMIT = 2000
 """Characters that are shown of an unknown item or part."""
-UNTOLD = ("type", "id", "call_id", "status", "encrypted_content")
+HIDDEN = ("type", "id", "call_id", "status", "encrypted_content")
 DRAWN = "image_generation_call"
 """The kind of item whose result is a picture in base64."""
 IMAGE_PARTS = ("input_image", "image_url")
@@ -59,8 +59,8 @@ def other_text(item: Json) -> str:
         value = item.get(key)
         if text := value if isinstance(value, str) else joined(value):
             return _cut(text)
-    told = {key: value for key, value in item.items() if key not in UNTOLD and value}
-    return _cut(orjson.dumps(told).decode()) if told else ""
+    shown = {key: value for key, value in item.items() if key not in HIDDEN and value}
+    return _cut(orjson.dumps(shown).decode()) if shown else ""
 
 
 def _cut(text: str) -> str:
@@ -153,8 +153,8 @@ def _part_text(part: Json) -> str:
     if kind == "encrypted_content":
         # So Codex names what one agent says to another. The text is plain.
         return str(part.get("encrypted_content") or "")
-    told = {key: value for key, value in part.items() if key not in UNTOLD and value}
-    return _cut(orjson.dumps(told).decode()) if told else ""
+    shown = {key: value for key, value in part.items() if key not in HIDDEN and value}
+    return _cut(orjson.dumps(shown).decode()) if shown else ""
 
 
 def _refuse_remote(part: Json) -> None:

@@ -25,7 +25,7 @@ nothing is left to do, answer in plain text. The functions:
 """
 
 
-def told(functions: list[Json]) -> str:
+def description_of(functions: list[Json]) -> str:
     """The paragraph of the system message that describes `functions` (chat's `tools`)."""
     lines = [orjson.dumps(function["function"]).decode() for function in functions]
     return DIRECTIVES + "\n".join(lines)
@@ -34,7 +34,7 @@ def told(functions: list[Json]) -> str:
 def in_words(chat: ChatRequest) -> ChatRequest:
     """`chat` without functions, and with its calls and their results as text.
 
-    The system message describes the functions, see `told`.
+    The system message describes the functions, see `description_of`.
     """
     messages: list[Json] = []
     for message in chat.messages:

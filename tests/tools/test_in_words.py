@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from codex_bridge.tools.in_words import in_words, told
+from codex_bridge.tools.in_words import description_of, in_words
 from codex_bridge.vocabulary import ChatRequest, ModelInfo
 from tests.responses.asked import Asked, translate
 
@@ -114,7 +114,7 @@ def test_what_a_model_cannot_do_is_named() -> None:
 
 def test_the_paragraph_says_how_to_call_and_lists_the_functions() -> None:
     functions = [{"type": "function", "function": {"name": name}} for name in ("f", "g")]
-    assert told(functions) == (
+    assert description_of(functions) == (
         """\
 To act, call one of the functions below: end your answer with a block like this one, with the
 function's own parameters by their exact names, and write nothing after it.
