@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 
 from tests import house
 
@@ -19,3 +20,16 @@ def test_every_module_says_in_one_line_what_it_is_for() -> None:
         if not first or first[-1] not in ".:?":
             silent.append((path.name, first))
     assert silent == []
+
+
+def test_every_file_that_the_documents_name_is_there() -> None:
+    root = house.DESIGN.parent.parent
+    pattern = re.compile(r"`((?:[\w.-]+/)+[\w.-]+\.(?:py|md|sh|service|txt))`")
+    missing = []
+    for page in [*root.glob("*.md"), *root.glob("docs/*.md")]:
+        if page.name == "CHANGELOG.md":
+            continue
+        for name in pattern.findall(page.read_text()):
+            if not ((root / name).exists() or (house.PACKAGE / name).exists()):
+                missing.append((page.name, name))
+    assert missing == []

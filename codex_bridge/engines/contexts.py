@@ -1,4 +1,4 @@
-"""Which context a model gets, and the loads that find it out."""
+"""When a model has to be loaded to see which context it gets; the engine's plan chooses by that."""
 
 from __future__ import annotations
 

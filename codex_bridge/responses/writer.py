@@ -6,7 +6,7 @@
     writer.call(call, "call_1")           -> a whole call
     writer.end_item()                     -> the open item is closed
     writer.complete(usage, now=…)         -> completed (or incomplete)
-    writer.fail(error, code)              -> failed, from any state
+    writer.fail(error, code)              -> failed, at any time between start and the last event
 
 Each of these puts events into a queue, which `take` empties. Misuse raises WrongOrder; see
 `states` for what may follow what.
