@@ -55,52 +55,55 @@ class Settings:
     allow_host: tuple[str, ...] = _knob(
         (),
         values.several(values.host),
-        "names in the Host header that are accepted besides those of this machine; several times, "
-        "or with commas; `*`: all ([who may use it](#who-may-use-it))",
+        "names in the Host header that are accepted besides those of this machine; give it several "
+        "times, or names with commas between them; `*` accepts all "
+        "([who may use it](#who-may-use-it))",
     )
     allow_origin: tuple[str, ...] = _knob(
         (),
         values.several(values.origin),
         "web pages that may use the bridge's own routes besides those of this machine: "
-        "`https://app.example.com`; several times, or with commas; a `*` stands for anything",
+        "`https://app.example.com`; give it several times, or pages with commas between them; one "
+        "`*` in each stands for anything",
     )
     api_key: str | None = _knob(
         None,
         values.key,
-        "key that clients have to show; better given as `CODEX_BRIDGE_API_KEY`, since every user "
-        "of a machine can read its command lines",
+        "key that clients have to send; set it as `CODEX_BRIDGE_API_KEY`, because every user of a "
+        "machine can read its command lines",
         is_secret=True,
     )
     max_body_size: int = _knob(
         64 * 1024 * 1024,
         values.whole_number(1024, 1 << 40),
         "largest request body of `/v1/responses`, in bytes; Codex sends the whole conversation "
-        "each time, screenshots and all",
+        "each time, with all screenshots",
     )
     client_timeout: int = _knob(
         30,
         values.whole_number(1, 86400),
         "seconds that a client may take to send the headers of a request, and then its body; each "
-        "64 KiB of a body give one more",
+        "64 KiB of a body adds one second",
     )
     upstream_stream: bool = _knob(
         True,
         values.on_off,
-        "`on` or `off`; `off` asks Ollama for one JSON answer and streams that, for servers whose "
-        "streams are broken",
+        "`on` or `off`; `off` asks the server for one JSON answer and makes the stream of it, for "
+        "servers whose streams are broken",
     )
     upstream_api: str = _knob(
         "auto",
         values.one_of(*UPSTREAM_APIS),
         "how the server is asked: `ollama` (`/api/chat`), `chat` (`/v1/chat/completions`, which "
-        "other servers know, too) or `auto`: `/api/chat` where the server is Ollama "
-        "([what differs](docs/models.md#how-to-get-it))",
+        "other servers know too), or `auto`: `/api/chat` if the server is Ollama, else "
+        "`/v1/chat/completions` ([what differs](docs/models.md#how-to-get-it))",
     )
     num_ctx: int | None = _knob(
         None,
         values.whole_number(512, 1 << 24),
-        "context that Ollama is asked to allocate, in tokens; without it 32768, where Ollama by "
-        "itself allocates less than Codex needs; never more than the model was made for",
+        "context that the bridge asks Ollama to allocate, in tokens; without this option it asks "
+        "for 32768 if Ollama by itself allocates less than Codex needs; never more than the model "
+        "was made for",
     )
     keep_alive: str | None = _knob(
         None,
@@ -108,7 +111,7 @@ class Settings:
         "how long Ollama keeps a model in memory: `30m`, `600` (seconds), `-1` for ever",
     )
     context_guard: bool = _flag(
-        True, "send a prompt that does not fit the context all the same, and let Ollama cut it"
+        True, "send a prompt even if it does not fit into the context, and let Ollama cut it"
     )
     grace: float = _knob(
         0.5,
@@ -119,20 +122,20 @@ class Settings:
     heartbeat: float = _knob(
         15.0,
         values.seconds(0.1, 3600),
-        "seconds after which a stream on which nothing was sent gets a sign of life: Codex gives "
-        "up after 300",
+        "seconds without an event after which the bridge sends a sign of life; Codex gives up "
+        "after 300",
     )
     upstream_timeout: float = _knob(
         1800.0,
         values.seconds(1, 1_000_000),
-        "seconds of silence after which an answer of Ollama is given up; loading and long prompts "
-        "are silent, too",
+        "seconds without a byte from Ollama after which the bridge gives an answer up; Ollama is "
+        "also silent while it loads a model and reads a long prompt",
     )
     drain: float = _knob(
         30.0,
         values.seconds(0, 86400),
-        "seconds that running answers are given to end when the bridge is stopped; a second signal "
-        "ends them at once",
+        "seconds that running answers have to end when the bridge is stopped; a second signal ends "
+        "them at once",
     )
     tool_profile: str = _knob(
         "essential",
@@ -141,7 +144,7 @@ class Settings:
         "([what that means](docs/tools.md))",
     )
     directives: bool = _flag(True, "do not tell the model how to call functions")
-    repair: bool = _flag(True, "pass calls on as the model wrote them, mistakes and all")
+    repair: bool = _flag(True, "pass calls on as the model wrote them, with their mistakes")
     debug: bool = _flag(
         False, "log both bodies of every exchange (prompts included), cut at 20,000 characters"
     )
