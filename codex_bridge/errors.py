@@ -148,7 +148,9 @@ TABLE: dict[FailureKind, _Row] = {
         502, "empty_answer", "{model} answered with nothing, twice. Ask again in other words."
     ),
     FailureKind.GARBLED: _Row(
-        502, "upstream_garbled", "What answers at {url} does not speak chat completions: {why}."
+        502,
+        "upstream_garbled",
+        "The answer of {url} cannot be read: {why}. Is it a server of models?",
     ),
     FailureKind.TOO_LONG: _Row(
         400,
