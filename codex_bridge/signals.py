@@ -1,4 +1,4 @@
-"""Signal handlers of the process. The reactor itself handles the first SIGINT or SIGTERM."""
+"""What a second SIGTERM and SIGHUP do. At the first SIGTERM the reactor stops the service."""
 
 from __future__ import annotations
 

@@ -56,6 +56,42 @@ ARROWS = {
         "codex_bridge.tools",
         "codex_bridge.twisted_private",
     },
+    "cli": {
+        "codex_bridge.clients",
+        "codex_bridge.engines",
+        "codex_bridge.service",
+        "codex_bridge.settings",
+        "codex_bridge.values",
+    },
+}
+# root module -> what of the house it may import, besides what all share
+ROOT_ARROWS = {
+    "__init__": set(),
+    "errors": set(),
+    "idle": set(),
+    "ids": set(),
+    "log": {"codex_bridge.settings", "codex_bridge.signals", "codex_bridge.text"},
+    "options": {"codex_bridge.settings", "codex_bridge.text"},
+    "preflight": {"codex_bridge.settings"},
+    "service": {
+        "codex_bridge.engines",
+        "codex_bridge.log",
+        "codex_bridge.settings",
+        "codex_bridge.signals",
+        "codex_bridge.web",
+    },
+    "settings": {"codex_bridge.values"},
+    "signals": set(),
+    "tap": {
+        "codex_bridge.log",
+        "codex_bridge.options",
+        "codex_bridge.preflight",
+        "codex_bridge.service",
+    },
+    "text": set(),
+    "twisted_private": set(),
+    "values": set(),
+    "vocabulary": set(),
 }
 PURE_ROOMS = ("leaks", "tools", "repair", "responses")
 
@@ -75,13 +111,31 @@ def modules(room: str) -> list[Path]:
     return found
 
 
+def unwanted(path: Path, allowed: set[str]) -> list[str]:
+    """What a module imports of the house beyond `allowed` and what all share."""
+    return [
+        name
+        for name in imports(path)
+        if name.startswith("codex_bridge")
+        and name not in SHARED
+        and not any(name == each or name.startswith(f"{each}.") for each in allowed)
+    ]
+
+
 @pytest.mark.parametrize("room", ARROWS)
 def test_a_room_imports_only_what_the_design_allows(room: str) -> None:
-    allowed = {f"codex_bridge.{room}", *ARROWS[room]}
     for path in modules(room):
-        for name in imports(path):
-            if name.startswith("codex_bridge") and name not in SHARED:
-                assert any(name == a or name.startswith(f"{a}.") for a in allowed), (path, name)
+        assert unwanted(path, {f"codex_bridge.{room}", *ARROWS[room]}) == []
+
+
+def test_every_room_and_root_module_has_its_row() -> None:
+    assert {path.parent.name for path in ROOT.glob("*/__init__.py")} == set(ARROWS)
+    assert {path.stem for path in ROOT.glob("*.py")} == set(ROOT_ARROWS)
+
+
+@pytest.mark.parametrize("name", ROOT_ARROWS)
+def test_a_root_module_imports_only_what_the_design_allows(name: str) -> None:
+    assert unwanted(ROOT / f"{name}.py", ROOT_ARROWS[name]) == []
 
 
 @pytest.mark.parametrize("room", PURE_ROOMS)

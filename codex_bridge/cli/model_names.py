@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 
+from codex_bridge.engines.ollama import canonical
+
 CONTEXT_SUFFIX = re.compile(r"(?:^|-)ctx(\d+)(k?)$", re.IGNORECASE)
-DEFAULT_PLACE = "registry.ollama.ai/library/"
 
 
 def split(model: str) -> tuple[str, str]:
@@ -17,12 +18,7 @@ def split(model: str) -> tuple[str, str]:
 
 def same_model(one: str, other: str) -> bool:
     """Whether two names mean the same model to Ollama."""
-    return _canonical(one) == _canonical(other)
-
-
-def _canonical(name: str) -> str:
-    base, tag = split(name.lower().removeprefix(DEFAULT_PLACE))
-    return f"{base}:{tag or 'latest'}"
+    return canonical(one) == canonical(other)
 
 
 def derived_name(model: str, num_ctx: int) -> str:

@@ -1,4 +1,4 @@
-"""Which engine speaks to an upstream. Another kind of server is one more line here."""
+"""Which engine speaks to an upstream, by the user's word and by what the server says it is."""
 
 from __future__ import annotations
 

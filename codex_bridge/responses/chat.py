@@ -1,4 +1,4 @@
-"""A Responses request -> what the model is asked, given what is known of the model."""
+"""A Responses request -> what the model is asked, with words on how to call functions."""
 
 from __future__ import annotations
 

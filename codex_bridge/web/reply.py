@@ -1,4 +1,4 @@
-"""What one client gets for its request: a stream of events, or one JSON object."""
+"""What one client gets for its request: a stream of events with heartbeats, or one JSON object."""
 
 from __future__ import annotations
 

@@ -67,6 +67,8 @@ def test_a_derived_model_is_named_after_what_it_came_from(
 
 def test_different_names_of_one_model_are_recognised() -> None:
     assert same_model("Qwen3", "registry.ollama.ai/library/qwen3:latest")
+    assert same_model("library/qwen3", "qwen3")
+    assert same_model("registry.ollama.ai/me/x", "me/x:latest")
     assert not same_model("qwen3", "qwen3:14b")
 
 
