@@ -168,10 +168,18 @@ class UpstreamFailure(Exception):
     """The upstream did not give a whole answer.
 
     `message` is the upstream's own sentence where it has one; `status` its HTTP status.
+    `context` is the tokens of context that the model was asked with; None where nobody knows.
     """
 
-    def __init__(self, kind: FailureKind, message: str, status: int | None = None) -> None:
+    def __init__(
+        self,
+        kind: FailureKind,
+        message: str,
+        status: int | None = None,
+        context: int | None = None,
+    ) -> None:
         super().__init__(message)
         self.kind = kind
         self.message = message
         self.status = status
+        self.context = context

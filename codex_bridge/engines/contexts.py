@@ -46,15 +46,14 @@ class Contexts:
         """How to ask the model now. Where only a load can tell, this waits for it."""
         return self._logged(await self._settled(info, is_too_little=False))
 
-    async def has_more(self, info: ModelInfo) -> bool:
-        """Whether the model gets another context than when a prompt did not fit.
+    async def has_more(self, info: ModelInfo, refused: int | None) -> bool:
+        """Whether the model gets more context than the `refused` tokens, which were too few.
 
         Looks again, at most once in REFUSAL_PAUSE. Raises UpstreamFailure.
         """
-        before = self._models.get(info.name).plan
         info = await self._models.renewed(info.name)
-        now = self._logged(await self._settled(info, is_too_little=True))
-        return before is not None and now != before
+        plan = self._logged(await self._settled(info, is_too_little=True))
+        return refused is not None and plan.context is not None and plan.context > refused
 
     def expected(self, info: ModelInfo) -> int | None:
         """Tokens of context as far as they can be told without a load; None: unknown."""
@@ -124,8 +123,10 @@ class Contexts:
         return None if is_too_soon else reason
 
     async def _probe(self, info: ModelInfo, model: Model, reason: str) -> ModelInfo:
+        is_loaded = await self._load(info.name)
+        # Not before: a load that a client cancelled by hanging up has shown nothing.
         model.probed = (reason, self._clock.seconds())
-        if not await self._load(info.name):
+        if not is_loaded:
             return info
         info = await self._models.renewed(info.name)
         allocated = info.allocated_context

@@ -111,7 +111,7 @@ class Conversations:
         least, likely = self.bounds(model, prompt)
         if (likely if is_strict else least) > context - context // ANSWER_SHARE:
             text = f"about {likely} tokens, and the context has {context}"
-            raise UpstreamFailure(FailureKind.TOO_LONG, text)
+            raise UpstreamFailure(FailureKind.TOO_LONG, text, context=context)
 
     def is_cut(self, model: str, prompt: Prompt, tokens: int) -> bool:
         """Whether the server counted less than can be: it left something out."""

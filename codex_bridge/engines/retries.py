@@ -9,7 +9,7 @@ from math import inf
 from attrs import frozen
 from twisted.internet.interfaces import IReactorTime
 
-from codex_bridge.vocabulary import FailureKind
+from codex_bridge.vocabulary import FailureKind, UpstreamFailure
 
 
 class Change(Enum):
@@ -58,6 +58,8 @@ GENERATIONS = 3
 class Retry:
     """The upstream is to be asked again."""
 
+    failure: UpstreamFailure
+    """Why."""
     wait: float
     """Seconds."""
     change: Change
@@ -72,8 +74,9 @@ class Retries:
         self._first: dict[FailureKind, float] = {}
         """When each kind of failure came first, in seconds of the clock."""
 
-    def after(self, kind: FailureKind) -> Retry | None:
-        """How to go on after a failure of this kind; None: not at all."""
+    def after(self, failure: UpstreamFailure) -> Retry | None:
+        """How to go on after an attempt that failed; None: not at all."""
+        kind = failure.kind
         rule = RULES.get(kind)
         if rule is None:
             return None
@@ -84,7 +87,7 @@ class Retries:
             return None
         if rule.costs_generation and self._generations >= GENERATIONS:
             return None
-        return Retry(rule.waits[earlier], rule.change)
+        return Retry(failure, rule.waits[earlier], rule.change)
 
     @property
     def _generations(self) -> int:

@@ -77,7 +77,9 @@ class Upstream:
         if response.code == 404:
             self._models.forget(info.name)
         if response.code != 200:
-            raise engine.refusal(await refusal_text(response), response.code)
+            failure = engine.refusal(await refusal_text(response), response.code)
+            failure.context = plan.context
+            raise failure
         return Answer(
             response,
             engine.decoder(response.headers, stream=stream),
@@ -87,13 +89,13 @@ class Upstream:
             lambda usage: self._learn(info, prompt, usage),
         )
 
-    async def has_more_context(self, info: ModelInfo) -> bool:
-        """Whether a model gets another context than when a prompt was TOO_LONG for it.
+    async def has_more_context(self, model: str, failure: UpstreamFailure) -> bool:
+        """Whether a model gets more context than it had when a prompt was TOO_LONG for it.
 
         Looks again, for which the model may be loaded, at most once in 5 s. Raises
         UpstreamFailure.
         """
-        return await self._contexts.has_more(info)
+        return await self._contexts.has_more(await self.info(model), failure.context)
 
     def expected_context(self, info: ModelInfo) -> int | None:
         """Tokens of context that a model will get, as far as they can be told without a load."""
@@ -107,7 +109,7 @@ class Upstream:
     def plans(self) -> Json:
         """How each model is asked: its name -> {"api", "context", "reason"}."""
         api = self._models.engine.name
-        plans = {model.name: model.plan for model in self._models if model.plan}
+        plans = {self._models.key(model.name): model.plan for model in self._models if model.plan}
         return {
             name: {"api": api, "context": plan.context, "reason": plan.reason}
             for name, plan in plans.items()

@@ -172,49 +172,55 @@ class Exchange:
 
     async def _generate(self) -> Attempt:
         """Attempt it until an answer is whole, or nothing more may help. Raises ApiError."""
-        retries = Retries(self._state.clock)
+        retries, request = Retries(self._state.clock), self._request
+        retry: Retry | None = None
         while True:
             try:
-                return await self._try()
+                if retry is not None:
+                    request = await self._changed(request, retry)
+                    self._journal.retry(retry)
+                    await deferLater(self._state.clock, retry.wait)
+                return await self._try(request)
             except UpstreamFailure as failure:
                 attempt = self._attempt
                 if attempt and self._take_call(attempt, failure):
                     return attempt
-                retry = None if self._reply.has_delivered else retries.after(failure.kind)
-                if retry is None or not await self._is_changed(retry):
+                retry = None if self._reply.has_delivered else retries.after(failure)
+                if retry is None:
                     if attempt and failure.kind is FailureKind.EMPTY and self._may_be_empty:
                         return attempt
                     raise self._explained(failure) from failure
-                self._journal.retry(failure, retry.wait)
             self._attempt = None
             self._reply.begin_anew()
-            await deferLater(self._state.clock, retry.wait)
 
     @property
     def _may_be_empty(self) -> bool:
         return not self._traits.empty_fails
 
-    async def _is_changed(self, retry: Retry) -> bool:
-        """Whether what has to be different for another attempt is, or was made so."""
-        request = self._request
-        if retry.change is Change.CONTEXT:
-            upstream = self._state.upstream
-            return await upstream.has_more_context(await upstream.info(request.model))
-        if retry.change is Change.EFFORT:
-            # The model knows no effort, or not this one: its own is better than none.
-            self._request = evolve(request, effort=None)
-            return request.effort is not None
-        return True
+    async def _changed(self, request: ResponsesRequest, retry: Retry) -> ResponsesRequest:
+        """The request for the next attempt, with the change that `retry` asks for.
 
-    async def _try(self) -> Attempt:
-        """One request to the upstream, to the end of its answer. Raises UpstreamFailure."""
+        Raises UpstreamFailure: that of the last attempt where nothing can be changed.
+        """
+        if retry.change is Change.CONTEXT:
+            if not await self._state.upstream.has_more_context(request.model, retry.failure):
+                raise retry.failure
+        elif retry.change is Change.EFFORT:
+            if request.effort is None:
+                raise retry.failure
+            # The model knows no effort, or not this one: its own is better than none.
+            return evolve(request, effort=None)
+        return request
+
+    async def _try(self, request: ResponsesRequest) -> Attempt:
+        """Send `request` once, and receive the whole answer. Raises UpstreamFailure."""
         upstream, settings = self._state.upstream, self._state.settings
-        info = await upstream.info(self._request.model)
-        translation = translate(self._request, info, directives=settings.directives)
+        info = await upstream.info(request.model)
+        translation = translate(request, info, directives=settings.directives)
         self._note(translation)
         attempt = self._attempt = Attempt(
             self._reply.writer,
-            self._request.toolbox,
+            request.toolbox,
             repair=settings.repair,
             calls_as_text=translation.calls_as_text,
         )

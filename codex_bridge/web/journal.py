@@ -9,10 +9,10 @@ from typing import Any
 import attrs
 import orjson
 
+from codex_bridge.engines.retries import Retry
 from codex_bridge.errors import unquoted
 from codex_bridge.responses.attempt import Attempt
 from codex_bridge.text import printable
-from codex_bridge.vocabulary import UpstreamFailure
 from codex_bridge.web.state import BridgeState
 
 MAX_LOGGED_ONCE = 1000
@@ -58,15 +58,15 @@ class Journal:
                 self._logged_once.add(line)
                 self._log.info("{line}", line=line)
 
-    def retry(self, failure: UpstreamFailure, wait: float) -> None:
-        """Log that the upstream is asked again after `wait` seconds."""
+    def retry(self, retry: Retry) -> None:
+        """Log that the upstream is asked again, how soon and why."""
         self._log.warn(
             "{exchange} {model} is asked again in {wait} s: {kind}, {why}",
             exchange=self.exchange,
             model=self._model,
-            wait=wait,
-            kind=failure.kind.value,
-            why=printable(unquoted(failure.message), 500),
+            wait=retry.wait,
+            kind=retry.failure.kind.value,
+            why=printable(unquoted(retry.failure.message), 500),
         )
 
     def line(self, mode: str, attempt: Attempt | None) -> None:

@@ -63,6 +63,17 @@ async def test_the_json_has_a_stable_shape(doctor: Doctor, well: Well) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_model_that_was_asked_for_under_another_spelling_is_the_same(
+    doctor: Doctor, start: Start
+) -> None:
+    facts = ModelFacts("qwen3:latest", num_ctx=None)
+    setup = await start(fake=FakeOllama((await start()).reactor, models=[facts]))
+    await setup.ask({"model": "Qwen3"})
+    done = await doctor(setup.url, "--no-probe")
+    assert "the bridge asks for it" in done.check("context")[1]
+
+
+@pytest_twisted.ensureDeferred
 async def test_people_get_a_line_for_each_check_and_the_remedy_below(
     doctor: Doctor, start: Start
 ) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import pytest_twisted
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import CancelledError, Deferred, gatherResults
 
 from codex_bridge.engines.choice import choose
 from codex_bridge.engines.engine import ContextPolicy
@@ -232,16 +232,16 @@ async def test_before_a_refusal_is_told_one_load_shows_whether_it_still_holds(
     server = Server(16384, policy)
     known = await server.models.info("qwen3:14b")
     assert (await server.contexts.plan_for(known)).context == 16384
-    assert not await server.contexts.has_more(known)
+    assert not await server.contexts.has_more(known, 16384)
     assert len(server.loads) == 2
     # Started again; what is loaded is what the bridge itself asked for just now.
     server.default = more
     # Prompts that do not fit come in numbers.
     for _ in range(3):
-        assert not await server.contexts.has_more(known)
+        assert not await server.contexts.has_more(known, 16384)
     assert len(server.loads) == 2
     server.clock.advance(5)
-    assert await server.contexts.has_more(known)
+    assert await server.contexts.has_more(known, 16384) is (more > 16384)
     assert (await server.contexts.plan_for(known)).context == more
     assert len(server.loads) == 3
 
@@ -256,7 +256,7 @@ async def test_a_context_that_the_bridge_asks_for_will_not_become_more(
     await server.contexts.plan_for(known)
     loads = len(server.loads)
     server.default = 65536
-    assert not await server.contexts.has_more(known)
+    assert not await server.contexts.has_more(known, 32768)
     assert len(server.loads) == loads
 
 
@@ -266,9 +266,41 @@ async def test_a_modelfile_that_gives_more_since_is_believed_when_a_prompt_did_n
     known = await server.models.info("qwen3:14b")
     await server.contexts.plan_for(known)
     server.own = 65536
-    assert await server.contexts.has_more(known)
+    assert await server.contexts.has_more(known, 16384)
     assert (await server.contexts.plan_for(known)).context == 65536
     assert server.loads == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_each_of_several_refused_prompts_is_asked_again_where_one_found_more() -> None:
+    server = Server(16384)
+    known = await server.models.info("qwen3:14b")
+    refused = [(await server.contexts.plan_for(known)).context for _ in range(2)]
+    assert refused == [16384, 16384]
+    server.default = 65536
+    server.clock.advance(5)
+    assert [await server.contexts.has_more(known, tokens) for tokens in refused] == [True, True]
+    # One that was asked with all there is.
+    assert not await server.contexts.has_more(known, 65536)
+    assert len(server.loads) == 2
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_load_whose_client_hung_up_is_made_again_for_the_next_one() -> None:
+    server = Server(65536)
+    load, never = server.contexts._load, Deferred[None]()
+
+    async def interrupted(model: str) -> bool:
+        await never
+        raise AssertionError("not reached")
+
+    server.contexts._load = interrupted
+    first = Deferred.fromCoroutine(server.planned())
+    first.addErrback(lambda failure: failure.trap(CancelledError))
+    first.cancel()
+    server.contexts._load = load
+    assert (await server.planned()).context == 65536
+    assert server.loads == ["qwen3:14b"]
 
 
 @pytest_twisted.ensureDeferred

@@ -9,7 +9,7 @@ from twisted.internet.task import Clock
 
 from codex_bridge.engines import retries as module
 from codex_bridge.engines.retries import Change, Retries
-from codex_bridge.vocabulary import FailureKind
+from codex_bridge.vocabulary import FailureKind, UpstreamFailure
 
 RULES = dict(module.RULES)
 COSTS_A_GENERATION = {FailureKind.BROKEN, FailureKind.MALFORMED_CALL, FailureKind.EMPTY}
@@ -20,11 +20,15 @@ def real_waits(no_waiting: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "RULES", RULES)
 
 
+def failed(kind: FailureKind) -> UpstreamFailure:
+    return UpstreamFailure(kind, "why")
+
+
 def waits(*kinds: FailureKind) -> list[float]:
     """The waits after a series of failures, until nothing more is tried."""
     retries, waited = Retries(Clock()), []
     for kind in kinds:
-        retry = retries.after(kind)
+        retry = retries.after(failed(kind))
         if retry is None:
             break
         waited.append(retry.wait)
@@ -72,7 +76,7 @@ def test_every_kind_of_failure_is_decided_on() -> None:
 def test_a_refusal_is_only_repeated_when_something_is_different(
     kind: FailureKind, change: Change
 ) -> None:
-    retry = Retries(Clock()).after(kind)
+    retry = Retries(Clock()).after(failed(kind))
     assert retry is not None
     assert retry.change is change
 
@@ -84,7 +88,7 @@ def test_no_mixture_of_failures_costs_more_than_three_generations(
     retries, begun = Retries(Clock()), 0
     for kind in kinds:
         begun += kind in COSTS_A_GENERATION
-        if retries.after(kind) is None:
+        if retries.after(failed(kind)) is None:
             break
     assert begun <= 3
 
@@ -109,7 +113,7 @@ def test_a_server_that_lets_one_wait_for_every_refusal_is_given_up_after_20_seco
     retries = Retries(clock)
     waited = []
     for seconds in (19.9, 0.1, 0):
-        retry = retries.after(FailureKind.UNREACHABLE)
+        retry = retries.after(failed(FailureKind.UNREACHABLE))
         waited.append(retry and retry.wait)
         clock.advance(seconds)
     assert waited == [0.5, 1, None]
@@ -118,7 +122,7 @@ def test_a_server_that_lets_one_wait_for_every_refusal_is_given_up_after_20_seco
 def test_the_20_seconds_begin_with_the_first_failure_of_that_kind() -> None:
     clock = Clock()
     retries = Retries(clock)
-    retries.after(FailureKind.BUSY)
+    retries.after(failed(FailureKind.BUSY))
     clock.advance(30)
-    assert retries.after(FailureKind.UNREACHABLE) is not None
-    assert retries.after(FailureKind.BUSY) is not None
+    assert retries.after(failed(FailureKind.UNREACHABLE)) is not None
+    assert retries.after(failed(FailureKind.BUSY)) is not None

@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
-from codex_bridge.responses.effort import LEVELS, effort
+from codex_bridge.responses.effort import effort
 from codex_bridge.vocabulary import ModelInfo
 from tests.fake_ollama.rules import efforts
 
+EFFORTS = ["none", "minimal", "low", "medium", "high", "xhigh", "max", "ultra"]
+"""Codex's words."""
 THINKS, TALKS = frozenset({"tools", "thinking"}), frozenset({"tools"})
 
 
@@ -46,7 +48,7 @@ def test_effort(asked: Any, version: tuple[int, ...], family: str, expected: str
     assert effort(asked, model(version, family)) == expected
 
 
-@pytest.mark.parametrize("asked", LEVELS)
+@pytest.mark.parametrize("asked", EFFORTS)
 def test_a_model_that_does_not_think_is_asked_for_no_effort(asked: str) -> None:
     assert effort(asked, model((0, 33, 0), can=TALKS)) is None
 
@@ -68,7 +70,7 @@ def test_other_servers_get_the_four_words_of_openai(asked: str, expected: str) -
     assert effort(asked, model(None, can=None)) == expected
 
 
-@pytest.mark.parametrize("asked", LEVELS)
+@pytest.mark.parametrize("asked", EFFORTS)
 @pytest.mark.parametrize("version", ["0.13.4", "0.17.6", "0.17.7", "0.20.0", "0.21.3", "0.33.0"])
 def test_no_version_is_asked_for_a_word_it_does_not_know(asked: str, version: str) -> None:
     number = tuple(map(int, version.split(".")))

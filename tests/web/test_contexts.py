@@ -210,6 +210,26 @@ async def test_a_model_remade_with_less_is_cut_only_by_chat_completions_and_once
         assert [reply.status for reply in replies] == [200, 400, 400]
 
 
+@pytest_twisted.ensureDeferred
+async def test_an_ollama_that_goes_while_it_is_looked_at_again_is_no_bug_of_the_bridge(
+    start: Start, reactor_under_test: Any
+) -> None:
+    server = fake(reactor_under_test, default_context=16384)
+    setup = await start(fake=server)
+    await setup.ask()
+    answer = server._respond
+
+    async def respond(request: Any, recorded: Any) -> None:
+        if request.path == b"/api/generate":
+            request.transport.abortConnection()
+        else:
+            await answer(request, recorded)
+
+    server._respond = respond  # type: ignore[method-assign]
+    told = (await setup.ask({"input": LONG}, headers=CODEX)).events[-1]
+    assert told["response"]["error"]["code"] == "context_length_exceeded"
+
+
 def item(role: str, text: str) -> dict[str, Any]:
     return {"type": "message", "role": role, "content": text}
 

@@ -123,7 +123,7 @@ async def test_models_are_asked_about_a_few_at_a_time() -> None:
     from twisted.logger import Logger
 
     from codex_bridge.vocabulary import ModelInfo
-    from codex_bridge.web.model_list import AT_ONCE, ModelList
+    from codex_bridge.web.model_list import ModelList
 
     waiting: list[Deferred[ModelInfo]] = []
 
@@ -142,7 +142,7 @@ async def test_models_are_asked_about_a_few_at_a_time() -> None:
 
     slow: Any = Slow()
     body = Deferred.fromCoroutine(ModelList(slow, Clock(), Logger())._body())
-    assert len(waiting) == AT_ONCE
+    assert len(waiting) == 4
     for n in range(10):
         waiting[n].callback(ModelInfo(f"m{n}"))
     assert len((await body)["models"]) == 10

@@ -56,7 +56,8 @@ def model_facts(facts: ServerFacts, wanted: str | None) -> ModelFacts:
         chosen, why = _choice(server, names, running)
     if chosen is None:
         return ModelFacts(names, wanted)
-    served = ((facts.health or {}).get("models") or {}).get(chosen)
+    plans = (facts.health or {}).get("models") or {}
+    served = plans.get(lookalike(chosen, tuple(plans)))
     info = evolve(_info(server, chosen), **running_facts(chosen, running))
     return ModelFacts(names, wanted, info, why, served)
 
