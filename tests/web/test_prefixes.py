@@ -11,7 +11,6 @@ from twisted.web.http_headers import Headers
 from codex_bridge.responses.request import read
 from codex_bridge.vocabulary import ChatRequest
 from codex_bridge.web.prefixes import (
-    MAX_CONVERSATIONS,
     Prefixes,
     conversation_of,
     first_difference,
