@@ -145,7 +145,9 @@ TABLE: dict[FailureKind, _Row] = {
         passes=True,
     ),
     FailureKind.EMPTY: _Row(
-        502, "empty_answer", "{model} answered with nothing, twice. Ask again in other words."
+        502,
+        "empty_answer",
+        "{model} answered with nothing, though it was asked again. Ask in other words.",
     ),
     FailureKind.GARBLED: _Row(
         502,

@@ -65,12 +65,17 @@ class ModelInfo:
     @property
     def is_remote(self) -> bool:
         """Whether it runs in the cloud: nothing is loaded here, and no context allocated."""
-        return self.remote or self.name.endswith((":cloud", "-cloud"))
+        return self.remote or self.name.lower().endswith((":cloud", "-cloud"))
 
     @property
     def is_described(self) -> bool:
         """Whether the server described it; a server says nothing of a model it lacks."""
         return self.capabilities is not None or self.trained_context is not None
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether the server, an Ollama, does not have it."""
+        return self.is_ollamas and not self.is_described
 
     @property
     def is_ollamas(self) -> bool:

@@ -26,7 +26,7 @@ TOLD = {
     FailureKind.BROKEN: (502, "upstream_broken", True, "broke off"),
     FailureKind.SILENT: (504, "upstream_silent", False, "--upstream-timeout"),
     FailureKind.MALFORMED_CALL: (502, "malformed_call", True, "tool call"),
-    FailureKind.EMPTY: (502, "empty_answer", False, "twice"),
+    FailureKind.EMPTY: (502, "empty_answer", False, "nothing, though it was asked again"),
     FailureKind.GARBLED: (502, "upstream_garbled", False, URL),
     FailureKind.TOO_LONG: (400, "context_length_exceeded", False, "--num-ctx"),
     FailureKind.CONTEXT_FULL: (400, "context_length_exceeded", False, "--num-ctx"),

@@ -76,12 +76,9 @@ class Client:
             self._doubt()
             raise
 
-    async def load(self, model: str) -> bool:
-        """Have a model loaded as by a request that asks for nothing; whether it could.
-
-        Takes as long as that takes. Raises UpstreamFailure where no answer begins.
-        """
-        response = await self.post("/api/generate", orjson.dumps({"model": model}))
+    async def succeeds(self, path: str, body: bytes) -> bool:
+        """Whether the answer to a POST is a 200. Raises UpstreamFailure where none begins."""
+        response = await self.post(path, body)
         await read_limited(response, ANSWER_LIMIT)
         return bool(response.code == 200)
 

@@ -7,9 +7,8 @@ from collections.abc import Awaitable, Callable
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from codex_bridge.engines.engine import DEFAULT_NUM_CTX, Plan
+from codex_bridge.engines.engine import Plan
 from codex_bridge.engines.models import Model, ModelTable
-from codex_bridge.engines.ollama import capped
 from codex_bridge.vocabulary import ModelInfo
 
 PROBE_PAUSE = 30.0
@@ -30,11 +29,11 @@ class Contexts:
     def __init__(
         self,
         models: ModelTable,
-        load: Callable[[str], Awaitable[bool]],
+        load: Callable[[str, bytes], Awaitable[bool]],
         log: Logger,
         clock: IReactorTime,
     ) -> None:
-        """`load` has a model loaded as by a request that asks for nothing; whether it could."""
+        """`load` takes the engine's load request; it tells whether the model was loaded."""
         self._models = models
         self._load = load
         self._log = log
@@ -58,11 +57,7 @@ class Contexts:
     def expected(self, info: ModelInfo) -> int | None:
         """Tokens of context as far as they can be told without a load; None: unknown."""
         default = self._models.get(info.name).default or self._estimate
-        context = self._models.engine.plan(info, default).context
-        if context is None and info.is_ollamas and not info.is_remote:
-            # The least that Ollama may give would make Codex compact all the time.
-            return capped(info, DEFAULT_NUM_CTX)
-        return context
+        return self._models.engine.expected_context(info, default)
 
     def _plan(self, info: ModelInfo, model: Model) -> Plan:
         return self._models.engine.plan(info, model.default or None)
@@ -71,8 +66,7 @@ class Contexts:
         """The plan; a new one is logged."""
         model = self._models.get(info.name)
         plan = self._plan(info, model)
-        is_missing = info.is_ollamas and not info.is_described
-        if model.plan != plan and not is_missing:
+        if model.plan != plan and not info.is_missing:
             model.plan = plan
             self._log.info(
                 "{model}: asked through {path}, context {context} ({reason})",
@@ -87,43 +81,49 @@ class Contexts:
         """`info` when it is known what the model gets. A load tells, which is needed anyway."""
         model = self._models.get(info.name)
         info = model.info or info
-        if not model.probing.locked and self._why_probe(info, model, is_too_little) is None:
+        request = self._models.engine.load_request(info)
+        if request is None:
             return info
-        await model.probing.acquire()
-        try:
-            # Another exchange may have found it out meanwhile.
-            info = model.info or info
-            reason = self._why_probe(info, model, is_too_little)
-            if reason is not None:
-                info = await self._probe(info, model, reason)
-        finally:
-            model.probing.release()
+        if model.probing.locked or self._why_probe(info, model, is_too_little):
+            await model.probing.acquire()
+            try:
+                # Another exchange may have found it out meanwhile.
+                info = model.info or info
+                if reason := self._why_probe(info, model, is_too_little):
+                    info = await self._probe(info, model, reason, *request)
+            finally:
+                model.probing.release()
+        if self._is_as_planned(info, model):
+            model.is_default_doubted = False
         return info
 
-    def _why_probe(self, info: ModelInfo, model: Model, is_too_little: bool) -> str | None:
-        """Why the model has to be loaded to see what it gets; None: no need."""
-        if not self._models.engine.needs_default(info):
-            return None
-        plan, found = self._plan(info, model), info.allocated_context
+    def _is_as_planned(self, info: ModelInfo, model: Model) -> bool:
+        """Whether the model is loaded with the context that the bridge asks for."""
+        planned = self._plan(info, model).num_ctx or model.default
+        return info.allocated_context is not None and info.allocated_context == planned
+
+    def _why_probe(self, info: ModelInfo, model: Model, is_too_little: bool) -> str:
+        """Why the model has to be loaded to see what it gets; "": no need."""
+        is_default = self._plan(info, model).is_default
         if model.default is None:
             reason = "it is new"
-        elif plan.is_default and is_too_little:
+        elif is_default and is_too_little:
             reason = TOO_LITTLE
-        elif found is not None and found == (plan.num_ctx or model.default):
-            model.is_default_doubted = False
-            return None
-        elif plan.is_default or model.is_default_doubted:
-            reason = f"it was loaded with {found}"
+        elif (is_default or model.is_default_doubted) and not self._is_as_planned(info, model):
+            reason = f"it was loaded with {info.allocated_context}"
         else:
-            return None
+            return ""
         last, when = model.probed or ("", 0.0)
         pause = REFUSAL_PAUSE if reason == TOO_LITTLE else PROBE_PAUSE
         # Two clients with different wishes must not make it load for ever.
         is_too_soon = last == reason and self._clock.seconds() - when < pause
-        return None if is_too_soon else reason
+        return "" if is_too_soon else reason
 
-    async def _probe(self, info: ModelInfo, model: Model, reason: str) -> ModelInfo:
-        is_loaded = await self._load(info.name)
+    async def _probe(
+        self, info: ModelInfo, model: Model, reason: str, path: str, body: bytes
+    ) -> ModelInfo:
+        """What is known of the model after a load by the request with this path and body."""
+        is_loaded = await self._load(path, body)
         # Not before: a load that a client cancelled by hanging up has shown nothing.
         model.probed = (reason, self._clock.seconds())
         if not is_loaded:

@@ -1,4 +1,4 @@
-"""What the code for one kind of upstream has to be able to do. `choice.py` picks one."""
+"""What the code for one kind of upstream has to be able to do. `recognition.py` picks one."""
 
 from __future__ import annotations
 
@@ -58,11 +58,15 @@ class Decoder(Protocol):
 
 
 class Engine(Protocol):
-    """The code for one kind of upstream. It does no I/O of its own and keeps nothing."""
+    """The code for one kind of upstream. It does no I/O of its own and keeps nothing.
+
+    What is implemented here is right for a server that tells nothing of itself and its models.
+    """
 
     @property
     def version(self) -> Version | None:
         """Ollama's version; None where the server is another one."""
+        return None
 
     @property
     def name(self) -> str:
@@ -77,20 +81,44 @@ class Engine(Protocol):
         """What gives a model more context, or less."""
 
     @property
+    def warning(self) -> str:
+        """What the user has to know, such as that the server is too old; "" for nothing."""
+        return ""
+
+    @property
     def cuts_in_silence(self) -> bool:
         """Whether the server may leave out a part of a prompt that is too long."""
 
+    @property
+    def counts_whole_prompt(self) -> bool:
+        """Whether the server's count of a prompt is known to include what it had in its cache."""
+        return False
+
     def key(self, model: str) -> str:
         """The same for all names that the server takes for the same model."""
+        return model
 
     async def describe(self, model: str, ask: Ask) -> ModelInfo:
         """What the server tells of a model. Raises UpstreamFailure."""
+        return ModelInfo(model)
 
     def plan(self, info: ModelInfo, default: int | None) -> Plan:
         """How to ask a model which gets `default` tokens of context by itself, if that is known."""
+        return Plan(None, "the server tells nothing of it")
 
-    def needs_default(self, info: ModelInfo) -> bool:
-        """Whether the plan depends on `default`, which only a load of the model shows."""
+    def expected_context(self, info: ModelInfo, default: int | None) -> int | None:
+        """Tokens of context that a model will get, for Codex's catalog. None: nobody knows.
+
+        `default` as for `plan`, or an estimate of it.
+        """
+        return self.plan(info, default).context
+
+    def load_request(self, info: ModelInfo) -> tuple[str, bytes] | None:
+        """Path and body of a POST that has a model loaded as the server does it by itself.
+
+        Only such a load shows `default`. None: the plan does not depend on that.
+        """
+        return None
 
     def encode(
         self, request: ChatRequest, info: ModelInfo, plan: Plan, *, stream: bool

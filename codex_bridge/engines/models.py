@@ -10,11 +10,11 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from codex_bridge.engines.choice import choose
 from codex_bridge.engines.connections import KEEP_ALIVE
-from codex_bridge.engines.engine import Ask, ContextPolicy, Engine, Plan, Version
+from codex_bridge.engines.engine import Ask, ContextPolicy, Engine, Plan
 from codex_bridge.engines.lock import Lock
-from codex_bridge.engines.ollama import OLDEST, canonical, is_too_old, version_of
+from codex_bridge.engines.ollama import canonical
+from codex_bridge.engines.recognition import engine_for, recognise
 from codex_bridge.vocabulary import FailureKind, ModelInfo, UpstreamFailure
 
 RENEW_AFTER = 30.0
@@ -81,7 +81,7 @@ class ModelTable:
     @property
     def engine(self) -> Engine:
         """The one for this server; before the server told what it is, the one for any server."""
-        return self._recognised or choose(self._policy, None)
+        return self._recognised or engine_for(self._policy, None)
 
     def get(self, name: str) -> Model:
         """The model that goes by this name."""
@@ -151,11 +151,10 @@ class ModelTable:
 
     async def _look_up(self, model: Model) -> ModelInfo:
         try:
-            version = await self._ask("GET", "/api/version", None)
+            engine = await recognise(self._policy, self._ask)
         except UpstreamFailure as failure:
             return self._without_answer(model, failure)
-        self._recognise(version_of(version))
-        engine = self.engine
+        self._take(engine)
         try:
             info = await engine.describe(model.name, self._ask)
         except UpstreamFailure:
@@ -164,7 +163,7 @@ class ModelTable:
                 return ModelInfo(model.name, server_version=engine.version)
             info = evolve(model.info, server_version=engine.version)
         else:
-            if info.is_ollamas and not info.is_described:
+            if info.is_missing:
                 # It is missing, or being made anew just now.
                 model.info = None
                 return info
@@ -183,17 +182,11 @@ class ModelTable:
         # It answers, though not well: no Ollama, unless it was known to be one.
         return ModelInfo(model.name, server_version=self.engine.version)
 
-    def _recognise(self, version: Version | None) -> None:
-        """Choose the engine; once, unless the server changes."""
-        engine = choose(self._policy, version)
+    def _take(self, engine: Engine) -> None:
+        """Speak to the server through `engine` from now on."""
         if engine == self._recognised:
             return
         self._recognised = engine
         self._models = {engine.key(model.name): model for model in self}
-        if version is not None and is_too_old(version):
-            self._log.warn(
-                "Ollama {version} is older than {oldest}, the oldest that codex-bridge supports: "
-                "update it",
-                version=".".join(map(str, version)),
-                oldest=".".join(map(str, OLDEST)),
-            )
+        if engine.warning:
+            self._log.warn("{warning}", warning=engine.warning)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import orjson
 from attrs import evolve, frozen
 from twisted.web.http_headers import Headers
 
-from codex_bridge.engines import ollama_chat
+from codex_bridge.engines import ollama_chat, openai_chat
 from codex_bridge.engines.engine import (
     DEFAULT_NUM_CTX,
     Ask,
@@ -24,21 +25,63 @@ from codex_bridge.vocabulary import ChatRequest, Json, ModelInfo, UpstreamFailur
 OLDEST = (0, 13, 4)
 """The oldest version that is supported; Codex refuses older ones. An Ollama that gives its version
 no number is taken for this one."""
+COUNTS_ALL_SINCE = (0, 30)
+"""Older versions leave out of the count what they have in their cache."""
 ENOUGH = 16384
 """Tokens: Codex's own instructions and tools, and as much again to work with."""
 PARAMETER = re.compile(r"^(\w+)[ \t]+(.+?)[ \t]*$", re.MULTILINE)
 
 
 @frozen
-class OllamaEngine(Engine):
+class _Ollama(Engine):
+    """What is the same in both dialects that Ollama speaks."""
+
+    policy: ContextPolicy
+    version: Version
+
+    @property
+    def warning(self) -> str:
+        # 0.0.0 is an Ollama that was built from source.
+        if not (0, 0, 0) < self.version < OLDEST:
+            return ""
+        version, oldest = (".".join(map(str, each)) for each in (self.version, OLDEST))
+        return (
+            f"Ollama {version} is older than {oldest}, the oldest that codex-bridge supports: "
+            f"update it"
+        )
+
+    @property
+    def counts_whole_prompt(self) -> bool:
+        return self.version >= COUNTS_ALL_SINCE
+
+    def key(self, model: str) -> str:
+        return canonical(model)
+
+    async def describe(self, model: str, ask: Ask) -> ModelInfo:
+        return await describe(model, self.version, ask)
+
+    def expected_context(self, info: ModelInfo, default: int | None) -> int | None:
+        context = self.plan(info, default).context
+        if context is None and not info.is_remote:
+            # The least that Ollama may give would make Codex compact all the time.
+            return capped(info, DEFAULT_NUM_CTX)
+        return context
+
+    def load_request(self, info: ModelInfo) -> tuple[str, bytes] | None:
+        # Ollama's default counts for a model that is known, local, and has no context of its own.
+        if info.is_missing or info.own_context or info.is_remote:
+            return None
+        return "/api/generate", orjson.dumps({"model": info.name})
+
+
+@frozen
+class OllamaEngine(_Ollama):
     """Asks through /api/chat.
 
     Only this dialect sets the context, tells an error inside of an answer, and refuses a prompt
     that is too long in place of cutting it.
     """
 
-    policy: ContextPolicy
-    version: Version
     name = "ollama"
     path = ollama_chat.PATH
     remedy = "--num-ctx"
@@ -46,12 +89,6 @@ class OllamaEngine(Engine):
     @property
     def cuts_in_silence(self) -> bool:
         return not self.policy.guard
-
-    def key(self, model: str) -> str:
-        return canonical(model)
-
-    async def describe(self, model: str, ask: Ask) -> ModelInfo:
-        return await describe(model, self.version, ask)
 
     def plan(self, info: ModelInfo, default: int | None) -> Plan:
         if info.is_remote:
@@ -70,8 +107,8 @@ class OllamaEngine(Engine):
         # loaded with, it causes no load (needsReload in Ollama's server/sched.go).
         return Plan(own, f"{giver} gives it enough", own, is_default=True)
 
-    def needs_default(self, info: ModelInfo) -> bool:
-        return self.policy.num_ctx is None and gets_default(info)
+    def load_request(self, info: ModelInfo) -> tuple[str, bytes] | None:
+        return super().load_request(info) if self.policy.num_ctx is None else None
 
     def encode(
         self, request: ChatRequest, info: ModelInfo, plan: Plan, *, stream: bool
@@ -91,6 +128,34 @@ class OllamaEngine(Engine):
         return ollama_chat.LineDecoder()
 
 
+@frozen
+class OllamaThroughChat(_Ollama):
+    """Asks through /v1/chat/completions, for --upstream-api chat.
+
+    Ollama takes no context in it and cuts a prompt that is too long without a word.
+    """
+
+    name = "chat"
+    path = openai_chat.PATH
+    remedy = "codex-bridge prepare, or OLLAMA_CONTEXT_LENGTH for Ollama"
+    cuts_in_silence = True
+
+    def plan(self, info: ModelInfo, default: int | None) -> Plan:
+        if info.is_remote:
+            return Plan(info.trained_context, "it runs in the cloud")
+        own = info.own_context or default
+        context = capped(info, own) if own else None
+        return Plan(context, "--upstream-api chat", is_default=context is not None)
+
+    def encode(
+        self, request: ChatRequest, info: ModelInfo, plan: Plan, *, stream: bool
+    ) -> tuple[str, bytes]:
+        return self.path, openai_chat.encode(request, stream=stream)
+
+    def decoder(self, headers: Headers, *, stream: bool) -> Decoder:
+        return openai_chat.decoder(headers, stream=stream)
+
+
 def canonical(model: str) -> str:
     """The one name for all spellings of a model: "Qwen3" -> "qwen3:latest"."""
     name = model.lower().removeprefix("registry.ollama.ai/").removeprefix("library/")
@@ -100,11 +165,6 @@ def canonical(model: str) -> str:
 def capped(info: ModelInfo, tokens: int) -> int:
     """`tokens` of context, or the most that the model was made for."""
     return min(tokens, info.trained_context or tokens)
-
-
-def gets_default(info: ModelInfo) -> bool:
-    """Whether the context of a model is Ollama's default: it is known, local, and has no own."""
-    return bool(info.is_described and not info.own_context and not info.is_remote)
 
 
 async def describe(model: str, version: Version, ask: Ask) -> ModelInfo:
@@ -156,8 +216,3 @@ def version_of(answer: Json | None) -> Version | None:
     """What an answer of /api/version says; None: the server is not Ollama."""
     version = (answer or {}).get("version")
     return (version_number(version) or OLDEST) if isinstance(version, str) else None
-
-
-def is_too_old(version: Version | None) -> bool:
-    """Whether this is an Ollama that is not supported. 0.0.0 is one built from source."""
-    return version is not None and (0, 0, 0) < version < OLDEST

@@ -8,8 +8,7 @@ import orjson
 from attrs import frozen
 from twisted.web.http_headers import Headers
 
-from codex_bridge.engines.engine import Ask, ContextPolicy, Decoder, Engine, Plan, Version
-from codex_bridge.engines.ollama import canonical, capped, describe, gets_default
+from codex_bridge.engines.engine import ContextPolicy, Decoder, Engine, Plan
 from codex_bridge.engines.parsing import (
     LineReader,
     json_object,
@@ -39,37 +38,19 @@ REASONING_KEYS = ("reasoning", "reasoning_content", "thinking")
 
 @frozen
 class ChatEngine(Engine):
-    """Asks through /v1/chat/completions: the dialect that every server knows.
-
-    Ollama takes no context in it and cuts a prompt that is too long without a word.
-    """
+    """Any server: all speak chat completions. It may cut a prompt that is too long."""
 
     policy: ContextPolicy
-    version: Version | None
     name = "chat"
     path = PATH
-    remedy = "codex-bridge prepare, or OLLAMA_CONTEXT_LENGTH for Ollama"
+    remedy = "in the settings of its server"
     cuts_in_silence = True
 
-    def key(self, model: str) -> str:
-        return model if self.version is None else canonical(model)
-
-    async def describe(self, model: str, ask: Ask) -> ModelInfo:
-        if self.version is None:
-            return ModelInfo(model)
-        return await describe(model, self.version, ask)
-
-    def plan(self, info: ModelInfo, default: int | None) -> Plan:
-        if not info.is_ollamas:
-            return Plan(None, "the server tells nothing of it")
-        if info.is_remote:
-            return Plan(info.trained_context, "it runs in the cloud")
-        own = info.own_context or default
-        context = capped(info, own) if own else None
-        return Plan(context, "--upstream-api chat", is_default=context is not None)
-
-    def needs_default(self, info: ModelInfo) -> bool:
-        return info.is_ollamas and gets_default(info)
+    @property
+    def warning(self) -> str:
+        if self.policy.num_ctx is None and self.policy.keep_alive is None:
+            return ""
+        return "--num-ctx and --keep-alive have no effect: the server behind is not an Ollama"
 
     def encode(
         self, request: ChatRequest, info: ModelInfo, plan: Plan, *, stream: bool
@@ -77,9 +58,7 @@ class ChatEngine(Engine):
         return self.path, encode(request, stream=stream)
 
     def decoder(self, headers: Headers, *, stream: bool) -> Decoder:
-        content_type = (headers.getRawHeaders(b"content-type") or [b""])[0]
-        is_whole = not stream or content_type.startswith(b"application/json")
-        return AnswerDecoder() if is_whole else StreamDecoder()
+        return decoder(headers, stream=stream)
 
 
 def encode(request: ChatRequest, *, stream: bool) -> bytes:
@@ -102,6 +81,13 @@ def encode(request: ChatRequest, *, stream: bool) -> bytes:
     if stream:
         body["stream_options"] = {"include_usage": True}
     return orjson.dumps(body)
+
+
+def decoder(headers: Headers, *, stream: bool) -> Decoder:
+    """For an answer with these headers; `stream` as it was asked for."""
+    content_type = (headers.getRawHeaders(b"content-type") or [b""])[0]
+    is_whole = not stream or content_type.startswith(b"application/json")
+    return AnswerDecoder() if is_whole else StreamDecoder()
 
 
 class StreamDecoder(LineReader):

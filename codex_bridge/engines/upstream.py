@@ -10,7 +10,7 @@ from twisted.logger import Logger
 from codex_bridge.engines.answer import Answer
 from codex_bridge.engines.client import Client, refusal_text
 from codex_bridge.engines.contexts import Contexts
-from codex_bridge.engines.engine import ContextPolicy
+from codex_bridge.engines.engine import DEFAULT_NUM_CTX, ContextPolicy
 from codex_bridge.engines.models import ModelTable
 from codex_bridge.engines.prompts import Conversations, Prompt, measured
 from codex_bridge.vocabulary import (
@@ -24,8 +24,6 @@ from codex_bridge.vocabulary import (
 
 SILENCE = 1800.0
 """Seconds that an answer may be silent, unless told otherwise."""
-COUNTS_ALL_SINCE = (0, 30)
-"""Ollama's version; older ones leave out of the count what they have in their cache."""
 
 
 class Upstream:
@@ -48,7 +46,7 @@ class Upstream:
         self._models: ModelTable
         self._client = Client(reactor, url, patience, lambda: self._models.doubt())
         self._models = ModelTable(self._client.ask, policy, reactor, log)
-        self._contexts = Contexts(self._models, self._client.load, log, reactor)
+        self._contexts = Contexts(self._models, self._client.succeeds, log, reactor)
         self._conversations = Conversations()
         self.ask = self._client.ask
         self.forward = self._client.forward
@@ -128,10 +126,10 @@ class Upstream:
     def _learn(self, info: ModelInfo, prompt: Prompt, usage: UsageDelta) -> None:
         """Take a lesson from the tokens that the server counted for a prompt."""
         counted, key = usage.input_tokens, self._models.key(info.name)
-        if counted <= 0 or (info.server_version or (0,)) < COUNTS_ALL_SINCE:
+        engine = self._models.engine
+        if counted <= 0 or not engine.counts_whole_prompt:
             return
-        may_cut = self._models.engine.cuts_in_silence
-        if not may_cut or not self._conversations.is_cut(key, prompt, counted):
+        if not engine.cuts_in_silence or not self._conversations.is_cut(key, prompt, counted):
             self._conversations.learn(key, prompt, counted)
             return
         model = self._models.get(info.name)
@@ -141,8 +139,9 @@ class Upstream:
             self._log.warn(
                 "{model} counted {counted} tokens for a prompt of about {expected}: it seems that "
                 "Ollama cut it. Give it more context: leave --upstream-api at auto, or set "
-                "OLLAMA_CONTEXT_LENGTH=32768 for Ollama",
+                "OLLAMA_CONTEXT_LENGTH={wanted} for Ollama",
                 model=info.name,
                 counted=counted,
+                wanted=DEFAULT_NUM_CTX,
                 expected=self._conversations.bounds(key, prompt)[1],
             )

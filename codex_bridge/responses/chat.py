@@ -5,7 +5,6 @@ from __future__ import annotations
 import orjson
 from attrs import frozen
 
-from codex_bridge.errors import invalid
 from codex_bridge.responses.effort import effort
 from codex_bridge.responses.images import BLIND
 from codex_bridge.responses.messages import to_messages
@@ -48,8 +47,7 @@ def translate(
 ) -> Translation:
     """What the model that `info` describes is asked.
 
-    With `directives` it is told how to call functions. Raises ApiError (400) for an input that
-    holds nothing to answer, and for an image that would have to be fetched.
+    With `directives` it is told how to call functions.
     """
     functions = request.toolbox.functions()
     calls_as_text = bool(functions) and not info.can("tools")
@@ -65,8 +63,6 @@ def translate(
         sees=info.can("vision"),
         thinks=info.can("thinking"),
     )
-    if not messages:
-        raise invalid("input is empty; there is nothing to answer.", "input")
     sampling = request.sampling
     chat = ChatRequest(
         model=request.model,

@@ -78,15 +78,9 @@ def output_content(output: Any, *, sees: bool) -> tuple[str, list[Json]]:
 
 
 def user_content(content: Any, *, sees: bool) -> str | list[Json]:
-    """A user message's content: a string, or parts where there are images.
-
-    Raises ApiError (400) for an image that would have to be fetched.
-    """
+    """A user message's content: a string, or parts where there are images."""
     if isinstance(content, str):
         return content
-    for part in _parts(content):
-        if part.get("type") in IMAGE_PARTS:
-            _refuse_remote(part)
     text, pictures = text_and_images(content, sees=sees)
     if not pictures:
         return text
@@ -157,14 +151,16 @@ def _part_text(part: Json) -> str:
     return _cut(orjson.dumps(shown).decode()) if shown else ""
 
 
-def _refuse_remote(part: Json) -> None:
-    url = _url(part)
-    if isinstance(url, str) and images.is_remote(url):
-        raise invalid(
-            "input_image.image_url must be a data URL (data:image/png;base64,…): codex-bridge "
-            "fetches nothing. Download the image and send its data.",
-            "input",
-        )
+def refuse_remote_images(content: Any) -> None:
+    """Raises ApiError (400) for an image in a user's message that would have to be fetched."""
+    for part in _parts(content):
+        url = _url(part) if part.get("type") in IMAGE_PARTS else None
+        if isinstance(url, str) and images.is_remote(url):
+            raise invalid(
+                "input_image.image_url must be a data URL (data:image/png;base64,…): codex-bridge "
+                "fetches nothing. Download the image and send its data.",
+                "input",
+            )
 
 
 def _url(part: Json) -> Any:

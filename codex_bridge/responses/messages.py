@@ -62,7 +62,7 @@ def to_messages(
 
     `items` are the `input` items in their order; an item of an unknown kind leaves a short text.
     `closing` is put at the end of the system message. Images are for models that see, reasoning
-    for models that think. Raises ApiError (400) for an image that would have to be fetched.
+    for models that think.
     """
     leading, others = _leading_instructions(items)
     system = [text for text in (instructions, *map(item_text, leading), closing) if text]

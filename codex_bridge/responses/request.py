@@ -13,6 +13,8 @@ from attrs import field, frozen
 
 from codex_bridge.errors import invalid
 from codex_bridge.repair.lenient_json import can_be_written
+from codex_bridge.responses.contents import refuse_remote_images
+from codex_bridge.responses.messages import INSTRUCTION_ROLES, SILENT
 from codex_bridge.responses.title import is_title_request, question_alone
 from codex_bridge.tools.choice import ToolChoice, choose
 from codex_bridge.tools.shown import ToolProfile
@@ -21,6 +23,8 @@ from codex_bridge.vocabulary import Json
 
 STRING_FIELDS = ("type", "role", "name", "namespace", "call_id")
 """Fields that are strings in every kind of item that has them."""
+OTHER_ROLES = INSTRUCTION_ROLES | {"assistant"}
+"""Whose messages are not a user's."""
 ECHOED = (
     *("model", "instructions", "tools", "tool_choice", "parallel_tool_calls", "max_tool_calls"),
     *("max_output_tokens", "reasoning", "text", "temperature", "top_p", "presence_penalty"),
@@ -99,7 +103,8 @@ def read(
     """Check the fields of a parsed request of `size` bytes; unknown fields are passed over.
 
     Raises ApiError (400) that names the field: for a value of a wrong type, for a tool or a
-    choice that makes no sense, and for what a server without a memory cannot do.
+    choice that makes no sense, for an input without anything to answer or with an image that
+    would have to be fetched, and for what a server without a memory cannot do.
     """
     model = model_name(request)
     _refuse_stateful(request)
@@ -117,6 +122,11 @@ def read(
         frequency_penalty=_typed(request, "frequency_penalty", int, float),
     )
     instructions = _typed(request, "instructions", str)
+    if not instructions and all(item["type"] in SILENT for item in items):
+        raise invalid("input is empty; there is nothing to answer.", "input")
+    for item in items:
+        if item["type"] == "message" and item.get("role") not in OTHER_ROLES:
+            refuse_remote_images(item.get("content"))
     max_output_tokens = _typed(request, "max_output_tokens", int)
     stream = bool(_typed(request, "stream", bool))
     text_format = _text_format(text.get("format"))

@@ -41,7 +41,7 @@ CASES = {
     "a call that cannot be read, once": Case([SLIP, [Say("Done.")]], 2),
     "a call that cannot be read": Case([SLIP], 3, "wrote a tool call that Ollama cannot read"),
     "it says nothing, once": Case([[Finish("stop")], [Say("Done.")]], 2),
-    "it says nothing": Case([[Finish("stop")]], 2, "answered with nothing, twice"),
+    "it says nothing": Case([[Finish("stop")]], 2, "with nothing, though it was asked again"),
     "no memory": Case([[Refuse(500, "model requires more system memory")]], 1, "smaller model"),
     # Text that was shown cannot be taken back, so the bridge leaves the retry to the client.
     "it breaks off in the middle, once": Case([HALF, [Say("Done.")]], 2),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from typing import Any
 
+import orjson
 from attrs import evolve
 from twisted.internet.defer import succeed
 from twisted.internet.task import Clock
@@ -66,8 +67,9 @@ class Server:
         }
         return succeed(answers[path])
 
-    async def load(self, model: str) -> bool:
-        self.loads.append(model)
+    async def load(self, path: str, body: bytes) -> bool:
+        assert path == "/api/generate"
+        self.loads.append(orjson.loads(body)["model"])
         self.loaded = self.default if self.loads_well else None
         return self.loads_well
 

@@ -8,8 +8,8 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
 
-from codex_bridge.engines.choice import choose
 from codex_bridge.engines.engine import ContextPolicy
+from codex_bridge.engines.recognition import engine_for
 from codex_bridge.vocabulary import ModelInfo
 from tests.engines.servers import AUTO, Server, info
 
@@ -51,7 +51,7 @@ CHAT = ContextPolicy("chat")
 def test_plan(
     policy: ContextPolicy, model: ModelInfo, default: int | None, expected: tuple[Any, ...]
 ) -> None:
-    plan = choose(policy, model.server_version).plan(model, default)
+    plan = engine_for(policy, model.server_version).plan(model, default)
     assert (plan.context, plan.num_ctx) == expected
 
 
@@ -63,9 +63,9 @@ async def test_all_exchanges_wait_for_one_load_and_get_what_it_showed(
     server, loaded = Server(default), Deferred[None]()
     load = server.load
 
-    async def slowly(model: str) -> bool:
+    async def slowly(path: str, body: bytes) -> bool:
         await loaded
-        return await load(model)
+        return await load(path, body)
 
     server.contexts._load = slowly
     waiting = [Deferred.fromCoroutine(server.planned()) for _ in range(1000)]
@@ -290,7 +290,7 @@ async def test_a_load_whose_client_hung_up_is_made_again_for_the_next_one() -> N
     server = Server(65536)
     load, never = server.contexts._load, Deferred[None]()
 
-    async def interrupted(model: str) -> bool:
+    async def interrupted(path: str, body: bytes) -> bool:
         await never
         raise AssertionError("not reached")
 

@@ -11,9 +11,9 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from codex_bridge.engines.choice import choose
 from codex_bridge.engines.engine import ContextPolicy, Plan
 from codex_bridge.engines.prompts import Prompt
+from codex_bridge.engines.recognition import engine_for
 from codex_bridge.engines.upstream import Upstream
 from codex_bridge.vocabulary import FailureKind, UpstreamFailure, UsageDelta
 from tests.engines.servers import ASK, INFO, sized
@@ -51,7 +51,7 @@ def counted(
     log: list[str] = []
     logger = Logger(observer=lambda event: log.append(event["log_format"].format(**event)))
     upstream = Upstream(reactor, "http://127.0.0.1:1", ContextPolicy(api), logger)
-    upstream._models._recognise((0, 33, 0))
+    upstream._models._take(engine_for(ContextPolicy(api), version))
     info = evolve(INFO, server_version=version)
     for _ in range(2):
         upstream._learn(info, Prompt(45_000, marks=(b"1",)), UsageDelta(tokens, 1))
@@ -125,7 +125,7 @@ async def test_a_prompt_that_may_not_fit_is_refused_only_where_it_would_be_cut(
     server: WireServer, policy: ContextPolicy, is_remote: bool, is_sent: bool
 ) -> None:
     upstream = Upstream(reactor, server.url, policy)
-    upstream._models._recognise((0, 33, 0))
+    upstream._models._take(engine_for(policy, (0, 33, 0)))
     info = evolve(
         INFO,
         server_version=(0, 33, 0),
@@ -145,7 +145,7 @@ async def test_a_prompt_that_may_not_fit_is_refused_only_where_it_would_be_cut(
 
 @pytest.mark.parametrize(("guard", "truncate"), [(True, False), (False, None)])
 def test_only_without_the_guard_may_ollama_cut(guard: bool, truncate: bool | None) -> None:
-    engine = choose(ContextPolicy(guard=guard), (0, 33, 0))
+    engine = engine_for(ContextPolicy(guard=guard), (0, 33, 0))
     path, body = engine.encode(ASK, INFO, Plan(4096, "", 4096), stream=True)
     assert path == "/api/chat"
     assert orjson.loads(body).get("truncate") is truncate

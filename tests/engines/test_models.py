@@ -68,7 +68,7 @@ def test_versions(text: Any, number: Any) -> None:
 class Ollama:
     """Answers at once, or when it is told to."""
 
-    def __init__(self, api: str = "auto") -> None:
+    def __init__(self, api: str = "auto", **policy: Any) -> None:
         self.asked: list[str] = []
         self.log: list[str] = []
         self.missing = False
@@ -77,7 +77,7 @@ class Ollama:
         self.hold: Deferred[Any] | None = None
         self.clock = Clock()
         log = Logger(observer=lambda event: self.log.append(event["log_format"].format(**event)))
-        self.table = ModelTable(self.ask, ContextPolicy(api), self.clock, log)
+        self.table = ModelTable(self.ask, ContextPolicy(api, **policy), self.clock, log)
 
     def ask(self, method: str, path: str, body: Json | None) -> Deferred[Json | None]:
         self.asked.append(path)
@@ -254,6 +254,7 @@ async def test_only_what_has_a_version_is_ollama(version: Json | None) -> None:
     ("name", "shown"),
     [
         ("glm-4.6:cloud", {}),
+        ("GLM-4.6:Cloud", {}),
         ("qwen3-coder:480b-cloud", {}),
         ("mine", {"remote_model": "glm-4.6"}),
         ("mine", {"remote_host": "https://ollama.com:443"}),
@@ -406,6 +407,18 @@ async def test_an_ollama_that_is_too_old_is_told_once() -> None:
         await ollama.info(name)
     assert ollama.log == [
         "Ollama 0.9.6 is older than 0.13.4, the oldest that codex-bridge supports: update it"
+    ]
+
+
+@pytest.mark.parametrize("policy", [{"num_ctx": 8192}, {"keep_alive": "5m"}])
+@pytest_twisted.ensureDeferred
+async def test_options_that_a_server_cannot_follow_are_told_once(policy: Any) -> None:
+    other = Ollama(**policy)
+    other.version = None
+    for name in ("m", "n"):
+        await other.info(name)
+    assert other.log == [
+        "--num-ctx and --keep-alive have no effect: the server behind is not an Ollama"
     ]
 
 

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from codex_bridge.errors import ApiError
+from codex_bridge.responses import request
 from codex_bridge.responses.images import BLIND, BROKEN, REMOTE, TEXT_ONLY, _converted, read
 from tests.responses.items import (
     IMAGE,
@@ -97,7 +98,7 @@ def test_a_picture_as_chat_completions_have_it_is_shown() -> None:
     assert shown["content"] == [IMAGE_PART]
     remote = {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}
     with pytest.raises(ApiError, match="data URL"):
-        messages({"type": "message", "role": "user", "content": [remote]})
+        request.read({"model": "m", "input": [{"role": "user", "content": [remote]}]})
 
 
 def test_a_picture_in_an_instruction_is_shown_where_one_can_stand() -> None:
@@ -212,7 +213,7 @@ def test_what_is_no_picture_is_a_note(url: str, note: str) -> None:
 def test_a_picture_elsewhere_is_refused_where_the_user_sends_it() -> None:
     part = {"type": "input_image", "image_url": "https://example.com/a.png"}
     with pytest.raises(ApiError, match="data URL"):
-        messages({"type": "message", "role": "user", "content": [part]})
+        request.read({"model": "m", "input": [{"role": "user", "content": [part]}]})
     # In a tool's result nobody could help it.
     (_, _, answer) = messages(message("user", "x"), call("a"), result("a", [part]))
     assert answer["content"] == REMOTE

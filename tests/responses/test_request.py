@@ -164,6 +164,8 @@ def test_what_is_no_item_is_no_reason_to_refuse_a_conversation(item: Any, left: 
         ({"input": None}, "input"),
         ({"input": 3}, "input"),
         ({"input": ""}, "input"),
+        ({"input": [{"type": "item_reference", "id": "msg_1"}]}, "input"),
+        ({"input": "", "tools": [{"type": "function", "name": "run"}]}, "input"),
         ({"instructions": 1}, "instructions"),
         ({"stream": "yes"}, "stream"),
         ({"stream": 1}, "stream"),

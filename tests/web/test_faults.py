@@ -161,7 +161,9 @@ CASES = {
     "finished, but no mark": Case(
         ((HEAD + TEXT + STOP + USAGE, "reset"),), "completed", "completed", 1
     ),
-    "nothing said": Case(((HEAD + STOP + DONE + END,),), "invalid_prompt", "completed", 2, "twice"),
+    "nothing said": Case(
+        ((HEAD + STOP + DONE + END,),), "invalid_prompt", "completed", 2, "asked again"
+    ),
     "nothing said, then good": Case(
         ((HEAD + STOP + DONE + END,), GOOD), "completed", "completed", 2
     ),

@@ -14,6 +14,7 @@ from attrs import frozen
 from codex_bridge.cli.codex_config import CONFIG, NAME, PROFILE, PROFILE_FILES_SINCE
 from codex_bridge.cli.codex_program import version_number
 from codex_bridge.cli.doctor.facts import Check, CodexFacts, failed, ok, warning
+from codex_bridge.engines.engine import DEFAULT_NUM_CTX
 from codex_bridge.vocabulary import Json
 
 OLDEST_CODEX = (0, 130)
@@ -238,7 +239,7 @@ def _missing_window(scope: Scope, context: int | None) -> Iterator[Check]:
     if "model_context_window" in scope.values or "model_catalog_json" in scope.values:
         return
     detail = f"{scope.where}: no model_context_window, so Codex plans with {FALLBACK_WINDOW}"
-    yield warning("config", detail, f"set model_context_window = {context or 32768}")
+    yield warning("config", detail, f"set model_context_window = {context or DEFAULT_NUM_CTX}")
 
 
 def _fine(codex: CodexFacts, bridge_url: str, ours: set[str]) -> Check:

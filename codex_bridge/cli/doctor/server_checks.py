@@ -7,12 +7,11 @@ from typing import Any
 
 from codex_bridge.cli.doctor.facts import Check, ModelFacts, ServerFacts, failed, ok, warning
 from codex_bridge.cli.model_names import derived_name, same_model
-from codex_bridge.engines.ollama import ENOUGH, version_number
+from codex_bridge.engines.engine import DEFAULT_NUM_CTX
+from codex_bridge.engines.ollama import ENOUGH, OLDEST, version_number
 from codex_bridge.vocabulary import ModelInfo
 
-OLDEST_OLLAMA = (0, 13, 4)
-"""`codex --oss` refuses every older one."""
-RECOMMENDED = 32768
+RECOMMENDED = DEFAULT_NUM_CTX
 """Tokens of context."""
 MOVE = (
     "move Ollama (OLLAMA_HOST=127.0.0.1:11433 ollama serve), then start the bridge: "
@@ -83,8 +82,8 @@ def _version(text: Any) -> Check:
         )
     # A release candidate comes before its release, and Codex orders them so. 0.0.0 is a build
     # from source, which Codex accepts.
-    is_candidate = version == OLDEST_OLLAMA and "-" in str(text)
-    if any(version) and (version < OLDEST_OLLAMA or is_candidate):
+    is_candidate = version == OLDEST and "-" in str(text)
+    if any(version) and (version < OLDEST or is_candidate):
         return failed(
             name,
             f"{text}; Codex refuses an Ollama older than 0.13.4",
