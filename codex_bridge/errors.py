@@ -12,16 +12,19 @@ QUOTED_CALL = re.compile(r"raw='(.*)', err=", re.DOTALL)
 """`error parsing tool call: raw='{…', err=…`: Ollama quotes what the model wrote."""
 
 
-def unquoted(complaint: str) -> str:
-    """A complaint of Ollama without the words of the model, which no log and no client shows."""
+def without_quoted_call(complaint: str) -> str:
+    """`complaint`, an error message of Ollama, without the call of the model that it quotes.
+
+    What the model wrote must reach neither the log nor, as part of an error, the client.
+    """
     return QUOTED_CALL.sub("", complaint)
 
 
 class ApiError(Exception):
     """A failure as the client reads it.
 
-    `passing` tells whether the same request may succeed a moment later; `retry_after` says after
-    how many seconds.
+    `is_temporary`: the failure is temporary, so the same request may succeed a moment later.
+    `retry_after`: the number of seconds after which the client may repeat the request.
     """
 
     def __init__(
@@ -31,7 +34,7 @@ class ApiError(Exception):
         *,
         code: str | None = None,
         param: str | None = None,
-        passing: bool = False,
+        is_temporary: bool = False,
         retry_after: int | None = None,
     ) -> None:
         super().__init__(message)
@@ -39,7 +42,7 @@ class ApiError(Exception):
         self.message = message
         self.code = code
         self.param = param
-        self.passing = passing or retry_after is not None
+        self.is_temporary = is_temporary or retry_after is not None
         self.retry_after = retry_after
 
     @property
@@ -78,11 +81,11 @@ def too_large(limit: int) -> ApiError:
     )
 
 
-def internal(exchange_id: str) -> ApiError:
-    """A bug of codex-bridge; `exchange_id` finds its traceback in the log."""
+def internal(log_id: str) -> ApiError:
+    """A bug of codex-bridge. The log has its traceback under `log_id`."""
     return ApiError(
         500,
-        f"codex-bridge failed inside; its log tells why under {exchange_id}.",
+        f"codex-bridge has a bug: its log has the traceback under {log_id}.",
         code="internal_error",
     )
 
@@ -93,7 +96,7 @@ def stopping() -> ApiError:
         503,
         "codex-bridge is being stopped. When it runs again, the same request will work.",
         code="server_stopping",
-        passing=True,
+        is_temporary=True,
     )
 
 
@@ -105,7 +108,7 @@ class _Row:
     status: int
     code: str
     sentence: str
-    passes: bool = False
+    is_temporary: bool = False
     """Whether asking again may help."""
     retry_after: int | None = None
     param: str | None = None
@@ -116,12 +119,12 @@ TABLE: dict[FailureKind, _Row] = {
         502,
         "upstream_unreachable",
         "Ollama does not answer at {url}: {why}. Check that it runs there (ollama serve).",
-        passes=True,
+        is_temporary=True,
     ),
     FailureKind.BUSY: _Row(
         503,
         "upstream_busy",
-        # Codex reads the number of seconds from the sentence and waits for so long.
+        # Codex reads the number of seconds from the sentence and waits that long.
         "Ollama has too much to do: {why}. Please try again in 10s.",
         retry_after=10,
     ),
@@ -129,7 +132,7 @@ TABLE: dict[FailureKind, _Row] = {
         502,
         "upstream_broken",
         "Ollama broke off its answer: {why}. Its own log may tell more.",
-        passes=True,
+        is_temporary=True,
     ),
     FailureKind.SILENT: _Row(
         504,
@@ -140,9 +143,9 @@ TABLE: dict[FailureKind, _Row] = {
     FailureKind.MALFORMED_CALL: _Row(
         502,
         "malformed_call",
-        "{model} wrote a tool call that Ollama cannot read: {why}. Ask again; where it happens "
-        "often, another model helps.",
-        passes=True,
+        "{model} wrote a tool call that Ollama cannot read: {why}. Ask again; if this happens "
+        "often, try another model.",
+        is_temporary=True,
     ),
     FailureKind.EMPTY: _Row(
         502,
@@ -152,7 +155,7 @@ TABLE: dict[FailureKind, _Row] = {
     FailureKind.GARBLED: _Row(
         502,
         "upstream_garbled",
-        "The answer of {url} cannot be read: {why}. Is it a server of models?",
+        "The answer from {url} cannot be read: {why}. Is a model server running there?",
     ),
     FailureKind.TOO_LONG: _Row(
         400,
@@ -164,8 +167,8 @@ TABLE: dict[FailureKind, _Row] = {
     FailureKind.CONTEXT_FULL: _Row(
         400,
         "context_length_exceeded",
-        "The answer of {model} did not fit into what the conversation left of its context: "
-        "{why}. Shorten the conversation, or give the model more context ({remedy}).",
+        "The answer of {model} did not fit: the conversation left too little of its context "
+        "({why}). Shorten the conversation, or give the model more context ({remedy}).",
         param="input",
     ),
     FailureKind.NO_MODEL: _Row(
@@ -189,7 +192,7 @@ TABLE: dict[FailureKind, _Row] = {
     FailureKind.NO_ACCESS: _Row(
         403,
         "upstream_access_denied",
-        "Ollama may not use {model}: {why}. A model in the cloud needs: ollama signin",
+        "Ollama has no permission to use {model}: {why}. For a cloud model, run: ollama signin",
     ),
 }
 """Kind of failure -> how the client reads it. Other kinds are told in the upstream's words."""
@@ -205,22 +208,25 @@ def from_upstream(
 ) -> ApiError:
     """What the client reads when the upstream at `url` did not give a whole answer.
 
-    `tried`: the bridge has asked again as often as that may help, so the client need not.
+    `tried`: the bridge has repeated the request as often as that can help, so the client need
+    not repeat it.
     `remedy` is what changes a model's context, for the sentence.
     """
     kind = FailureKind.UNREACHABLE if failure.kind is FailureKind.STALE else failure.kind
     row = TABLE.get(kind)
-    why = unquoted(failure.message).strip().rstrip(".")
+    why = without_quoted_call(failure.message).strip().rstrip(".")
     if row is None:
-        # A status that is no error, such as a redirect, must not reach the client as its own.
+        # A status that is no error, such as a redirect, must not become the reply's status.
         status = failure.status if failure.status and 400 <= failure.status < 600 else 502
         message = f"Ollama refused the request ({failure.status}): {why}"
-        return ApiError(status, message, code="upstream_error", passing=status >= 500 and not tried)
+        return ApiError(
+            status, message, code="upstream_error", is_temporary=status >= 500 and not tried
+        )
     return ApiError(
         row.status,
         row.sentence.format(model=model, url=url, why=why, remedy=remedy),
         code=row.code,
         param=row.param,
-        passing=row.passes and not tried,
+        is_temporary=row.is_temporary and not tried,
         retry_after=row.retry_after,
     )

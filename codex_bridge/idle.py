@@ -10,19 +10,19 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 class IdleTimer:
     """Calls back when nothing happened for a number of seconds, and again after as many more.
 
-    `touch` moves no timer, it only reads the clock: so it may be called for every token.
+    `touch` only reads the clock and reschedules nothing, so it is cheap enough for every token.
     """
 
-    def __init__(self, clock: IReactorTime, seconds: float, idle: Callable[[], None]) -> None:
-        """`idle` is called each time that `seconds` have passed without a `touch`."""
+    def __init__(self, clock: IReactorTime, seconds: float, on_idle: Callable[[], None]) -> None:
+        """`on_idle` is called each time that `seconds` have passed without a `touch`."""
         self._clock = clock
         self._seconds = seconds
-        self._idle = idle
+        self._on_idle = on_idle
         self._last = 0.0
         self._timer: IDelayedCall | None = None
 
     def start(self) -> None:
-        """Begin to measure, from now; once more where it is running."""
+        """Measure from now on. May be called while the timer is running."""
         self.touch()
         if self._timer is None:
             self._timer = self._clock.callLater(self._seconds, self._look)
@@ -44,4 +44,4 @@ class IdleTimer:
             self.touch()
         self._timer = self._clock.callLater(self._seconds if is_idle else left, self._look)
         if is_idle:
-            self._idle()
+            self._on_idle()

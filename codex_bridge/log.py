@@ -35,8 +35,11 @@ KEEP = 5
 """How many rotated log files are kept, so that a log never fills the disk."""
 
 
-def predicate(settings: Settings) -> ILogFilterPredicate:
-    """Let errors pass with --quiet, else info and up; with --debug our own debug events, too."""
+def level_filter(settings: Settings) -> ILogFilterPredicate:
+    """Return the filter by level: with --quiet errors only, else info and above.
+
+    With --debug it also lets the debug events of NAMESPACE pass.
+    """
     levels = LogLevelFilterPredicate(LogLevel.error if settings.quiet else LogLevel.info)
     if settings.debug:
         levels.setLogLevelForNamespace(NAMESPACE, LogLevel.debug)
@@ -45,7 +48,7 @@ def predicate(settings: Settings) -> ILogFilterPredicate:
 
 def make_logger(settings: Settings) -> Logger:
     """Make the logger of one bridge. It filters by level, whatever observer the process has."""
-    observer = FilteringLogObserver(_Escaping(globalLogPublisher), [predicate(settings)])
+    observer = FilteringLogObserver(_Escaping(globalLogPublisher), [level_filter(settings)])
     return Logger(namespace=NAMESPACE, observer=observer)
 
 
@@ -83,7 +86,7 @@ def choose_observer(settings: Settings, twistd: Mapping[str, Any] | None) -> ILo
     if twistd is None or twistd.get("logger") or twistd.get("syslog"):
         signals.on_hangup(None)
         return None
-    filters = [predicate(settings), _is_worth_a_line]
+    filters = [level_filter(settings), _is_worth_a_line]
     return FilteringLogObserver(textFileLogObserver(_log_file(twistd)), filters)
 
 

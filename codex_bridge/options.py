@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from twisted.python import usage
 
 from codex_bridge import __version__
-from codex_bridge.settings import KNOBS, OTHER_VARIABLES, PREFIX, Knob, Settings
+from codex_bridge.settings import OTHER_VARIABLES, PREFIX, SETTINGS, Setting, Settings
 from codex_bridge.text import visible
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -27,17 +27,17 @@ class Options(usage.Options):
 
     synopsis = "[options]"
     longdesc = (
-        "Stands on Ollama's port, speaks the Responses API that the Codex CLI needs, and "
+        "Listens on Ollama's port, speaks the Responses API that the Codex CLI needs, and "
         "passes everything else through. Every option can also be set by an environment "
         "variable: --ollama-url is CODEX_BRIDGE_OLLAMA_URL, --debug is CODEX_BRIDGE_DEBUG=1."
     )
     optParameters: ClassVar[list[list[Any]]] = [
-        [knob.option, knob.short, knob.default_text, knob.help]
-        for knob in KNOBS.values()
-        if not knob.is_flag and not knob.is_list
+        [setting.option, setting.short, setting.default_text, setting.help]
+        for setting in SETTINGS.values()
+        if not setting.is_flag and not setting.is_list
     ]
     optFlags: ClassVar[list[list[Any]]] = [
-        [knob.option, None, knob.help] for knob in KNOBS.values() if knob.is_flag
+        [setting.option, None, setting.help] for setting in SETTINGS.values() if setting.is_flag
     ]
 
     settings: Settings
@@ -45,7 +45,7 @@ class Options(usage.Options):
 
     def __init__(self) -> None:
         super().__init__()
-        # Twisted has put the defaults here; from now on only what flags gave is here.
+        # Twisted has put the defaults into this dict. Remove them: it is to hold flags only.
         self.clear()
 
     def opt_version(self) -> NoReturn:
@@ -69,14 +69,14 @@ class Options(usage.Options):
     def postOptions(self) -> None:
         """Check every value and make `settings` of them."""
         flags = {option: (f"--{option}", str(value)) for option, value in self.items()}
-        # Only the settings keep the API key.
+        # The texts of the flags hold the API key. From here on only the settings hold it.
         self.clear()
         try:
             texts = _variables(os.environ) | flags
             values = {
-                attribute: knob.read(*texts[knob.option])
-                for attribute, knob in KNOBS.items()
-                if knob.option in texts
+                attribute: setting.read(*texts[setting.option])
+                for attribute, setting in SETTINGS.items()
+                if setting.option in texts
             }
             self.settings = Settings(**values)
             _refuse_conflicts(self.settings)
@@ -84,32 +84,32 @@ class Options(usage.Options):
             raise usage.UsageError(str(error)) from None
 
 
-def _handler(knob: Knob, doc: str) -> Callable[[Options, str], None]:
-    """The method that Twisted calls with the value of `knob`; --help shows `doc`."""
+def _handler(setting: Setting, doc: str) -> Callable[[Options, str], None]:
+    """The method that Twisted calls with the value of `setting`; --help shows `doc`."""
 
     def handle(options: Options, text: str) -> None:
-        has_more = knob.is_list and knob.option in options
-        options[knob.option] = f"{options[knob.option]},{text}" if has_more else text
+        has_more = setting.is_list and setting.option in options
+        options[setting.option] = f"{options[setting.option]},{text}" if has_more else text
 
     handle.__doc__ = doc
     return handle
 
 
-for _knob in KNOBS.values():
-    if _knob.is_list:
-        setattr(Options, f"opt_{_knob.attribute}", _handler(_knob, _knob.help))
-    if _knob.alias:
-        _method = f"opt_{_knob.alias.replace('-', '_')}"
-        setattr(Options, _method, _handler(_knob, f"The same as --{_knob.option}."))
+for _setting in SETTINGS.values():
+    if _setting.is_list:
+        setattr(Options, f"opt_{_setting.attribute}", _handler(_setting, _setting.help))
+    if _setting.alias:
+        _method = f"opt_{_setting.alias.replace('-', '_')}"
+        setattr(Options, _method, _handler(_setting, f"The same as --{_setting.option}."))
 
 
 def _variables(environ: Mapping[str, str]) -> dict[str, tuple[str, str]]:
     """Option -> the name and the text of the environment variable that sets it.
 
-    Raises ValueError on a name that begins like ours and is none of them: with a slip in a name,
-    the bridge would run with a default that the user believes to have changed.
+    Raises ValueError for an unknown name that begins with PREFIX: with a misspelt name the bridge
+    would run with a default, while the user believes that it is changed.
     """
-    options = {knob.variable: knob.option for knob in KNOBS.values()}
+    options = {setting.variable: setting.option for setting in SETTINGS.values()}
     for name in environ:
         if name.startswith(PREFIX) and name not in options and name not in OTHER_VARIABLES:
             close = get_close_matches(name.upper(), [*options, *OTHER_VARIABLES], 1, cutoff=0)
@@ -137,7 +137,7 @@ def _refuse_conflicts(settings: Settings) -> None:
     because = "cannot be set through chat completions; use --upstream-api ollama"
     if settings.num_ctx is not None:
         raise ValueError(
-            f"--num-ctx {because}, or make a model with that context of its own: "
+            f"--num-ctx {because}, or derive a model that has this context: "
             f"codex-bridge prepare MODEL --num-ctx {settings.num_ctx}"
         )
     if settings.keep_alive is not None:

@@ -50,7 +50,7 @@ class BridgeService(Service):
         self._reactor = reactor
 
     def setServiceParent(self, parent: Any) -> None:
-        """Join `parent`, an Application if `log_observer` is set, and give it that observer."""
+        """Join `parent`, and give it `log_observer`. If that is set, it must be an Application."""
         if self.log_observer is not None:
             parent.setComponent(ILogObserver, self.log_observer)
         super().setServiceParent(parent)
@@ -80,7 +80,10 @@ class BridgeService(Service):
             )
 
     def _listen(self) -> None:
-        """Open the port, unless it is open. Twisted's endpoint service would only log a failure."""
+        """Open the port, unless it is open.
+
+        Twisted's StreamServerEndpointService is not used: it only logs that it cannot listen.
+        """
         if self.listening_port is None:
             settings = self._settings
             self.listening_port = self._reactor.listenTCP(
@@ -96,11 +99,12 @@ class BridgeService(Service):
         await self._upstream.close()
 
     async def _finish_serving(self) -> None:
-        """Wait for running exchanges up to the drain limit, then close all client connections."""
+        """Wait for running replies up to the drain limit, then close all client connections."""
         emptied = self._drain.drain(self._reactor, self._settings.drain)
         if len(self._drain):
             self._log.info(
-                "waits up to {seconds} s for {count} answers to end; a second signal ends them now",
+                "stopping: waiting up to {seconds} s for {count} replies to end; a second signal "
+                "ends them now",
                 seconds=self._settings.drain,
                 count=len(self._drain),
             )
@@ -113,7 +117,7 @@ class BridgeService(Service):
             limit.cancel()
 
     def stopService(self) -> Deferred[None]:
-        """Stop listening, let running exchanges end, close every connection."""
+        """Stop listening, let running replies end, close every connection."""
         return Deferred.fromCoroutine(self._stop())
 
 

@@ -1,4 +1,4 @@
-"""Every knob of the service, declared once.
+"""Every setting of the service, declared once.
 
 Flags, environment variables, checks and `--help` come from these declarations (through
 `codex_bridge.options`), and so does README's table, which `python -m codex_bridge.settings` prints.
@@ -16,96 +16,96 @@ from codex_bridge import values
 
 T = TypeVar("T")
 PREFIX = "CODEX_BRIDGE_"
-"""Of the names of all environment variables."""
+"""All names of environment variables begin with this."""
 URL_VARIABLE = f"{PREFIX}URL"
 """Tells the other commands where the bridge listens."""
 OTHER_VARIABLES = frozenset({URL_VARIABLE, f"{PREFIX}STATE_DIR", f"{PREFIX}VENV"})
-"""Variables that set no knob. The last two are those of deploy/codex-bridge-ctl.sh."""
+"""Variables that set no setting. The last two are those of deploy/codex-bridge-ctl.sh."""
 
 UPSTREAM_APIS = ("auto", "chat", "ollama")
 TOOL_PROFILES = ("essential", "compact", "full")
 
 
-def _knob(default: T, check: Callable[[str], T], meaning: str, **more: Any) -> T:
-    """A field of Settings; the attributes of `Knob` tell what the arguments are."""
-    knob = {"check": check, "meaning": meaning, **more}
-    value: T = field(default=default, repr="is_secret" not in more, metadata=knob)
+def _setting(default: T, check: Callable[[str], T], meaning: str, **more: Any) -> T:
+    """A field of Settings; the attributes of `Setting` tell what the arguments are."""
+    setting = {"check": check, "meaning": meaning, **more}
+    value: T = field(default=default, repr="is_secret" not in more, metadata=setting)
     return value
 
 
 def _flag(default: bool, meaning: str) -> bool:
-    return _knob(default, values.on_off, meaning, is_flag=True)
+    return _setting(default, values.on_off, meaning, is_flag=True)
 
 
 @frozen
 class Settings:
-    """What one bridge does."""
+    """The values of all settings of one bridge."""
 
-    port: int = _knob(
+    port: int = _setting(
         11434,
         values.whole_number(0, 65535),
         "TCP port to listen on; 0 takes any free one",
         short="p",
         alias="listen-port",
     )
-    interface: str = _knob("127.0.0.1", values.interface, "IP address to listen on")
-    ollama_url: str = _knob(
+    interface: str = _setting("127.0.0.1", values.interface, "IP address to listen on")
+    ollama_url: str = _setting(
         "http://localhost:11433", values.base_url, "URL where Ollama itself listens"
     )
-    allow_host: tuple[str, ...] = _knob(
+    allow_host: tuple[str, ...] = _setting(
         (),
         values.several(values.host),
         "names in the Host header that are accepted besides those of this machine; give it several "
         "times, or names with commas between them; `*` accepts all "
         "([who may use it](#who-may-use-it))",
     )
-    allow_origin: tuple[str, ...] = _knob(
+    allow_origin: tuple[str, ...] = _setting(
         (),
         values.several(values.origin),
         "web pages that may use the bridge's own routes besides those of this machine: "
         "`https://app.example.com`; give it several times, or pages with commas between them; one "
         "`*` in each stands for anything",
     )
-    api_key: str | None = _knob(
+    api_key: str | None = _setting(
         None,
         values.key,
         "key that clients have to send; set it as `CODEX_BRIDGE_API_KEY`, because every user of a "
         "machine can read its command lines",
         is_secret=True,
     )
-    max_body_size: int = _knob(
+    max_body_size: int = _setting(
         64 * 1024 * 1024,
         values.whole_number(1024, 1 << 40),
         "largest request body of `/v1/responses`, in bytes; Codex sends the whole conversation "
         "each time, with all screenshots",
     )
-    client_timeout: int = _knob(
+    client_timeout: int = _setting(
         30,
         values.whole_number(1, 86400),
         "seconds that a client may take to send the headers of a request, and then its body; each "
         "64 KiB of a body adds one second",
     )
-    upstream_stream: bool = _knob(
+    upstream_stream: bool = _setting(
         True,
         values.on_off,
         "`on` or `off`; `off` asks the server for one JSON answer and makes the stream of it, for "
         "servers whose streams are broken",
     )
-    upstream_api: str = _knob(
+    upstream_api: str = _setting(
         "auto",
         values.one_of(*UPSTREAM_APIS),
         "how the server is asked: `ollama` (`/api/chat`), `chat` (`/v1/chat/completions`, which "
         "other servers know too), or `auto`: `/api/chat` if the server is Ollama, else "
         "`/v1/chat/completions` ([what differs](docs/models.md#how-to-get-it))",
     )
-    num_ctx: int | None = _knob(
+    num_ctx: int | None = _setting(
         None,
         values.whole_number(512, 1 << 24),
         "context that the bridge asks Ollama to allocate, in tokens; without this option it asks "
         "for 32768 if Ollama by itself allocates less than Codex needs; never more than the model "
         "was made for",
     )
-    keep_alive: str | None = _knob(
+    keep_alive: str | None = _setting(
         None,
         values.duration,
         "how long Ollama keeps a model in memory: `30m`, `600` (seconds), `-1` for ever",
@@ -113,31 +113,31 @@ class Settings:
     context_guard: bool = _flag(
         True, "send a prompt even if it does not fit into the context, and let Ollama cut it"
     )
-    grace: float = _knob(
+    grace: float = _setting(
         0.5,
         values.seconds(0, 60),
-        "seconds that a client waits for its stream to begin, so that an early refusal can be an "
-        "HTTP status",
+        "longest time in seconds until the bridge begins a stream; a failure before that can still "
+        "be an HTTP status",
     )
-    heartbeat: float = _knob(
+    heartbeat: float = _setting(
         15.0,
         values.seconds(0.1, 3600),
-        "seconds without an event after which the bridge sends a sign of life; Codex gives up "
+        "seconds without an event after which the bridge sends a heartbeat event; Codex gives up "
         "after 300",
     )
-    upstream_timeout: float = _knob(
+    upstream_timeout: float = _setting(
         1800.0,
         values.seconds(1, 1_000_000),
         "seconds without a byte from Ollama after which the bridge gives an answer up; Ollama is "
         "also silent while it loads a model and reads a long prompt",
     )
-    drain: float = _knob(
+    drain: float = _setting(
         30.0,
         values.seconds(0, 86400),
-        "seconds that running answers have to end when the bridge is stopped; a second signal ends "
-        "them at once",
+        "when the bridge is stopped, seconds that running replies get to end by themselves; a "
+        "second signal ends them at once",
     )
-    tool_profile: str = _knob(
+    tool_profile: str = _setting(
         "essential",
         values.one_of(*TOOL_PROFILES),
         "how much of each tool the model is shown: `essential`, `compact` or `full` "
@@ -146,13 +146,15 @@ class Settings:
     directives: bool = _flag(True, "do not tell the model how to call functions")
     repair: bool = _flag(True, "pass calls on as the model wrote them, with their mistakes")
     debug: bool = _flag(
-        False, "log both bodies of every exchange (prompts included), cut at 20,000 characters"
+        False,
+        "log what Codex sent, what the model was asked and what went back, each cut at 20,000 "
+        "characters (this includes prompts)",
     )
     quiet: bool = _flag(False, "log errors only")
 
 
 @frozen
-class Knob:
+class Setting:
     """How a user sets one attribute of `Settings`."""
 
     attribute: str
@@ -160,7 +162,7 @@ class Knob:
     check: Callable[[str], Any]
     """Text -> value. Raises ValueError with what to give instead."""
     meaning: str
-    """What the option does, in Markdown: README's words, and without marks those of --help."""
+    """What the option does, in Markdown. README shows it as it is, --help without the markup."""
     short: str | None = None
     """The letter of its short flag."""
     alias: str | None = None
@@ -221,13 +223,15 @@ class Knob:
 
 
 DEFAULTS = Settings()
-KNOBS = {each.name: Knob(each.name, each.default, **each.metadata) for each in fields(Settings)}
+SETTINGS = {
+    each.name: Setting(each.name, each.default, **each.metadata) for each in fields(Settings)
+}
 """Attribute of Settings -> how a user sets it, in README's order."""
 
 
 def table() -> str:
     """The options in Markdown, as README shows them."""
-    rows = [knob.row for knob in KNOBS.values()]
+    rows = [setting.row for setting in SETTINGS.values()]
     version = "| `--version` | | print the version and exit |"
     return "\n".join(["| option | default | meaning |", "|---|---|---|", *rows, version])
 

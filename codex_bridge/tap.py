@@ -6,8 +6,8 @@ from twisted.application.service import IService
 
 from codex_bridge.log import choose_observer
 from codex_bridge.options import Options
-from codex_bridge.preflight import preflight
 from codex_bridge.service import make_service
+from codex_bridge.start_checks import check_before_start
 
 __all__ = ["Options", "makeService"]
 
@@ -18,7 +18,7 @@ def makeService(options: Options) -> IService:
     Ends the process with one line and exit code 1 if the port is taken, Ollama does not answer,
     or the log file cannot be written. The terminal is still attached at this point.
     """
-    preflight(options.settings)
+    check_before_start(options.settings)
     service = make_service(options.settings)
     service.log_observer = choose_observer(options.settings, options.parent)
     return service

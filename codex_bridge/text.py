@@ -4,9 +4,9 @@ from __future__ import annotations
 
 
 def printable(text: bytes | str | None, limit: int = 100) -> str:
-    """What a client sent, fit for one log line.
+    """`text` as one line for the log or for a message.
 
-    At most `limit` characters before escaping, "…" where more is left out; "-" for nothing.
+    Cut to `limit` characters, counted before escaping, with "…" after the cut; "-" if it is empty.
     """
     if isinstance(text, bytes):
         text = text.decode("utf-8", "backslashreplace")

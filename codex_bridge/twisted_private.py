@@ -52,13 +52,13 @@ def has_oversized_head(channel: Any) -> bool:
 def unsent_bytes(transport: Any) -> int:
     """How many bytes `transport` (TCP) has been given to write and the socket has not yet taken.
 
-    Parts of it are in two buffers; a transport without buffers has 0 unsent bytes.
+    They are in two buffers; a transport without these buffers counts as having 0 unsent bytes.
     """
     first = len(getattr(transport, "dataBuffer", b"")) - getattr(transport, "offset", 0)
     return first + int(getattr(transport, "_tempDataLen", 0))
 
 
-def request_target(
+def send_with_target(
     agent: Agent,
     endpoint: IStreamClientEndpoint,
     base: URI,
@@ -67,11 +67,12 @@ def request_target(
     headers: Headers,
     body: IBodyProducer | None,
 ) -> Deferred[IResponse]:
-    """Send a request over `agent` to `endpoint` whose target stays byte for byte what it is.
+    """Send a request over `agent` to `endpoint`, with `target` byte for byte as it is.
 
     `Agent.request` takes a URL apart and puts it together again, and the result can differ: "//a"
-    is sent as "////a" under newer Pythons, "/a?" as "/a". This is the step behind that one;
-    ProxyAgent uses it in the same way. `base` gives the Host header where `headers` have none.
+    is sent as "////a" under newer Pythons, "/a?" as "/a". So this calls the internal method that
+    `Agent.request` calls after it has done that; ProxyAgent calls the same method. `base` gives the
+    Host header where `headers` have none.
     """
     key = (base.scheme, base.host, base.port)
     response: Deferred[IResponse] = agent._requestWithEndpoint(

@@ -20,7 +20,7 @@ class ChatRequest:
     """One request for a model's next answer, before a dialect encodes it.
 
     `messages` and `functions` are in the shape of chat completions. A field that is None is not
-    sent: the client did not name it.
+    sent.
     """
 
     model: str
@@ -51,10 +51,11 @@ class ModelInfo:
     allocated_context: int | None = None
     """The context it is loaded with at the moment, in tokens."""
     temperature: float | None = None
+    """`temperature` of its Modelfile."""
     top_p: float | None = None
-    """Both from its Modelfile."""
+    """`top_p` of its Modelfile."""
     server_version: tuple[int, ...] | None = None
-    """Of Ollama: (0, 33, 0)."""
+    """The version of Ollama, such as (0, 33, 0); None: the server is not Ollama."""
     remote: bool = False
     """Whether Ollama says that it runs on another machine."""
 
@@ -121,7 +122,10 @@ class FinishDelta:
 
 @frozen
 class UsageDelta:
-    """Token counts of the whole exchange. `input_tokens` includes the cached ones."""
+    """The tokens that the server counted for one answer and its prompt.
+
+    `input_tokens` includes the cached ones.
+    """
 
     input_tokens: int
     output_tokens: int
@@ -140,7 +144,7 @@ class FailureKind(Enum):
     STALE = "stale connection"
     """The server closed a kept connection just as it was used; nothing was generated."""
     BUSY = "busy"
-    """It refuses the request because too many are waiting."""
+    """The server refuses the request because too many requests are waiting."""
     BROKEN = "broken"
     """The answer ended without a finish reason: a process died, or the connection was lost."""
     SILENT = "silent"
@@ -158,7 +162,7 @@ class FailureKind(Enum):
     NO_MODEL = "no model"
     """The server does not have the model."""
     NO_TOOLS = "no tools"
-    """The model can call none."""
+    """The server refuses tools for the model."""
     NO_EFFORT = "no effort"
     """The model cannot think, or not with this effort."""
     NO_MEMORY = "no memory"
@@ -166,7 +170,7 @@ class FailureKind(Enum):
     NO_ACCESS = "no access"
     """The server asks for credentials, as models in the cloud do."""
     REFUSED = "refused"
-    """Any other HTTP status than 200."""
+    """An HTTP status other than 200 that means none of the above."""
 
 
 class UpstreamFailure(Exception):

@@ -120,7 +120,7 @@ is_running() {
         '' | *[!0-9]*) reason="there is no pid in it" ;;
         *)
             is_ours "$pid" && return 0
-            reason="pid $pid is gone, or another program"
+            reason="pid $pid is gone, or belongs to another program"
             ;;
     esac
     rm -f -- "$pidfile" 2>/dev/null && say "removed a stale pid file: $reason" >&2
@@ -225,7 +225,7 @@ start() {
                         return
                         ;;
                     1)
-                        say "started (pid $pid) at $new_url, but of no use yet; see: health"
+                        say "started (pid $pid) at $new_url, but cannot serve yet; see: health"
                         return
                         ;;
                 esac
@@ -282,7 +282,7 @@ status() {
     if ask_health; then
         say "running (pid $pid) at $(url)"
     else
-        say "running (pid $pid) at $(url), but of no use; see: health"
+        say "running (pid $pid) at $(url), but cannot serve; see: health"
     fi
 }
 
@@ -313,7 +313,7 @@ case $command in
         make_state
         if is_running; then
             say "already running (pid $pid) at $(url)"
-            [ $# -eq 0 ] || say "the options given now have no effect; restart takes them"
+            [ $# -eq 0 ] || say "the options given now have no effect; restart applies them"
             exit 0
         fi
         check_options "$@"

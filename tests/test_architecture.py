@@ -72,7 +72,7 @@ ROOT_ARROWS = {
     "ids": set(),
     "log": {"codex_bridge.settings", "codex_bridge.signals", "codex_bridge.text"},
     "options": {"codex_bridge.settings", "codex_bridge.text"},
-    "preflight": {"codex_bridge.settings"},
+    "start_checks": {"codex_bridge.settings"},
     "service": {
         "codex_bridge.engines",
         "codex_bridge.log",
@@ -85,7 +85,7 @@ ROOT_ARROWS = {
     "tap": {
         "codex_bridge.log",
         "codex_bridge.options",
-        "codex_bridge.preflight",
+        "codex_bridge.start_checks",
         "codex_bridge.service",
     },
     "text": set(),

@@ -11,7 +11,7 @@ from codex_bridge.errors import (
     invalid,
     stopping,
     too_large,
-    unquoted,
+    without_quoted_call,
 )
 from codex_bridge.vocabulary import FailureKind, UpstreamFailure
 
@@ -41,9 +41,9 @@ TOLD = {
 
 @pytest.mark.parametrize("kind", FailureKind)
 def test_each_failure_has_status_code_and_a_sentence(kind: FailureKind) -> None:
-    status, code, passing, says = TOLD[kind]
+    status, code, is_temporary, says = TOLD[kind]
     error = from_upstream(UpstreamFailure(kind, "because.", status), MODEL, URL)
-    assert (error.status, error.code, error.passing) == (status, code, passing)
+    assert (error.status, error.code, error.is_temporary) == (status, code, is_temporary)
     assert says in f"{error.message}."
     assert ".." not in error.message
 
@@ -51,7 +51,7 @@ def test_each_failure_has_status_code_and_a_sentence(kind: FailureKind) -> None:
 @pytest.mark.parametrize("kind", FailureKind)
 def test_what_was_tried_in_vain_is_final_except_when_only_time_helps(kind: FailureKind) -> None:
     error = from_upstream(UpstreamFailure(kind, "because", 500), MODEL, URL, tried=True)
-    assert error.passing is (kind is FailureKind.BUSY)
+    assert error.is_temporary is (kind is FailureKind.BUSY)
 
 
 @pytest.mark.parametrize(
@@ -63,10 +63,10 @@ def test_a_status_that_is_no_error_is_not_told_as_one(status: int | None, told: 
     assert error.status == told
 
 
-@pytest.mark.parametrize(("status", "passing"), [(499, False), (500, True), (501, True)])
-def test_only_an_unknown_failure_of_the_server_may_pass(status: int, passing: bool) -> None:
+@pytest.mark.parametrize(("status", "is_temporary"), [(499, False), (500, True), (501, True)])
+def test_only_an_unknown_failure_of_the_server_may_pass(status: int, is_temporary: bool) -> None:
     failure = UpstreamFailure(FailureKind.REFUSED, "why", status)
-    assert from_upstream(failure, MODEL, URL).passing is passing
+    assert from_upstream(failure, MODEL, URL).is_temporary is is_temporary
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_the_sentence_names_the_remedy_of_the_server_in_use() -> None:
 
 def test_the_words_of_the_model_are_taken_out_of_a_complaint() -> None:
     complaint = "error parsing tool call: raw='{\"a\":\n1', err=unexpected end"
-    assert unquoted(complaint) == "error parsing tool call: unexpected end"
+    assert without_quoted_call(complaint) == "error parsing tool call: unexpected end"
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_the_type_of_an_error_follows_from_its_status(status: int, name: str) ->
 
 
 @pytest.mark.parametrize(
-    ("error", "status", "code", "passing"),
+    ("error", "status", "code", "is_temporary"),
     [
         (invalid("x", "tools"), 400, "invalid_value", False),
         (invalid("x", code="unsupported_value"), 400, "unsupported_value", False),
@@ -129,9 +129,9 @@ def test_the_type_of_an_error_follows_from_its_status(status: int, name: str) ->
     ],
 )
 def test_failures_of_the_bridge_have_status_and_code(
-    error: ApiError, status: int, code: str, passing: bool
+    error: ApiError, status: int, code: str, is_temporary: bool
 ) -> None:
-    assert (error.status, error.code, error.passing) == (status, code, passing)
+    assert (error.status, error.code, error.is_temporary) == (status, code, is_temporary)
 
 
 def test_an_error_body_has_the_four_keys_of_openai() -> None:

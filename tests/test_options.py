@@ -9,7 +9,7 @@ import pytest
 
 from codex_bridge import __version__
 from codex_bridge.options import Options
-from codex_bridge.settings import KNOBS, Settings
+from codex_bridge.settings import SETTINGS, Settings
 
 
 def parsed(*flags: str, **environ: str) -> Options:
@@ -108,7 +108,7 @@ def test_an_environment_variable_sets_its_option(
 
 
 def test_every_option_is_among_the_variables_above() -> None:
-    assert {attribute for _, _, attribute, _ in VARIABLES} == set(KNOBS)
+    assert {attribute for _, _, attribute, _ in VARIABLES} == set(SETTINGS)
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,9 @@ def test_a_flag_wins_over_its_variable() -> None:
 
 
 def test_a_default_is_what_its_own_text_would_give() -> None:
-    shown = [knob for knob in KNOBS.values() if knob.default_text and not knob.is_flag]
+    shown = [
+        setting for setting in SETTINGS.values() if setting.default_text and not setting.is_flag
+    ]
     assert {k.option: k.read("", k.default_text or "") for k in shown} == {
         k.option: k.default for k in shown
     }

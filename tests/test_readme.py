@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from codex_bridge.cli.doctor.report import COLUMNS
-from codex_bridge.settings import KNOBS, OTHER_VARIABLES, table
+from codex_bridge.settings import OTHER_VARIABLES, SETTINGS, table
 from tests.processes import ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -38,7 +38,7 @@ NAMING_VARIABLES = [
 
 @pytest.mark.parametrize("path", NAMING_VARIABLES, ids=lambda path: path.name)
 def test_the_variables_that_we_tell_users_of_exist(path: Path) -> None:
-    known = {knob.variable for knob in KNOBS.values()} | OTHER_VARIABLES
+    known = {setting.variable for setting in SETTINGS.values()} | OTHER_VARIABLES
     assert set(re.findall(r"CODEX_BRIDGE_[A-Z_]+", path.read_text())) <= known
 
 

@@ -83,7 +83,7 @@ async def test_a_running_exchange_is_finished_before_the_bridge_ends(
 
 
 def _waits(tmp_path: Path) -> None:
-    assert "1 answers to end" in (tmp_path / "log").read_text()
+    assert "1 replies to end" in (tmp_path / "log").read_text()
 
 
 @pytest_twisted.ensureDeferred

@@ -29,7 +29,7 @@ from codex_bridge.twisted_private import (
     ReportingChannel,
     has_oversized_head,
     request_line,
-    request_target,
+    send_with_target,
     unsent_bytes,
 )
 
@@ -154,7 +154,7 @@ class Endpoint:
 def test_a_request_target_stays_byte_for_byte_what_it_is(target: bytes) -> None:
     endpoint = Endpoint()
     base = URI.fromBytes(b"http://gpu:11434/base")
-    request_target(
+    send_with_target(
         Agent(MemoryReactorClock()), endpoint, base, b"GET", target, Headers({"X": ["1"]}), None
     )
     lines = endpoint.transport.value().split(b"\r\n")

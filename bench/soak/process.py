@@ -19,7 +19,7 @@ ALARMS = (
     "Traceback",
     "Exception ignored",
     "Exception in",
-    "failed inside",
+    "a bug of codex-bridge",
     "recursion",
     "Unable to format",
 )

@@ -32,9 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         code = options.action(options) or 0
     except CommandError as error:
-        code = _tell(1, str(error))
+        code = _print_error(1, str(error))
     except KeyboardInterrupt:
-        code = _tell(130, "stopped; run the same command again to finish")
+        code = _print_error(130, "stopped; run the same command again to finish")
     except BrokenPipeError:
         # The reader of our output closed it. Python would complain again when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -42,13 +42,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.exit(code)
 
 
-def _tell(code: int, sentence: str) -> int:
+def _print_error(code: int, sentence: str) -> int:
     print(f"codex-bridge: {sentence}", file=sys.stderr)
     return code
 
 
 def run(options: Sequence[str]) -> None:
-    """Be `twistd -n codex-bridge …`, without the pid file that twistd leaves where it runs."""
+    """Run as `twistd -n codex-bridge …` does, but without a pid file in the current folder."""
     from twisted.scripts.twistd import run as twistd
 
     sys.argv = ["twistd", "--nodaemon", "--pidfile=", "codex-bridge", *options]

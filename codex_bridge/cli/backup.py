@@ -1,4 +1,4 @@
-"""Changes to the files of a folder that can be undone to the very first state, byte for byte."""
+"""Changes files in a folder, and can restore what they held before the first change."""
 
 from __future__ import annotations
 
@@ -80,7 +80,10 @@ class Folder:
         return self.read(name) if self.is_changed_since(name) else self.original(name)
 
     def is_changed_since(self, name: str) -> bool:
-        """Whether a file is neither as it was written nor as it was before."""
+        """Whether a file is neither as `write` left it nor as it was before the first change.
+
+        A file that was never changed has no record and counts as changed.
+        """
         now, record = self.read(name), self._records.get(name)
         return record is None or (now != self.original(name) and digest(now) not in record.written)
 
@@ -96,7 +99,7 @@ class Folder:
         return digest(None if data is None else self._normalize(data))
 
     def write(self, wanted: Contents) -> list[str]:
-        """Give files new contents; the names of those that changed. Raises OSError.
+        """Give files new contents; return the names of those that changed. Raises OSError.
 
         Everything that undoing needs is on the disk before the first file is touched.
         """
@@ -128,7 +131,7 @@ class Folder:
         return self._records[name]
 
     def undo(self) -> list[str]:
-        """Put everything back; the names of the files that this changed. Raises OSError."""
+        """Put everything back; return the names of the files that changed. Raises OSError."""
         wanted = self.first_state()
         changed = [name for name, data in wanted.items() if data != self.read(name)]
         for name in changed:

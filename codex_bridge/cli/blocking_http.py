@@ -1,6 +1,6 @@
 """HTTP for commands that do one thing after another: blocking, on http.client.
 
-Simpler here than treq: nothing runs beside a request, and Ctrl-C arrives as KeyboardInterrupt at
+It is simpler here than treq: nothing runs beside a request, and Ctrl-C raises KeyboardInterrupt at
 once. http.client reads no proxy variables, so a proxy cannot come between a check and the server
 that it checks.
 """
@@ -18,11 +18,11 @@ from urllib.parse import urlsplit
 import orjson
 from attrs import field, frozen
 
-from codex_bridge.settings import KNOBS
+from codex_bridge.settings import SETTINGS
 from codex_bridge.vocabulary import Json
 
-KEY_VARIABLE = KNOBS["api_key"].variable
-PATIENCE = 10.0
+KEY_VARIABLE = SETTINGS["api_key"].variable
+TIMEOUT = 10.0
 """Seconds for a response that needs no model."""
 
 
@@ -48,7 +48,7 @@ class Response:
 
     @property
     def json(self) -> Json | None:
-        """The body as a JSON object; None if it is none."""
+        """The body as a JSON object; None if it is anything else."""
         return json_object(self.body)
 
     @property
@@ -67,7 +67,7 @@ class Server:
     """Sent with every request."""
 
     def ask(
-        self, method: str, path: str, body: Json | None = None, seconds: float = PATIENCE
+        self, method: str, path: str, body: Json | None = None, seconds: float = TIMEOUT
     ) -> Response:
         """One request and its whole response, within `seconds`. Raises Unreachable."""
         with self.open(method, path, body, seconds=seconds) as (status, lines):
@@ -83,9 +83,9 @@ class Server:
         seconds: float,
         headers: Mapping[str, str] | None = None,
     ) -> Iterator[tuple[int, Iterator[bytes]]]:
-        """A request; the status of its response, and the lines of its body as they come.
+        """Send a request; give the status of its response, and the lines of its body as they come.
 
-        Raises Unreachable, in the lines too if not all of them come within `seconds`.
+        Raises Unreachable. So does the iterator of lines if not all of them come within `seconds`.
         """
         parts = urlsplit(self.url)
         is_https = parts.scheme == "https"
@@ -106,7 +106,7 @@ class Server:
 
 
 def bridge(url: str) -> Server:
-    """The bridge at `url`, which is shown its key if the variable holds one."""
+    """The bridge at `url`; each request has its key if KEY_VARIABLE is set."""
     return Server(url, {"Authorization": f"Bearer {key}"} if (key := bridge_key()) else {})
 
 

@@ -25,7 +25,7 @@ CONFIG = "config.toml"
 PROFILE = f"{NAME}.config.toml"
 CATALOG = f"{NAME}-models.json"
 PROFILE_FILES_SINCE = (0, 134)
-"""The Codex from which on a profile is a file; 0.132 and 0.133 know both ways."""
+"""The first Codex in which a profile has to be a file; 0.132 and 0.133 accept both forms."""
 IDLE_MS = 30 * 60 * 1000
 """Silence that Codex accepts, in ms: reading a long prompt takes a slow machine longer than
 Codex's default of 5 minutes."""
@@ -45,7 +45,7 @@ class Entries:
     catalog: str
     """Absolute path of the model catalog."""
     version: tuple[int, int, int]
-    """Of Codex."""
+    """The version of Codex."""
     key_variable: str | None = None
     """The variable that holds the bridge's key; None if the bridge has none."""
 
@@ -111,7 +111,7 @@ def _merged(file: str, before: bytes | None, added: list[Addition]) -> bytes:
 
 
 def _without_profile(config: bytes | None) -> bytes | None:
-    """config.toml without a profile table of our name, an error beside a profile file."""
+    """config.toml without our profile of the old form: Codex refuses it beside a profile file."""
     if config is None:
         return None
     document, values = _parsed(CONFIG, config)
@@ -143,7 +143,7 @@ def _parsed(file: str, text: bytes) -> tuple[Any, dict[str, Any]]:
 def _enter(file: str, tree: Any, path: tuple[str, ...], entries: dict[str, Any]) -> None:
     """Put entries into the table at `path` of a document, or of plain values.
 
-    Raises CommandError if the path leads to something else than a table.
+    Raises CommandError if the path leads to anything other than a table.
     """
     for depth, key in enumerate(path, 1):
         if key not in tree:
@@ -183,9 +183,9 @@ def _cannot_be_edited(file: str) -> CommandError:
 
 
 def _comparable(value: Any) -> Any:
-    """Values whose repr() is equal if they are: sorted, without empty tables.
+    """`value` in a form whose repr() is the same for equal values: sorted, without empty tables.
 
-    Their own equality will not do: TOML knows NaN, which is not equal to itself.
+    Comparing the values themselves will not do: TOML has NaN, which is not equal to itself.
     """
     if isinstance(value, dict):
         entries = {key: _comparable(value[key]) for key in sorted(value)}

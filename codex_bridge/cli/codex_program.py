@@ -17,7 +17,7 @@ from typing import Any
 
 from codex_bridge.cli.command_line import CommandError
 
-PATIENCE = 30
+TIMEOUT = 30
 """Seconds for a run of Codex, which takes one or two."""
 UNKNOWN_MODEL = "a-model-that-codex-does-not-know"
 NAME_VERSION = "name its version with --codex-version"
@@ -29,8 +29,8 @@ def version_number(text: str) -> tuple[int, int, int] | None:
     return (int(found[1]), int(found[2]), int(found[3] or 0)) if found else None
 
 
-def needed_version(text: str) -> tuple[int, int, int]:
-    """The same. Raises CommandError if there is none."""
+def required_version_number(text: str) -> tuple[int, int, int]:
+    """The version in `text`, as by `version_number`. Raises CommandError if there is none."""
     version = version_number(text)
     if version is None:
         raise CommandError(f"{text.strip()!r} is no version of Codex; give one such as 0.169.0")
@@ -41,12 +41,12 @@ def printed_version(program: str) -> str:
     """What `codex --version` prints. Raises CommandError, which says why in a few words."""
     try:
         done = subprocess.run(  # noqa: S603 - the user's own program
-            [program, "--version"], capture_output=True, text=True, timeout=PATIENCE, check=False
+            [program, "--version"], capture_output=True, text=True, timeout=TIMEOUT, check=False
         )
     except OSError as error:
         raise CommandError(error.strerror or str(error)) from None
     except subprocess.TimeoutExpired:
-        raise CommandError(f"no answer within {PATIENCE} s") from None
+        raise CommandError(f"no answer within {TIMEOUT} s") from None
     if done.returncode != 0:
         said = done.stderr.strip().splitlines()
         raise CommandError(said[0] if said else f"exit code {done.returncode}")
@@ -60,7 +60,7 @@ def installed_version() -> tuple[int, int, int]:
         text = printed_version(program)
     except CommandError as error:
         raise CommandError(f"codex --version failed ({error}); {NAME_VERSION}") from None
-    return needed_version(text)
+    return required_version_number(text)
 
 
 def _program() -> str:
@@ -73,7 +73,8 @@ def _program() -> str:
 def own_instructions() -> str:
     """The prompt that Codex sends for a model without metadata. Raises CommandError.
 
-    Codex shows it only in a request, so it is run once, with an empty home, to send one to us.
+    Codex shows the prompt only in a request. So this runs Codex once, with an empty home, and
+    reads the request that Codex sends to a local server.
     """
     program = _program()
     with refusing_server() as server, tempfile.TemporaryDirectory(prefix="codex-bridge-") as home:
@@ -94,7 +95,7 @@ def own_instructions() -> str:
                 cwd=Path(home),
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
-                timeout=PATIENCE,
+                timeout=TIMEOUT,
                 check=False,
             )
         except (OSError, subprocess.SubprocessError) as error:
@@ -108,7 +109,7 @@ def own_instructions() -> str:
 
 
 def _offline() -> dict[str, str]:
-    """The environment with a proxy that nobody serves: Codex's own requests end at once."""
+    """The environment with a proxy where nothing listens, so that Codex reaches only 127.0.0.1."""
     proxies = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), "http://127.0.0.1:1")
     replaced = proxies | {"NO_PROXY": "127.0.0.1"}
     return {k: v for k, v in os.environ.items() if k.upper() not in replaced} | replaced

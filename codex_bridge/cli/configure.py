@@ -26,7 +26,7 @@ from codex_bridge.cli.command_line import CommandError, Commands, add_bridge_url
 from codex_bridge.cli.model_names import same_model
 from codex_bridge.vocabulary import Json
 
-PATIENCE = 60
+TIMEOUT = 60
 """Seconds for the bridge to ask Ollama about each model."""
 START = "Start it: codex-bridge run"
 
@@ -117,7 +117,9 @@ def _configure(home: Folder, options: argparse.Namespace) -> None:
 
 
 def _codex_version(name: str | None) -> tuple[int, int, int]:
-    return codex_program.needed_version(name) if name else codex_program.installed_version()
+    return (
+        codex_program.required_version_number(name) if name else codex_program.installed_version()
+    )
 
 
 def _files(
@@ -133,14 +135,15 @@ def _files(
 
 def _notes(catalog: list[Json], overridden: list[str]) -> list[str]:
     notes = [
-        f"{model['slug']} has no tools; it is told of them in words, and will often call none"
+        f"{model['slug']} has no tools capability; its prompt describes the tools, and it will "
+        f"often call none"
         for model in catalog
         if not _calls_tools(model)
     ]
     if overridden:
         notes.append(
             f"config.toml sets {' and '.join(overridden)}, which holds for every model; "
-            f"take it out, and each gets its own"
+            f"remove it, and each model gets its own value"
         )
     return notes
 
@@ -149,7 +152,7 @@ def fetch_catalog(url: str, version: tuple[int, int, int]) -> list[Json]:
     """What the bridge at `url` tells this version of Codex of its models. Raises CommandError."""
     path = f"/v1/models?client_version={'.'.join(map(str, version))}"
     try:
-        response = blocking_http.bridge(url).ask("GET", path, seconds=PATIENCE)
+        response = blocking_http.bridge(url).ask("GET", path, seconds=TIMEOUT)
     except blocking_http.Unreachable as error:
         raise CommandError(f"no bridge answers at {url} ({error}). {START}") from None
     if response.status != 200:
@@ -225,11 +228,11 @@ def _undo(home: Folder, *, force: bool, dry_run: bool) -> None:
     if (foreign := home.changed_by_others()) and not force:
         raise CommandError(
             f"changed since, by you or by Codex: {', '.join(foreign)} in {home.path}; nothing was "
-            f"undone. --undo --dry-run shows what would be, --undo --force does it"
+            f"undone. --undo --dry-run shows what would change, --undo --force undoes it anyway"
         )
     noted = [name for name in home.first_state() if home.is_changed_since(name) and not force]
     for name in home.undo():
         done = "restored" if (home.path / name).exists() else "removed"
         print(f"{done} {home.path / name}")
     for name in noted:
-        print(f"What Codex has noted of folders in {name} since is gone; it will ask again.")
+        print(f"{name} lost what Codex has noted since of trusted folders; Codex will ask again.")

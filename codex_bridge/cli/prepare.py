@@ -11,11 +11,11 @@ from codex_bridge.cli.blocking_http import Server, Unreachable, error_text, json
 from codex_bridge.cli.command_line import CommandError, Commands, ollama_url, whole_number
 from codex_bridge.cli.model_names import derived_name, named_context, origin, same_model
 from codex_bridge.engines.engine import DEFAULT_NUM_CTX
-from codex_bridge.engines.ollama import ENOUGH, shown_info
-from codex_bridge.settings import DEFAULTS, KNOBS
+from codex_bridge.engines.ollama import LEAST_CONTEXT, shown_info
+from codex_bridge.settings import DEFAULTS, SETTINGS
 from codex_bridge.vocabulary import Json
 
-CREATION = 600.0
+CREATION_TIMEOUT = 600.0
 """Seconds for making a model. Nothing is copied, so one or two are usual."""
 INSTEAD = "instead, OLLAMA_CONTEXT_LENGTH gives all models of Ollama more context"
 
@@ -29,7 +29,7 @@ class Order:
     num_ctx: int
     """Context in tokens."""
     name: str
-    """Of the derived model."""
+    """The name of the derived model."""
     force: bool
     own_name: bool
     """Whether the user chose `name`."""
@@ -49,8 +49,8 @@ class Known:
 
 def add_to(commands: Commands) -> None:
     """Declare the command and its options."""
-    url = os.environ.get(KNOBS["ollama_url"].variable) or DEFAULTS.ollama_url
-    parser = commands.add_parser("prepare", help="make a model with more context of another one")
+    url = os.environ.get(SETTINGS["ollama_url"].variable) or DEFAULTS.ollama_url
+    parser = commands.add_parser("prepare", help="derive a model with more context from another")
     parser.add_argument("model", metavar="MODEL", help="the model to derive from: qwen3:14b")
     parser.add_argument(
         "--num-ctx",
@@ -59,7 +59,7 @@ def add_to(commands: Commands) -> None:
         metavar="N",
         help=f"context in tokens (default: {DEFAULT_NUM_CTX})",
     )
-    parser.add_argument("--name", help="of the new model (default: MODEL-ctx32k or the like)")
+    parser.add_argument("--name", help="name of the new model (default: MODEL-ctx32k or similar)")
     parser.add_argument("--force", action="store_true", help="replace a model of that name")
     parser.add_argument("--remove", action="store_true", help="delete the derived model again")
     parser.add_argument(
@@ -107,14 +107,15 @@ def _make(ollama: Server, order: Order) -> None:
             f"It shares the weights of {order.model}."
         )
     print(f"Use it:  codex --oss --local-provider ollama -m {order.name}")
-    if order.num_ctx < ENOUGH:
+    if order.num_ctx < LEAST_CONTEXT:
         print(
-            f"Codex needs a context of {ENOUGH} tokens at least: give --num-ctx {DEFAULT_NUM_CTX}."
+            f"Codex needs a context of at least {LEAST_CONTEXT} tokens: give "
+            f"--num-ctx {DEFAULT_NUM_CTX}."
         )
 
 
 def _refuse_creation(order: Order, base: Known, present: Known | None) -> None:
-    """Raises CommandError if the model cannot be made. `present` is the one of its name."""
+    """Raises CommandError if the model cannot be made. `present`: the one that has its name now."""
     most = base.trained_context
     if most and order.num_ctx > most:
         raise CommandError(
@@ -145,7 +146,7 @@ def _create(ollama: Server, order: Order, version: str) -> None:
         "stream": True,
     }
     last: Json = {}
-    with ollama.open("POST", "/api/create", body, seconds=CREATION) as (http_status, lines):
+    with ollama.open("POST", "/api/create", body, seconds=CREATION_TIMEOUT) as (http_status, lines):
         for line in lines:
             before = last.get("status")
             last = json_object(line) or {"error": line.decode(errors="replace")}
@@ -171,7 +172,7 @@ def _remove(ollama: Server, order: Order) -> None:
 
 
 def _refuse_removal(order: Order, present: Known) -> None:
-    """Raises CommandError for a model that `prepare` may not have made."""
+    """Raises CommandError for a model that is not known to be made by `prepare`."""
     own = present.own_context
     by_hand = f"`ollama rm {order.name}` deletes it"
     if order.own_name:
@@ -182,7 +183,7 @@ def _refuse_removal(order: Order, present: Known) -> None:
             )
     elif own != named_context(order.name):
         raise CommandError(
-            f"{order.name} has not the context that its name tells, so prepare did not make it; "
+            f"{order.name} does not have the context that its name says: prepare did not make it; "
             f"{by_hand}"
         )
 

@@ -1,7 +1,7 @@
 """A small Ollama for `codex-bridge demo`: one model, which follows a script.
 
 It answers what the bridge asks, and what the real Codex CLI asks through the bridge, nothing else.
-It takes every model for its own and checks nothing in a request.
+It answers for every model name, and checks nothing in a request.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def _words(key: str, text: str) -> Iterator[Json]:
 
 
 def _json_answer(schema: Any) -> str:
-    """The smallest object with all that a JSON schema requires; a title where it names nothing."""
+    """The smallest object with all that a JSON schema requires; a title if it has no properties."""
     known: Json = schema if isinstance(schema, dict) else {}
     properties = known.get("properties") or {"title": {"type": "string"}}
     empty = {"array": [], "object": {}, "boolean": False, "integer": 0, "number": 0}

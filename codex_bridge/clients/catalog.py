@@ -18,8 +18,8 @@ results of its calls, and for the error in Codex's estimate of both."""
 PROMPT_PERCENT = 93
 """Percentage of the context that a prompt may take. Codex does not send a longer one."""
 OUTPUT_BYTES, OUTPUT_CONTEXT = 10_000, 32_768
-"""Codex shows a model at most so many bytes of a tool's output; for a context (in tokens) that
-is smaller, a smaller part."""
+"""Codex shows a model at most OUTPUT_BYTES of a tool's output, and proportionally less where the
+context is below OUTPUT_CONTEXT tokens."""
 LEAST_OUTPUT_BYTES = 1_000
 LEVELS = [
     {"effort": "low", "description": "Thinks briefly"},
@@ -28,7 +28,7 @@ LEVELS = [
 ]
 SIZE = re.compile(r"(?<![\w.])(?:(\d+)x)?(\d+(?:\.\d+)?)([bm])(?![a-z0-9])", re.IGNORECASE)
 SHORT_WORD = 3
-"""Words of a name with at most so many letters are abbreviations: GPT, OSS, GLM."""
+"""A word of a name with at most this many letters is taken for an abbreviation: GPT, OSS, GLM."""
 
 
 def catalog(models: Iterable[tuple[ModelInfo, int | None]]) -> list[Json]:

@@ -33,7 +33,7 @@ class ClientTraits:
             return "rate_limit_exceeded"
         # With invalid_prompt Codex shows the sentence once and sends no second request; it is
         # the only code of that kind. With server_error it retries five times within seconds.
-        return "server_error" if error.passing else "invalid_prompt"
+        return "server_error" if error.is_temporary else "invalid_prompt"
 
 
 # Codex retries a request that failed with an HTTP status 5 to 30 times, and mostly hides the body.

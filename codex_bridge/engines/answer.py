@@ -1,4 +1,4 @@
-"""An answer on its way in: bytes to a decoder, deltas to a sink."""
+"""Receives an answer: gives its bytes to a decoder, and the deltas to a sink."""
 
 from __future__ import annotations
 
@@ -47,23 +47,23 @@ class Answer(Protocol):
         response: IResponse,
         decoder: Decoder,
         clock: IReactorTime,
-        patience: float,
+        timeout: float,
         context: int | None = None,
-        counted: Callable[[UsageDelta], None] = lambda _: None,
+        on_usage: Callable[[UsageDelta], None] = lambda _: None,
     ) -> None:
-        """`patience`: seconds that the upstream may be silent; `counted` gets the token counts."""
+        """`timeout`: seconds that the upstream may be silent; `on_usage` gets the token counts."""
         self.context = context
         """Tokens that prompt and answer may take together; None where nobody knows."""
         self._response = response
         self._decoder = decoder
         self._clock = clock
-        self._counted = counted
+        self._on_usage = on_usage
         self._state = State.WAITING
         self._is_paused = False
         self._sink: Sink = lambda _: None
         self._done: Deferred[None] | None = None
-        self._patience = patience
-        self._silence = IdleTimer(clock, patience, self._give_up)
+        self._timeout = timeout
+        self._silence = IdleTimer(clock, timeout, self._give_up)
         self._linger: IDelayedCall | None = None
 
     def deliver_to(self, sink: Sink) -> Deferred[None]:
@@ -85,7 +85,7 @@ class Answer(Protocol):
         return done
 
     def pauseProducing(self) -> None:
-        """Read no more for now, or nothing yet; the upstream waits."""
+        """Stop reading for now, or, before `deliver_to`, do not begin to; the upstream waits."""
         self._is_paused = True
         if self._state is State.DELIVERING:
             # The upstream is not to blame for this silence.
@@ -102,7 +102,8 @@ class Answer(Protocol):
     def stopProducing(self) -> None:
         """Close the connection and fail with CancelledError; nothing more is delivered.
 
-        An answer that was whole may still end, so that its connection can be kept.
+        If the answer is whole already, this does nothing: its body may still end, so that the
+        connection can be kept.
         """
         if self._state in {State.WAITING, State.DELIVERING}:
             self._end(State.ENDED, Failure(CancelledError()))
@@ -131,15 +132,15 @@ class Answer(Protocol):
         return self.transport
 
     def _give_up(self) -> None:
-        self._end(State.ENDED, Failure(silent_for(self._patience)))
+        self._end(State.ENDED, Failure(silent_for(self._timeout)))
 
     def _finish(self, state: State, *, is_clean: bool = True) -> None:
-        """No more bytes are needed, or none will come."""
+        """Deliver the last deltas, as no more bytes are needed or will come; go on to `state`."""
         outcome = None
         try:
             self._deliver(self._decoder.eof())
         except UpstreamFailure as failure:
-            # A connection that is lost behind the finish reason took nothing with it.
+            # `eof` fails only without a finish reason. After one, a lost connection does no harm.
             lost = UpstreamFailure(FailureKind.BROKEN, "its connection was lost")
             outcome = Failure(failure if is_clean else lost)
         except Exception:
@@ -162,16 +163,16 @@ class Answer(Protocol):
                 self._response.deliverBody(self)
             self._body.loseConnection()
         if self._done is not None and not self._done.called:
-            # A Failure makes a Deferred fail.
+            # callback() with a Failure makes the Deferred fail.
             self._done.callback(outcome)
 
     def _deliver(self, deltas: Sequence[Delta]) -> None:
         if deltas:
             if isinstance(deltas[-1], UsageDelta):
-                self._counted(deltas[-1])
+                self._on_usage(deltas[-1])
             self._sink(deltas)
 
 
 def silent_for(seconds: float) -> UpstreamFailure:
-    """The upstream said nothing for so long."""
+    """The failure of an upstream that sent nothing for `seconds`."""
     return UpstreamFailure(FailureKind.SILENT, f"nothing for {seconds:.0f} s")

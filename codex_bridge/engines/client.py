@@ -30,7 +30,7 @@ from codex_bridge.engines.connections import (
 from codex_bridge.engines.parsing import error_message
 from codex_bridge.vocabulary import FailureKind, Json, UpstreamFailure
 
-PATIENCE = 20.0
+TIMEOUT = 20.0
 """Seconds that a question about a model may take: without the answer nothing can be sent."""
 GATEWAY = frozenset({502, 503, 504})
 """HTTP statuses by which a proxy tells that the server behind it does not answer."""
@@ -43,37 +43,40 @@ ANSWER_LIMIT = 4 * 1024 * 1024
 class Client:
     """Sends requests to the server at one base URL."""
 
-    def __init__(self, reactor: Any, url: str, patience: float, doubt: Callable[[], None]) -> None:
-        """`patience`: seconds until an exchange's answer must begin.
+    def __init__(
+        self, reactor: Any, url: str, timeout: float, on_doubt: Callable[[], None]
+    ) -> None:
+        """`timeout`: seconds until an exchange's answer must begin.
 
-        `doubt` is called when the server may be another one by now: it closed a kept connection,
-        or did not answer.
+        `on_doubt` is called when the server may have been restarted or replaced: it closed a kept
+        connection, or did not answer.
         """
         self._reactor = reactor
-        self._patience = patience
-        self._doubt = doubt
+        self._timeout = timeout
+        self._on_doubt = on_doubt
         self._base = without_ipv6(url)
         self._pool = make_pool(reactor, persistent=True)
         # One client for all exchanges: a cookie set in one must not be sent with the next.
         no_cookies: Any = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
-        # A server that ends closes its connections; the next one may have other contexts.
-        self._server = Server(make_endpoint(reactor, url), doubt)
+        # A server that stops closes its connections; the one that is started next may allocate
+        # other contexts.
+        self._server = Server(make_endpoint(reactor, url), on_doubt)
         agent = make_agent(reactor, self._server, self._pool)
         self._http = HTTPClient(agent, no_cookies, data_to_body_producer=BytesBody)
         # A streamed body cannot be sent again when a kept connection turns out to be dead.
         self._raw = RawAgent(reactor, self._server, url)
 
     async def post(self, path: str, body: bytes) -> Any:
-        """The response, once it begins. Raises UpstreamFailure, and has the server doubted."""
+        """The response, once it begins. Raises UpstreamFailure, after a call of `on_doubt`."""
         asked = Deferred.fromCoroutine(self._send("POST", path, body))
-        asked.addTimeout(self._patience, self._reactor)
+        asked.addTimeout(self._timeout, self._reactor)
         try:
             return await asked
         except DeferredTimeout:
-            self._doubt()
-            raise silent_for(self._patience) from None
+            self._on_doubt()
+            raise silent_for(self._timeout) from None
         except UpstreamFailure:
-            self._doubt()
+            self._on_doubt()
             raise
 
     async def succeeds(self, path: str, body: bytes) -> bool:
@@ -83,16 +86,16 @@ class Client:
         return bool(response.code == 200)
 
     async def ask(self, method: str, path: str, body: Json | None = None) -> Json | None:
-        """A small JSON object; None where the server refuses or has none. Raises UpstreamFailure.
+        """Ask for a small JSON object; None if the server sends none. Raises UpstreamFailure.
 
-        For questions that Ollama answers at once; one that takes longer than PATIENCE fails.
+        For questions that Ollama answers at once; one that takes longer than TIMEOUT fails.
         """
         asked = Deferred.fromCoroutine(self._ask(method, path, body))
-        asked.addTimeout(PATIENCE, self._reactor)
+        asked.addTimeout(TIMEOUT, self._reactor)
         try:
             return await asked
         except DeferredTimeout:
-            text = f"no answer within {PATIENCE:.0f} s"
+            text = f"no answer within {TIMEOUT:.0f} s"
             raise UpstreamFailure(FailureKind.UNREACHABLE, text) from None
 
     async def _ask(self, method: str, path: str, body: Json | None) -> Json | None:
@@ -102,7 +105,7 @@ class Client:
         except UpstreamFailure as failure:
             if failure.kind is not FailureKind.STALE:
                 raise
-            self._doubt()
+            self._on_doubt()
             response = await self._send(method, path, data)
         try:
             answer = orjson.loads(await read_limited(response, ANSWER_LIMIT))
@@ -174,7 +177,7 @@ async def refusal_text(response: IResponse) -> str:
 
 
 def _unreachable(error: Exception, is_reused: bool = False) -> Exception:
-    """Why no answer began, in a few words; cancellation stays cancellation."""
+    """The UpstreamFailure for an answer that did not begin; CancelledError if it was cancelled."""
     if isinstance(error, CancelledError):
         return error
     reasons = getattr(error, "reasons", [])

@@ -28,7 +28,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgentEndpointFactory, IBodyProducer, IResponse
 from zope.interface import implementer
 
-from codex_bridge.twisted_private import request_target
+from codex_bridge.twisted_private import send_with_target
 
 CONNECT_TIMEOUT = 10.0
 """Seconds."""
@@ -105,7 +105,9 @@ class RawAgent:
         if not _TARGET.fullmatch(target):
             raise ValueError(f"not a request target: {target!r}")
         target = self._base.path.rstrip(b"/") + target
-        return request_target(self._agent, self._server, self._base, method, target, headers, body)
+        return send_with_target(
+            self._agent, self._server, self._base, method, target, headers, body
+        )
 
 
 @implementer(IStreamClientEndpoint)

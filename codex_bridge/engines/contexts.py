@@ -1,4 +1,4 @@
-"""When a model has to be loaded to see which context it gets; the engine's plan chooses by that."""
+"""Decides when a model has to be loaded to learn which context Ollama gives it by default."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from codex_bridge.engines.engine import Plan
 from codex_bridge.engines.models import Model, ModelTable
 from codex_bridge.vocabulary import ModelInfo
 
-PROBE_PAUSE = 30.0
-"""Seconds between two loads of a model to see what it gets, for the same reason."""
+LOAD_PAUSE = 30.0
+"""Seconds between two loads of a model that have the same cause and only show its context."""
 REFUSAL_PAUSE = 5.0
-"""The same where a prompt did not fit: it is repeated only when the model was given more."""
+"""Seconds between two such loads after a prompt did not fit."""
 TOO_LITTLE = "a prompt did not fit"
 
 
 class Contexts:
     """The plan for each model.
 
-    What Ollama allocates where nothing is asked for is seen by a load that asks for nothing, for
-    each model: another client may have asked for what a model is found loaded with, and a model
-    that hardly fits into memory gets less than others.
+    To learn which context Ollama allocates by default, a model is loaded without asking for one.
+    If it is loaded already, its context does not tell: another client may have asked for that. Nor
+    do other models tell: one that hardly fits into memory gets less context than they do.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Contexts:
     async def has_more(self, info: ModelInfo, refused: int | None) -> bool:
         """Whether the model gets more context than the `refused` tokens, which were too few.
 
-        Looks again, at most once in REFUSAL_PAUSE. Raises UpstreamFailure.
+        May load the model to find out, at most once in REFUSAL_PAUSE. Raises UpstreamFailure.
         """
         info = await self._models.renewed(info.name)
         plan = self._logged(await self._settled(info, is_too_little=True))
@@ -56,11 +56,11 @@ class Contexts:
 
     def expected(self, info: ModelInfo) -> int | None:
         """Tokens of context as far as they can be told without a load; None: unknown."""
-        default = self._models.get(info.name).default or self._estimate
+        default = self._models.get(info.name).default_context or self._estimate
         return self._models.engine.expected_context(info, default)
 
     def _plan(self, info: ModelInfo, model: Model) -> Plan:
-        return self._models.engine.plan(info, model.default or None)
+        return self._models.engine.plan(info, model.default_context or None)
 
     def _logged(self, info: ModelInfo) -> Plan:
         """The plan; a new one is logged."""
@@ -78,34 +78,37 @@ class Contexts:
         return plan
 
     async def _settled(self, info: ModelInfo, *, is_too_little: bool) -> ModelInfo:
-        """`info` when it is known what the model gets. A load tells, which is needed anyway."""
+        """`info`, once it is known which context the model gets by default.
+
+        Where necessary this loads the model, which its request would do anyway.
+        """
         model = self._models.get(info.name)
         info = model.info or info
         request = self._models.engine.load_request(info)
         if request is None:
             return info
-        if model.probing.locked or self._why_probe(info, model, is_too_little):
-            await model.probing.acquire()
+        if model.loading.locked or self._why_load(info, model, is_too_little):
+            await model.loading.acquire()
             try:
                 # Another exchange may have found it out meanwhile.
                 info = model.info or info
-                if reason := self._why_probe(info, model, is_too_little):
-                    info = await self._probe(info, model, reason, *request)
+                if reason := self._why_load(info, model, is_too_little):
+                    info = await self._load_to_see(info, model, reason, *request)
             finally:
-                model.probing.release()
+                model.loading.release()
         if self._is_as_planned(info, model):
             model.is_default_doubted = False
         return info
 
     def _is_as_planned(self, info: ModelInfo, model: Model) -> bool:
         """Whether the model is loaded with the context that the bridge asks for."""
-        planned = self._plan(info, model).num_ctx or model.default
+        planned = self._plan(info, model).num_ctx or model.default_context
         return info.allocated_context is not None and info.allocated_context == planned
 
-    def _why_probe(self, info: ModelInfo, model: Model, is_too_little: bool) -> str:
+    def _why_load(self, info: ModelInfo, model: Model, is_too_little: bool) -> str:
         """Why the model has to be loaded to see what it gets; "": no need."""
         is_default = self._plan(info, model).is_default
-        if model.default is None:
+        if model.default_context is None:
             reason = "it is new"
         elif is_default and is_too_little:
             reason = TOO_LITTLE
@@ -113,26 +116,26 @@ class Contexts:
             reason = f"it was loaded with {info.allocated_context}"
         else:
             return ""
-        last, when = model.probed or ("", 0.0)
-        pause = REFUSAL_PAUSE if reason == TOO_LITTLE else PROBE_PAUSE
+        last, when = model.last_load or ("", 0.0)
+        pause = REFUSAL_PAUSE if reason == TOO_LITTLE else LOAD_PAUSE
         # Two clients with different wishes must not make it load for ever.
         is_too_soon = last == reason and self._clock.seconds() - when < pause
         return "" if is_too_soon else reason
 
-    async def _probe(
+    async def _load_to_see(
         self, info: ModelInfo, model: Model, reason: str, path: str, body: bytes
     ) -> ModelInfo:
         """What is known of the model after a load by the request with this path and body."""
         is_loaded = await self._load(path, body)
         # Not before: a load that a client cancelled by hanging up has shown nothing.
-        model.probed = (reason, self._clock.seconds())
+        model.last_load = (reason, self._clock.seconds())
         if not is_loaded:
             return info
         info = await self._models.renewed(info.name)
         allocated = info.allocated_context
         model.is_default_doubted = False
-        # Where it is not told this time, there is no reason to change what a session relies on.
-        model.default = allocated or model.default or 0
+        # If Ollama does not report a context this time, keep the one that a session relies on.
+        model.default_context = allocated or model.default_context or 0
         if allocated and allocated != info.trained_context:
             self._estimate = allocated
         return info

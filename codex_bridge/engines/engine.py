@@ -17,7 +17,7 @@ Ask = Callable[[str, str, Json | None], Awaitable[Json | None]]
 Raises UpstreamFailure: UNREACHABLE without an answer, another kind if the server is in trouble.
 """
 Version = tuple[int, ...]
-"""Of Ollama: (0, 33, 0)."""
+"""A version of Ollama, such as (0, 33, 0)."""
 DEFAULT_NUM_CTX = 32768
 """Tokens of context that Codex works well with."""
 
@@ -58,7 +58,7 @@ class Decoder(Protocol):
 
 
 class Engine(Protocol):
-    """The code for one kind of upstream. It does no I/O of its own and keeps nothing.
+    """The code for one kind of upstream. It does no I/O of its own and keeps no state.
 
     What is implemented here is right for a server that tells nothing of itself and its models.
     """
@@ -78,7 +78,7 @@ class Engine(Protocol):
 
     @property
     def remedy(self) -> str:
-        """What gives a model more context, or less."""
+        """The option or command that gives a model more or less context, for error messages."""
 
     @property
     def warning(self) -> str:
@@ -95,7 +95,7 @@ class Engine(Protocol):
         return False
 
     def key(self, model: str) -> str:
-        """The same for all names that the server takes for the same model."""
+        """A key that is the same for all names that the server takes for the same model."""
         return model
 
     async def describe(self, model: str, ask: Ask) -> ModelInfo:
@@ -104,7 +104,7 @@ class Engine(Protocol):
 
     def plan(self, info: ModelInfo, default: int | None) -> Plan:
         """How to ask a model which gets `default` tokens of context by itself, if that is known."""
-        return Plan(None, "the server tells nothing of it")
+        return Plan(None, "the server does not report it")
 
     def expected_context(self, info: ModelInfo, default: int | None) -> int | None:
         """Tokens of context that a model will get, for Codex's catalog. None: nobody knows.
@@ -126,7 +126,7 @@ class Engine(Protocol):
         """Path and body. The same request gives the same bytes."""
 
     def decoder(self, headers: Headers, *, stream: bool) -> Decoder:
-        """For an answer with these headers; `stream` as it was asked for."""
+        """A decoder for an answer with these headers; `stream`: whether a stream was asked for."""
 
     def refusal(self, message: str, status: int) -> UpstreamFailure:
         """What an HTTP status other than 200 means, with the sentence that came with it."""

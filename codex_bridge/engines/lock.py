@@ -1,4 +1,4 @@
-"""A lock that any number may wait for."""
+"""A lock that any number of coroutines may wait for."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from twisted.internet.defer import Deferred
 
 
 class Lock:
-    """A lock that serves in the order of asking, without another frame on the stack for each.
+    """A lock that serves those who wait in their order, without recursion.
 
-    Under a DeferredLock each release runs inside of the one before it: when a few dozen wait and
-    each releases at once, that is too deep for Python, and the one that meets the limit never
-    goes on.
+    With Twisted's DeferredLock each release runs inside of the release before it. If a few dozen
+    coroutines wait and each releases at once, that exceeds Python's recursion limit, and the one
+    that exceeds it never continues.
     """
 
     def __init__(self) -> None:

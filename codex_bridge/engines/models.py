@@ -18,10 +18,10 @@ from codex_bridge.engines.recognition import engine_for, recognise
 from codex_bridge.vocabulary import FailureKind, ModelInfo, UpstreamFailure
 
 RENEW_AFTER = 30.0
-"""Seconds after which facts that are used are asked for again, while they are used."""
+"""Age of a fact, in seconds, from which a use still gets it, but also asks for it again."""
 DISTRUST_AFTER = float(KEEP_ALIVE)
-"""Seconds after which they are asked for again before they are used. Until then a connection is
-kept, whose end would tell that the server was started again."""
+"""Age, in seconds, from which a fact is asked for again before it is used. Until that age an idle
+connection is kept, and its end would tell that the server was restarted."""
 MAX_MODELS = 64
 """Models of which something is kept. Beyond that the one that was unused for longest is dropped;
 one that was loaded to learn its context, only after all others."""
@@ -34,19 +34,19 @@ class Model:
     name: str
     """The spelling under which it was first asked for."""
     info: ModelInfo | None = None
-    since: float = 0.0
+    info_time: float = 0.0
     """When `info` was told, by the reactor's clock."""
     is_info_doubted: bool = False
-    """Whether the server may be another one since."""
+    """Whether the server may have been restarted or replaced since `info` was told."""
     waiting: list[Deferred[ModelInfo]] = Factory(list)
     """Those that wait for the answer to the question that is on its way."""
-    default: int | None = None
+    default_context: int | None = None
     """Tokens of context that the server allocates by itself. 0: the server did not say; None: the
     model was not loaded yet."""
     is_default_doubted: bool = False
-    probed: tuple[str, float] | None = None
+    last_load: tuple[str, float] | None = None
     """Why and when, by the reactor's clock, it was last loaded to see which context it gets."""
-    probing: Lock = Factory(Lock)
+    loading: Lock = Factory(Lock)
     plan: Plan | None = None
     """The one that was logged last."""
     is_cut_logged: bool = False
@@ -54,7 +54,7 @@ class Model:
 
     @property
     def is_in_use(self) -> bool:
-        return bool(self.waiting) or self.probing.locked
+        return bool(self.waiting) or self.loading.locked
 
 
 class ModelTable:
@@ -64,7 +64,8 @@ class ModelTable:
     Where that is old, it is renewed meanwhile; where it is very old or doubted, before it is used.
     Questions at the same time share one answer.
 
-    No answer is no fact: then what is known stays, and where nothing is known the question fails.
+    A question that is not answered changes nothing: what is known stays, and if nothing is known,
+    the question fails.
     """
 
     def __init__(self, ask: Ask, policy: ContextPolicy, clock: IReactorTime, log: Logger) -> None:
@@ -92,7 +93,7 @@ class ModelTable:
         if excess > 0:
             idle = [each for each in self._models.items() if not each[1].is_in_use]
             # To learn a default again costs a load, anything else a question.
-            idle.sort(key=lambda each: each[1].default is not None)
+            idle.sort(key=lambda each: each[1].default_context is not None)
             for known, _ in idle[:excess]:
                 if known != key:
                     del self._models[known]
@@ -104,7 +105,7 @@ class ModelTable:
         Raises UpstreamFailure where nothing is known and the server does not answer.
         """
         model = self.get(name)
-        age = self._clock.seconds() - model.since
+        age = self._clock.seconds() - model.info_time
         if model.info is None or model.is_info_doubted or age >= DISTRUST_AFTER:
             return evolve(await self._asked(model), name=name)
         if age >= RENEW_AFTER and not model.waiting:
@@ -112,7 +113,7 @@ class ModelTable:
         return evolve(model.info, name=name)
 
     async def renewed(self, name: str) -> ModelInfo:
-        """The same, asked for now."""
+        """What is known of a model, as by `info`, but asked for now. Raises UpstreamFailure."""
         model = self.get(name)
         if model.waiting:
             # A part of that answer may be older than what the caller wants to see.
@@ -124,13 +125,13 @@ class ModelTable:
         self.get(name).info = None
 
     def doubt(self, name: str | None = None) -> None:
-        """The model, or the whole server, may be another one by now: ask before it is used."""
+        """The model `name` (None: any model) may have changed: ask again before it is used."""
         for model in self if name is None else [self.get(name)]:
             model.is_info_doubted = model.is_default_doubted = True
 
     def key(self, name: str) -> str:
         """The same for all spellings of a name that mean the same model."""
-        # As if of an Ollama for as long as nobody knows: one entry too few does no harm then.
+        # While the server is unknown, take it for an Ollama: two names share an entry at worst.
         return self._recognised.key(name) if self._recognised else canonical(name)
 
     def _asked(self, model: Model) -> Deferred[ModelInfo]:
@@ -143,7 +144,7 @@ class ModelTable:
         def tell(outcome: ModelInfo | Failure) -> None:
             waiting, model.waiting = model.waiting, []
             for each in waiting:
-                # A Failure makes a Deferred fail.
+                # callback() with a Failure makes the Deferred fail.
                 each.callback(outcome)
 
         Deferred.fromCoroutine(self._look_up(model)).addBoth(tell)
@@ -164,22 +165,22 @@ class ModelTable:
             info = evolve(model.info, server_version=engine.version)
         else:
             if info.is_missing:
-                # It is missing, or being made anew just now.
+                # Ollama does not have the model, or it is being replaced right now.
                 model.info = None
                 return info
             model.is_info_doubted = False
-        model.info, model.since = info, self._clock.seconds()
+        model.info, model.info_time = info, self._clock.seconds()
         return info
 
     def _without_answer(self, model: Model, failure: UpstreamFailure) -> ModelInfo:
         if model.info is not None and not model.is_info_doubted:
-            # Not every exchange shall wait for a server that is too busy to tell of itself.
-            model.since = self._clock.seconds()
+            # Otherwise each exchange would wait for a server that is too busy to answer questions.
+            model.info_time = self._clock.seconds()
             return model.info
         is_known = model.info is not None and model.info.is_ollamas
         if failure.kind is FailureKind.UNREACHABLE or is_known:
             raise failure
-        # It answers, though not well: no Ollama, unless it was known to be one.
+        # The server answers with an error: it is no Ollama, unless it was known to be one.
         return ModelInfo(model.name, server_version=self.engine.version)
 
     def _take(self, engine: Engine) -> None:

@@ -23,12 +23,12 @@ from codex_bridge.engines.parsing import decimal, object_in, objects_in, whole_n
 from codex_bridge.vocabulary import ChatRequest, Json, ModelInfo, UpstreamFailure
 
 OLDEST = (0, 13, 4)
-"""The oldest version that is supported; Codex refuses older ones. An Ollama that gives its version
-no number is taken for this one."""
+"""The oldest version that is supported; Codex refuses older ones. An Ollama whose version is not a
+number is taken for this one."""
 COUNTS_ALL_SINCE = (0, 30)
 """Older versions leave out of the count what they have in their cache."""
-ENOUGH = 16384
-"""Tokens: Codex's own instructions and tools, and as much again to work with."""
+LEAST_CONTEXT = 16384
+"""Tokens of context that Codex needs: its instructions and tools, and as much again for work."""
 PARAMETER = re.compile(r"^(\w+)[ \t]+(.+?)[ \t]*$", re.MULTILINE)
 
 
@@ -98,14 +98,15 @@ class OllamaEngine(_Ollama):
             return Plan(wanted, "--num-ctx", wanted)
         own = info.own_context or default
         if own is None:
-            return Plan(wanted, "nobody knows what Ollama allocates", wanted)
+            return Plan(wanted, "what Ollama allocates is unknown", wanted)
         own = capped(info, own)
-        if own < min(ENOUGH, wanted):
+        if own < min(LEAST_CONTEXT, wanted):
             return Plan(wanted, f"by itself Ollama allocates {own}", wanted)
         giver = "its Modelfile" if info.own_context else "Ollama"
-        # Asked for all the same: Ollama may be started again with less. Being what the model is
-        # loaded with, it causes no load (needsReload in Ollama's server/sched.go).
-        return Plan(own, f"{giver} gives it enough", own, is_default=True)
+        # Ask for this context nevertheless: Ollama may be restarted with a smaller default. The
+        # model is loaded with it, so that causes no reload (needsReload in Ollama's
+        # server/sched.go).
+        return Plan(own, f"{giver} sets enough", own, is_default=True)
 
     def load_request(self, info: ModelInfo) -> tuple[str, bytes] | None:
         return super().load_request(info) if self.policy.num_ctx is None else None
@@ -116,7 +117,7 @@ class OllamaEngine(_Ollama):
         body = ollama_chat.encode(
             request,
             stream=stream,
-            # Unlike in chat completions, a model that cannot is refused where it is asked to.
+            # Unlike chat completions, /api/chat refuses `think` for a model that cannot think.
             thinks=info.capabilities is not None and info.can("thinking"),
             num_ctx=plan.num_ctx,
             keep_alive=self.policy.keep_alive,
@@ -132,7 +133,7 @@ class OllamaEngine(_Ollama):
 class OllamaThroughChat(_Ollama):
     """Asks through /v1/chat/completions, for --upstream-api chat.
 
-    Ollama takes no context in it and cuts a prompt that is too long without a word.
+    In it Ollama ignores a context, and silently cuts a prompt that is too long.
     """
 
     name = "chat"

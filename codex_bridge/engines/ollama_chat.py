@@ -40,8 +40,8 @@ def encode(
 ) -> bytes:
     """The request's body. The same request gives the same bytes.
 
-    `thinks` tells whether the model can think: unlike chat completions, this dialect leaves
-    that off where nothing is said. `num_ctx` in tokens. With `truncate` Ollama may cut.
+    `thinks` tells whether the model can think: unlike in chat completions, a model then has to be
+    asked to think. `num_ctx` in tokens. With `truncate` Ollama may cut the prompt.
     """
     options = {
         "num_ctx": num_ctx,

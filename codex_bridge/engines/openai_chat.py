@@ -150,7 +150,7 @@ def chunk_deltas(chunk: Json, key: str) -> Iterator[Delta]:
     choices = chunk.get("choices")
     choice = object_in(choices[0] if isinstance(choices, list) and choices else None)
     yield from _message_deltas(object_in(choice.get(key)))
-    # A last chunk without a model is all that Ollama says of an error here.
+    # In this dialect Ollama shows an error only by a last chunk whose model is empty.
     if choice.get("finish_reason") and chunk.get("model") != "":
         yield FinishDelta(str(choice["finish_reason"]))
     if isinstance(chunk.get("usage"), dict):

@@ -11,7 +11,7 @@ from codex_bridge.engines.refusals import broken_off, error_text
 from codex_bridge.vocabulary import Delta, FailureKind, FinishDelta, Json, UpstreamFailure
 
 LARGEST_COUNT = 2**53
-"""Of tokens; more is no count, and might not fit into JSON."""
+"""Above this a number is no count of tokens, and might not fit into JSON."""
 
 
 class LineReader:
@@ -30,7 +30,7 @@ class LineReader:
     def feed(self, data: bytes) -> list[Delta]:
         """The deltas that became complete with these bytes."""
         if b"\n" not in data:
-            # Not joined yet: a long line in many pieces must stay linear.
+            # Not joined yet, so that a long line in many pieces takes linear time.
             self._partial.append(data)
             return []
         *lines, rest = b"".join([*self._partial, data]).split(b"\n")

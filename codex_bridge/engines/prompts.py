@@ -1,4 +1,4 @@
-"""Whether a prompt fits into a context, by what was counted of its conversation. Without I/O."""
+"""Whether a prompt fits into a context, judged by counts of earlier prompts. Without I/O."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from attrs import evolve, frozen
 
 from codex_bridge.vocabulary import ChatRequest, FailureKind, Json, UpstreamFailure
 
-LEAST_BYTES, LIKELY_BYTES, CUT_BYTES = 8.0, 4.5, 12.0
-"""Bytes of text in a token: hardly ever more; mostly; more only where something was left out."""
+MOST_BYTES_PER_TOKEN, USUAL_BYTES_PER_TOKEN, CUT_BYTES_PER_TOKEN = 8.0, 4.5, 12.0
+"""Bytes of text for each token: hardly ever more than the first; usually the second. More than the
+third means that the server left out a part of the prompt."""
 LEAST_IMAGE, LIKELY_IMAGE = 64, 1000
 """Tokens of a picture."""
 ANSWER_SHARE = 16
-"""The part of the context (one in so many) that a prompt has to leave for the answer: Ollama may
-cut the beginning of a prompt when an answer goes past the context."""
+"""A prompt has to leave 1/ANSWER_SHARE of the context for the answer: Ollama may cut the beginning
+of a prompt when an answer exceeds the context."""
 LEARNING_SIZE = 2000
 """Bytes: the count of a shorter prompt says more about its template than about text."""
-CLEARLY = 0.9
-"""The part of a count below which the next one has fallen, whatever it is made of."""
+CUT_RATIO = 0.9
+"""If the count of a longer prompt is below this part of the earlier count, the prompt was cut."""
 MAX_CONVERSATIONS = 64
 
 
@@ -28,29 +29,35 @@ MAX_CONVERSATIONS = 64
 class Prompt:
     """What has to be known of a prompt to tell whether it fits. It is the same in any dialect."""
 
-    text: int = 0
+    text_bytes: int = 0
     """Bytes of messages and declarations that the model's template shows."""
-    thought: int = 0
-    """Bytes of reasoning since the last question: it vanishes behind the next one."""
-    images: int = 0
-    marks: tuple[bytes, ...] = ()
-    """One for each message, which stands for it and all before it."""
-    tokens: int = 0
+    reasoning_bytes: int = 0
+    """Bytes of reasoning since the last user message; templates drop them after the next one."""
+    image_count: int = 0
+    digests: tuple[bytes, ...] = ()
+    """For each message, a digest of it and of all messages before it."""
+    counted_tokens: int = 0
     """What the server counted; 0: not counted yet."""
 
     def lost(self, last: Prompt) -> int:
-        """Bytes of `last` that may not be shown any more: reasoning, declarations."""
-        return max(0, last.thought - self.thought) + max(0, last.text - self.text)
+        """How many bytes of `last` the template may have dropped: reasoning, declarations."""
+        reasoning = max(0, last.reasoning_bytes - self.reasoning_bytes)
+        return reasoning + max(0, last.text_bytes - self.text_bytes)
 
     def bounds(self, last: Prompt) -> tuple[int, int]:
-        """The tokens at the least and likely, if the prompt goes on from `last`."""
-        text, images = max(0, self.text - last.text), max(0, self.images - last.images)
-        thought, lost = max(0, self.thought - last.thought), self.lost(last)
+        """The least and the likely number of tokens, if the prompt continues `last`."""
+        text = max(0, self.text_bytes - last.text_bytes)
+        images = max(0, self.image_count - last.image_count)
+        thought, lost = max(0, self.reasoning_bytes - last.reasoning_bytes), self.lost(last)
         least = max(
-            self.text / LEAST_BYTES + self.images * LEAST_IMAGE,
-            last.tokens - lost + text / LEAST_BYTES + images * LEAST_IMAGE,
+            self.text_bytes / MOST_BYTES_PER_TOKEN + self.image_count * LEAST_IMAGE,
+            last.counted_tokens - lost + text / MOST_BYTES_PER_TOKEN + images * LEAST_IMAGE,
         )
-        likely = last.tokens + (text + thought - lost) / LIKELY_BYTES + images * LIKELY_IMAGE
+        likely = (
+            last.counted_tokens
+            + (text + thought - lost) / USUAL_BYTES_PER_TOKEN
+            + images * LIKELY_IMAGE
+        )
         return round(least), round(max(least, likely))
 
 
@@ -63,7 +70,7 @@ def measured(request: ChatRequest) -> Prompt:
             images += sum(part["type"] == "image_url" for part in message["content"])
     text = len(orjson.dumps(request.functions)) if request.functions else 0
     text += sum(map(_size, _texts(request.messages)))
-    return Prompt(text, thought, images, tuple(_marks(request.messages)))
+    return Prompt(text, thought, images, tuple(_digests(request.messages)))
 
 
 def _size(text: str) -> int:
@@ -71,7 +78,7 @@ def _size(text: str) -> int:
 
 
 def _texts(messages: list[Json]) -> Iterator[str]:
-    """Everything in messages that a template shows but reasoning."""
+    """Everything in messages that a template shows, except reasoning."""
     for message in messages:
         content = message["content"]
         if isinstance(content, str):
@@ -82,7 +89,7 @@ def _texts(messages: list[Json]) -> Iterator[str]:
             yield from (call["function"]["name"], call["function"]["arguments"])
 
 
-def _marks(messages: list[Json]) -> Iterator[bytes]:
+def _digests(messages: list[Json]) -> Iterator[bytes]:
     hashed = hashlib.blake2b(digest_size=16)
     for message in messages:
         hashed.update(orjson.dumps(message))
@@ -103,35 +110,37 @@ class Conversations:
         return len(self._counted)
 
     def bounds(self, model: str, prompt: Prompt) -> tuple[int, int]:
-        """The tokens that a prompt has at the least and likely."""
+        """The least and the likely number of tokens of a prompt."""
         return prompt.bounds(self._last(model, prompt))
 
     def check(self, model: str, prompt: Prompt, context: int, *, is_strict: bool) -> None:
-        """Raises UpstreamFailure for a prompt that cannot fit; if `is_strict`, likely does not."""
+        """Raises UpstreamFailure if a prompt cannot fit; if `is_strict`, if it likely does not."""
         least, likely = self.bounds(model, prompt)
         if (likely if is_strict else least) > context - context // ANSWER_SHARE:
             text = f"about {likely} tokens, and the context has {context}"
             raise UpstreamFailure(FailureKind.TOO_LONG, text, context=context)
 
     def is_cut(self, model: str, prompt: Prompt, tokens: int) -> bool:
-        """Whether the server counted less than can be: it left something out."""
+        """Whether the server counted too few tokens for this prompt, so it must have cut it."""
         last = self._last(model, prompt)
-        if tokens < CLEARLY * (last.tokens - prompt.lost(last)):
+        if tokens < CUT_RATIO * (last.counted_tokens - prompt.lost(last)):
             return True
-        return prompt.text >= LEARNING_SIZE and tokens * CUT_BYTES < prompt.text
+        return (
+            prompt.text_bytes >= LEARNING_SIZE and tokens * CUT_BYTES_PER_TOKEN < prompt.text_bytes
+        )
 
     def learn(self, model: str, prompt: Prompt, tokens: int) -> None:
         """Remember what was counted, in place of the prompt that this one goes on from."""
-        if not prompt.marks:
+        if not prompt.digests:
             return
-        for mark in reversed(prompt.marks):
+        for mark in reversed(prompt.digests):
             if self._counted.pop((model, mark), None):
                 break
-        self._counted[model, prompt.marks[-1]] = evolve(prompt, tokens=tokens, marks=())
+        self._counted[model, prompt.digests[-1]] = evolve(prompt, counted_tokens=tokens, digests=())
         while len(self._counted) > MAX_CONVERSATIONS:
             del self._counted[next(iter(self._counted))]
 
     def _last(self, model: str, prompt: Prompt) -> Prompt:
         """The longest counted prompt that this one begins with; an empty one if there is none."""
-        known = (self._counted.get((model, mark)) for mark in reversed(prompt.marks))
+        known = (self._counted.get((model, mark)) for mark in reversed(prompt.digests))
         return next((counted for counted in known if counted), Prompt())

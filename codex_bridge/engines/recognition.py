@@ -13,7 +13,7 @@ async def recognise(policy: ContextPolicy, ask: Ask) -> Engine:
 
 
 def engine_for(policy: ContextPolicy, version: Version | None) -> Engine:
-    """The engine for an Ollama of this version; None: the server is another one."""
+    """The engine that `policy` asks for. `version`: Ollama's; None if the server is not Ollama."""
     if policy.api == "ollama" or (policy.api == "auto" and version is not None):
         return OllamaEngine(policy, version or OLDEST)
     return ChatEngine(policy) if version is None else OllamaThroughChat(policy, version)

@@ -1,4 +1,4 @@
-"""Ollama's sentences -> what they mean. It tells most failures by words alone."""
+"""Ollama's error messages -> what they mean. Ollama reports most failures without a code."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ MEANINGS: tuple[tuple[FailureKind, tuple[str, ...]], ...] = (
 SLIPS = frozenset({"EOF", "unexpected EOF"})
 """Whole messages that mean a call which ends in the middle."""
 MISSING = ("not found", "does not exist")
-"""How a 404 tells of a model; one that does not is about the route."""
+"""Phrases of a 404 that is about a missing model; a 404 without them is about the route."""
 BY_STATUS = {
     401: FailureKind.NO_ACCESS,
     403: FailureKind.NO_ACCESS,

@@ -17,9 +17,9 @@ class Change(Enum):
 
     NOTHING = auto()
     CONTEXT = auto()
-    """The model has been given more context; where it has not, it is not asked again."""
+    """The model gets more context; if it does not, the upstream is not asked again."""
     EFFORT = auto()
-    """No effort is named; where none was, it is not asked again."""
+    """The effort is left out; if the request had none, the upstream is not asked again."""
 
 
 @frozen
@@ -50,8 +50,8 @@ RULES: dict[FailureKind, Rule] = {
     FailureKind.NO_EFFORT: Rule((0.0,), change=Change.EFFORT),
 }
 """Failures after which the upstream is asked again. Others would only happen again."""
-GENERATIONS = 3
-"""The most that one exchange lets a model begin."""
+MAX_GENERATIONS = 3
+"""How often, at most, one exchange lets a model begin to generate."""
 
 
 @frozen
@@ -59,14 +59,14 @@ class Retry:
     """The upstream is to be asked again."""
 
     failure: UpstreamFailure
-    """Why."""
+    """The failure because of which it is asked again."""
     wait: float
     """Seconds."""
     change: Change
 
 
 class Retries:
-    """What one exchange has been through."""
+    """The failures of one exchange, and when to ask again after them."""
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
@@ -85,7 +85,7 @@ class Retries:
         self._failures[kind] += 1
         if earlier >= len(rule.waits) or now - self._first.setdefault(kind, now) >= rule.until:
             return None
-        if rule.costs_generation and self._generations >= GENERATIONS:
+        if rule.costs_generation and self._generations >= MAX_GENERATIONS:
             return None
         return Retry(failure, rule.waits[earlier], rule.change)
 

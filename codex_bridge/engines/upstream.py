@@ -35,16 +35,16 @@ class Upstream:
         url: str,
         policy: ContextPolicy = ContextPolicy(),  # noqa: B008 - it is frozen
         log: Logger = Logger(),  # noqa: B008
-        patience: float = SILENCE,
+        timeout: float = SILENCE,
     ) -> None:
-        """`patience`: seconds that the server may be silent when it is asked for an answer."""
+        """`timeout`: seconds that the server may be silent when it is asked for an answer."""
         self.url = url
         self._policy = policy
         self._log = log
         self._clock: IReactorTime = reactor
-        self._patience = patience
+        self._timeout = timeout
         self._models: ModelTable
-        self._client = Client(reactor, url, patience, lambda: self._models.doubt())
+        self._client = Client(reactor, url, timeout, lambda: self._models.doubt())
         self._models = ModelTable(self._client.ask, policy, reactor, log)
         self._contexts = Contexts(self._models, self._client.succeeds, log, reactor)
         self._conversations = Conversations()
@@ -82,7 +82,7 @@ class Upstream:
             response,
             engine.decoder(response.headers, stream=stream),
             self._clock,
-            self._patience,
+            self._timeout,
             plan.context,
             lambda usage: self._learn(info, prompt, usage),
         )
@@ -90,8 +90,7 @@ class Upstream:
     async def has_more_context(self, model: str, failure: UpstreamFailure) -> bool:
         """Whether a model gets more context than it had when a prompt was TOO_LONG for it.
 
-        Looks again, for which the model may be loaded, at most once in 5 s. Raises
-        UpstreamFailure.
+        May load the model to find out, at most once in 5 s. Raises UpstreamFailure.
         """
         return await self._contexts.has_more(await self.info(model), failure.context)
 
@@ -101,7 +100,7 @@ class Upstream:
 
     @property
     def context_remedy(self) -> str:
-        """What gives a model more context, or less."""
+        """The option or command that gives a model more or less context, for error messages."""
         return self._models.engine.remedy
 
     def plans(self) -> Json:
@@ -124,7 +123,7 @@ class Upstream:
         return str(answer["version"]) if answer and "version" in answer else None
 
     def _learn(self, info: ModelInfo, prompt: Prompt, usage: UsageDelta) -> None:
-        """Take a lesson from the tokens that the server counted for a prompt."""
+        """Remember what the server counted for a prompt; warn if it seems to have cut it."""
         counted, key = usage.input_tokens, self._models.key(info.name)
         engine = self._models.engine
         if counted <= 0 or not engine.counts_whole_prompt:

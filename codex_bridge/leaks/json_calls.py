@@ -29,7 +29,7 @@ class WrittenCall:
 
     name: str
     arguments: str
-    """Nearly always JSON; neither valid nor complete for certain."""
+    """Nearly always JSON, but not certain to be valid or complete."""
 
 
 Known = Callable[[str], bool]

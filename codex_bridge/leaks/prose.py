@@ -54,7 +54,7 @@ EXAMPLE = re.compile(
 )
 """The model says that what follows is only shown."""
 SENTENCE_END = re.compile(r"(?<!\bz)[.!?]\s")
-"""Not the one inside of "z. B."."""
+"""The end of a sentence; the first full stop of the German "z. B." is none."""
 ABBREVIATION = re.compile(r"\b(?:e\.g|z\. ?B)\.$")
 
 
@@ -75,7 +75,7 @@ class Prose:
     shows_tag: bool = False
     """Whether this paragraph shows a tag as text; then what stands inside of it is text, too."""
     shows_result: bool = False
-    """Whether the model wrote the result of a call itself; what it does next rests on that."""
+    """Whether the model made up the result of a call; then its further calls rely on that."""
     _line_tail: str = ""
     """The end of the current line, in which a tag may begin."""
 
@@ -89,7 +89,7 @@ class Prose:
         self.recent = (self.recent + text)[-RECENT_LIMIT:]
 
     def forget_tags(self) -> None:
-        """Take back that a tag was shown: what looked like one was none."""
+        """Forget that a tag was shown: what looked like a tag was not one."""
         self._line_tail, self.shows_tag = "", False
 
     def _continue_line(self, text: str) -> None:

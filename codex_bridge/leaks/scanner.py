@@ -113,7 +113,7 @@ class LeakScanner:
         """End the answer; return the remaining pieces.
 
         In an answer that was `cut` at a limit, nothing unfinished is a call. If the model also
-        `called` through the API, a call in doubt only described that.
+        `called` through the API, a call in doubt is text: it only described that call.
         """
         if cut and self._candidate is not None:
             text, self._candidate = self._candidate.cursor.text(0), None
@@ -192,7 +192,7 @@ class LeakScanner:
         self._pending = text[start:]
 
     def _skip_strays(self, *, ended: bool) -> bool:
-        """Leave out end tags after a call; False if more text has to tell what follows."""
+        """Leave out end tags after a call; False if that needs more text to be decided."""
         while self._pending:
             rest = self._pending.lstrip()
             self._emit(self._pending[: len(self._pending) - len(rest)])
@@ -229,7 +229,7 @@ class LeakScanner:
         self._after_call = True
 
     def _decide(self, *, calls: bool) -> None:
-        """End the doubt: what is in doubt are `calls`, or else text."""
+        """Decide on the calls in doubt: with `calls` they are calls, else they are text."""
         doubt, self._doubt = self._doubt, _Doubt()
         if calls:
             self._out += doubt.calls

@@ -91,7 +91,7 @@ def tool_call(cursor: Cursor, known: Known) -> Reading[list[WrittenCall]]:
     if char in {b"{", b"["}:
         calls = yield from json_calls(cursor, known, TAGGED_KEYS)
         if not calls[-1].arguments.endswith("}"):
-            # Brackets that never closed swallowed the end tag, which tells where they should.
+            # Unclosed brackets have taken in the end tag; they should have closed before it.
             arguments, tag, rest = calls[-1].arguments.partition("</tool_call>")
             calls[-1] = WrittenCall(calls[-1].name, arguments)
             cursor.at -= len((tag + rest).encode())
@@ -344,7 +344,8 @@ def _without_tag_lines(value: str) -> str:
     """A value between tags without the line ends that belong to the tags."""
     if "\n" not in value:
         return value.strip()
-    # A first line end belongs to the tag, and with it a last one; a last one alone is the value's.
+    # If the value begins with a line end, that one and one at its end belong to the tags. One that
+    # is only at the end belongs to the value.
     return value[1:].removesuffix("\n") if value.startswith("\n") else value
 
 

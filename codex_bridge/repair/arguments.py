@@ -27,7 +27,7 @@ from codex_bridge.vocabulary import Json
 
 WRAPPER_KEYS = frozenset({"name", "arguments", "parameters", "type"})
 UNDECLARED = "undeclared key"
-"""The step that leaves something out; whatever needs it was probably meant for another tool."""
+"""The step that leaves out a key; a call that needs it was probably meant for another tool."""
 
 
 @frozen
@@ -91,8 +91,8 @@ class _Fitter:
         return value, isinstance(value, dict) and self.validator.accepts(value, schema, 0)
 
     def _as_object(self, value: Any, schema: Json) -> Any:
-        """The object that `value` stands for: nothing for an empty one, a value for the only
-        required parameter."""
+        """`value` as an object: `{}` for null and `[]`; `{name: value}` if it fits the only
+        required parameter. Anything else comes back unchanged."""
         properties, required = properties_of(schema), required_of(schema)
         if value is None or value == []:
             self.steps.append("no object")
@@ -105,7 +105,7 @@ class _Fitter:
         return value
 
     def _fit(self, value: Any, schema: Any, depth: int, name: str = "") -> Any:
-        """Return `value` in the form that `schema` wants; unchanged if there is none.
+        """Return `value` in the form that `schema` wants; unchanged if no repair leads to it.
 
         `depth` counts the levels of the schema above; `name` is the parameter's, if it is one.
         """
@@ -193,12 +193,12 @@ class _Fitter:
         return fitted
 
     def _may_be_absent(self, name: str, schema: Json, depth: int) -> bool:
-        """Whether null, which the parameter `name` does not take, may stand for leaving it out."""
+        """Whether null means that `name` is left out: it is optional, and does not accept null."""
         node = properties_of(schema)[name]
         return name not in required_of(schema) and not self.validator.accepts(None, node, depth + 1)
 
     def _renamed(self, value: Json, properties: Json, schema: Json) -> Json:
-        """`value` with undeclared keys under the declared name, where there is only one for it."""
+        """`value`, its undeclared keys renamed to the declared one they mean, if only one fits."""
         names: dict[str, str] = {}
         for key in value:
             if key in properties:

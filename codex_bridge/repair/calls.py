@@ -20,7 +20,7 @@ NAME, STAND_IN, PATCH_AS_COMMAND = "name", "stand-in name", "patch as command"
 
 @frozen
 class RepairedCall:
-    """A call in Codex's terms. Without `tool` the model called one that is not offered."""
+    """A call as it goes to Codex. `tool` is None if its name means no tool that is known."""
 
     kind: Kind
     name: str
@@ -46,7 +46,7 @@ class RepairedCall:
         return self.full_name, orjson.dumps(self.object, option=orjson.OPT_SORT_KEYS)
 
     @property
-    def is_encrypted(self) -> bool:
+    def declares_encryption(self) -> bool:
         """Whether Codex expects a parameter encrypted, and has to be told that none is."""
         nodes = self._properties.values()
         return any(isinstance(node, dict) and node.get("encrypted") is True for node in nodes)
@@ -59,8 +59,8 @@ class RepairedCall:
     def object(self) -> Json:
         """The arguments as an object, for items that want one.
 
-        Codex drops an item whose arguments are no object without a word. Text that is none
-        becomes the first parameter, so that Codex answers the call.
+        Codex silently drops an item whose arguments are not an object. So other text becomes the
+        first parameter, and Codex answers the call.
         """
         try:
             value = orjson.loads(self.payload)

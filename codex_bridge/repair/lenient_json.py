@@ -200,7 +200,7 @@ class _Reader:
                 pieces.append(char)
                 inner_quotes += 1
             elif quote == '"' and inner_quotes % 2:
-                # Inner double quotes come in pairs; a single one is an apostrophe.
+                # Inner double quotes come in pairs. Single quotes need not: one is an apostrophe.
                 raise self.error("quotes that do not pair")
             else:
                 return _without_surrogates("".join(pieces))

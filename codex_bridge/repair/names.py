@@ -29,7 +29,7 @@ STAND_INS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
 )
 """Names of tools in other programs -> Codex's tools that do the same, best first."""
 LONGEST = 500
-"""Longest name that is examined, in characters; a longer one is none, and would take long."""
+"""Longest name that is examined, in characters; a longer text is no name, and takes long."""
 
 
 def function_for(written: str, offered: dict[str, Tool]) -> str | None:

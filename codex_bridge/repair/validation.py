@@ -35,7 +35,7 @@ class Validator:
     steps: int = 0
 
     def count(self, steps: int = 1) -> None:
-        """Raises TooManyVariants once there were more steps than are worth it."""
+        """Count `steps` more. Raises TooManyVariants once they are more than MAX_STEPS in all."""
         self.steps += steps
         if self.steps > MAX_STEPS:
             raise TooManyVariants

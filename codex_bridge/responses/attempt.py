@@ -31,7 +31,7 @@ from codex_bridge.vocabulary import (
 )
 
 BYTES_PER_TOKEN = 4
-"""Where a server counts no tokens: a client without counts never compacts."""
+"""For an estimate if a server counts no tokens: a client without counts never compacts."""
 CUT = frozenset({"length", "content_filter"})
 """Finish reasons of an answer that the model could not end."""
 
@@ -44,11 +44,11 @@ class _Call:
     name: str
     arguments: list[str]
     style: str | None = None
-    """The form in which it stood in the text; None for a call that the server told."""
+    """The form in which it stood in the text; None for a call that the server sent as a call."""
 
 
 class Attempt:
-    """What one answer came to."""
+    """Turns the deltas of one answer into text, reasoning and calls."""
 
     def __init__(
         self,
@@ -93,7 +93,7 @@ class Attempt:
         return not self._has_text and not self.tools_called
 
     def counted(self, prompt_size: int) -> UsageDelta:
-        """The tokens of the exchange: as counted, else estimated; `prompt_size` in bytes."""
+        """The tokens of prompt and answer: as counted, else estimated; `prompt_size` in bytes."""
         if self.usage and (self.usage.input_tokens or self.usage.output_tokens):
             return self.usage
         return UsageDelta(prompt_size // BYTES_PER_TOKEN, self._size // BYTES_PER_TOKEN)
@@ -104,7 +104,7 @@ class Attempt:
             if isinstance(delta, TextDelta):
                 self._split(*self._splitter.feed(delta.text))
             elif isinstance(delta, ReasoningDelta):
-                self._splitter.has_thought()
+                self._splitter.note_reasoning()
                 self._reasoning(delta.text)
             elif isinstance(delta, ToolCallDelta):
                 self._collect(delta)

@@ -69,7 +69,7 @@ def translate(
         messages=messages,
         functions=functions,
         tool_choice=request.tool_choice.field,
-        # Chat completions force 1.0 on a model where nothing is said.
+        # Without a value, Ollama's chat completions use 1.0 in place of the model's own value.
         temperature=_first(sampling.temperature, info.temperature),
         top_p=_first(sampling.top_p, info.top_p),
         presence_penalty=sampling.presence_penalty,
@@ -124,9 +124,9 @@ def _downgrades(
     is_blind = not info.can("vision") and any(BLIND in each["content"] for each in messages)
     cannot_think = request.effort not in (None, "none") and not info.can("thinking")
     found = {
-        "has no tools: it is told of them in words, which small models often forget": calls_as_text,
+        "has no tools: its prompt describes them, and it may forget to call them": calls_as_text,
         "cannot think: the effort is left out": cannot_think,
-        "sees nothing: pictures are left out": is_blind,
+        "has no vision: pictures are left out": is_blind,
     }
     return tuple(sentence for sentence, applies in found.items() if applies)
 

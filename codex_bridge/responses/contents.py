@@ -15,10 +15,10 @@ AGENT_KEYS = {"author", "recipient", "content"}
 OTHER_LIMIT = 2000
 """Characters that are shown of an unknown item or part."""
 HIDDEN = ("type", "id", "call_id", "status", "encrypted_content")
-DRAWN = "image_generation_call"
+IMAGE_GENERATION = "image_generation_call"
 """The kind of item whose result is a picture in base64."""
 IMAGE_PARTS = ("input_image", "image_url")
-"""Ours, and that of chat completions."""
+"""The type of the Responses API, and that of chat completions."""
 TEXT_KEYS = ("text", "refusal")
 
 
@@ -53,7 +53,7 @@ def other_text(item: Json) -> str:
 
     "" for an item that holds nothing.
     """
-    if item.get("type") == DRAWN:
+    if item.get("type") == IMAGE_GENERATION:
         item = {key: value for key, value in item.items() if key != "result"}
     for key in ("content", "output", "text", "summary", "result"):
         value = item.get(key)
@@ -92,8 +92,8 @@ def text_and_images(
 ) -> tuple[str, list[Json]]:
     """The texts of content parts, one below the other, and their images as chat parts.
 
-    In place of an image that the model cannot be shown stands a note: `note` where it `sees`
-    nothing.
+    An image that the model cannot be shown is replaced by a note. For a model that `sees` nothing
+    that is `note`.
     """
     texts: list[str] = []
     shown: list[Json] = []
@@ -145,7 +145,7 @@ def _part_text(part: Json) -> str:
     if texts:
         return str(max(texts, key=len))
     if kind == "encrypted_content":
-        # So Codex names what one agent says to another. The text is plain.
+        # Codex gives this key to what one agent says to another. The text is not encrypted.
         return str(part.get("encrypted_content") or "")
     shown = {key: value for key, value in part.items() if key not in HIDDEN and value}
     return _cut(orjson.dumps(shown).decode()) if shown else ""

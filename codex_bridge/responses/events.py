@@ -133,7 +133,7 @@ def call_item(call: RepairedCall, item_id: str, call_id: str, status: str) -> Js
         item["namespace"] = call.namespace
     if call.kind is Kind.CUSTOM:
         return {"type": "custom_tool_call", **item, "input": call.payload}
-    if call.is_encrypted:
+    if call.declares_encryption:
         # An empty list tells Codex that no argument is encrypted.
         item["encrypted_function_args"] = []
     return {"type": "function_call", **item, "arguments": call.payload}

@@ -84,6 +84,6 @@ def _converted(data: bytes, kind: str) -> Picture:
                 return Picture(note="[An image was left out: it is too large.]")
             made = io.BytesIO()
             image.convert("RGBA" if image.has_transparency_data else "RGB").save(made, "PNG")
-    except Exception:  # Pillow raises whatever its readers do.
+    except Exception:  # Pillow's readers may raise any exception.
         return Picture(note=BROKEN)
     return Picture(f"data:image/png;base64,{base64.b64encode(made.getvalue()).decode()}")

@@ -1,9 +1,9 @@
 """Responses input items -> chat messages.
 
 The templates of local models keep only messages of one shape: a single system message at the
-beginning, one assistant message for each turn with all its calls, and each call's result right
-behind it. The same items always give the same messages, and more items only append to them, so
-that the model's prompt cache holds.
+beginning, one assistant message for each answer with all its calls, and the results of the calls
+right after it. The same items always give the same messages, and more items only append to them,
+so that the model's prompt cache holds.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def _leading_instructions(items: list[Json]) -> tuple[list[Json], list[Json]]:
 
 @define
 class _Call:
-    """A call of an assistant turn, and the results that came for it."""
+    """A call in an assistant message, and the results that came for it."""
 
     original_id: str | None
     message: Json
@@ -94,7 +94,7 @@ class _Call:
 
 
 @define
-class _Turn:
+class _AssistantMessage:
     """One assistant message that is being collected, with the messages that have to follow it."""
 
     texts: list[str] = Factory(list)
@@ -164,7 +164,7 @@ class _History:
         self._sees = sees
         self._thinks = thinks
         self._messages: list[Json] = []
-        self._turn: _Turn | None = None
+        self._turn: _AssistantMessage | None = None
         self._ids: set[str] = set()
         self._copies: dict[str, int] = {}
 
@@ -253,11 +253,11 @@ class _History:
     def _is_image(message: Json) -> bool:
         return isinstance(message["content"], list)
 
-    def _assistant(self) -> _Turn:
+    def _assistant(self) -> _AssistantMessage:
         """The assistant turn that the next item belongs to."""
         if self._turn is None or self._turn.answered or self._turn.afterwards:
             self._close()
-            self._turn = _Turn()
+            self._turn = _AssistantMessage()
         return self._turn
 
     def _close(self) -> None:

@@ -63,7 +63,7 @@ class ResponsesRequest:
     sampling: Sampling
     max_output_tokens: int | None
     stream: bool
-    """Whether the client wants events, or one JSON object."""
+    """Whether the client wants a stream of events; else it gets one JSON object."""
     echo: Json = field(factory=dict)
     """The fields that a response object repeats, as they came."""
     size: int = 0

@@ -94,7 +94,7 @@ TABLE: dict[State, dict[str, State]] = {
     for state, following in _TABLE.items()
 }
 """State -> the events that may follow, without "response.", and the state that each leads to.
-An event of an item is told apart by the item's type."""
+The name of an event that has an item includes the item's type."""
 
 
 def event_name(event: Json) -> str:

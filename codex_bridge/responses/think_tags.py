@@ -7,7 +7,7 @@ from enum import Enum, auto
 
 BEGIN, END = "<think>", "</think>"
 TAIL = re.compile(r"<(?:/(?:t(?:h(?:i(?:n(?:k)?)?)?)?)?)?\Z")
-"""A beginning of the end tag, at the end of a piece."""
+"""The first characters of an end tag, where a piece of text ends with them."""
 
 
 class _State(Enum):
@@ -54,8 +54,11 @@ class ThinkSplitter:
         held = self._taken()
         return (held, "") if self._state is _State.INSIDE else ("", held)
 
-    def has_thought(self) -> None:
-        """Note that the server told reasoning: an end tag at the beginning only closes that."""
+    def note_reasoning(self) -> None:
+        """Note that the server sent reasoning apart from the text.
+
+        An end tag at the beginning of the text then only closes that reasoning.
+        """
         self._thought = True
 
     def _look_for_begin(self) -> None:

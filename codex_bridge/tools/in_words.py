@@ -1,4 +1,4 @@
-"""Tools for models whose templates have none: described in the prompt, called in the text.
+"""Tools for models whose templates have no place for them: described and called as plain text.
 
 Ollama refuses a request with tools for such a model. The prompt can still say which functions
 there are and how to write a call; `leaks` finds the calls in the text, as it does for models that

@@ -1,8 +1,8 @@
 """JSON schemas -> schemas that every Ollama accepts and every template renders the same way.
 
-Ollama drops `$ref`, `oneOf`, `allOf` and `const` without a word, which leaves a parameter without
-a type. For a boolean schema, or a description that is no string, it answers 400 to the whole
-request. So a schema is rewritten in the keywords that Ollama keeps, as far as they can express it.
+Ollama silently drops `$ref`, `oneOf`, `allOf` and `const`, which leaves a parameter without a type.
+For a boolean schema, or a description that is no string, it answers 400 to the whole request. So a
+schema is rewritten in the keywords that Ollama keeps, as far as they can express it.
 """
 
 from __future__ import annotations
@@ -102,7 +102,8 @@ class _Rewriter:
     def node(self, schema: Any, within: tuple[Any, ...]) -> Json:
         """Rewrite one subschema.
 
-        `within` has the reference, if any, of each schema around it; one inside of itself ends.
+        `within` has the reference, or None, of each schema around it. A reference to one of these
+        schemas becomes an empty schema, so that the rewriting ends.
         """
         self.nodes_left -= 1
         reference = schema.get("$ref") if isinstance(schema, dict) else None
@@ -156,7 +157,7 @@ def _enum(schema: Json) -> list[Any]:
 
 
 def _merged(one: Json, other: Json) -> Json:
-    """A node for both: their properties and required names together, else the first's word."""
+    """A node for both: the properties and required names of both; else `one` wins over `other`."""
     merged = {**other, **one}
     if "properties" in one and "properties" in other:
         merged["properties"] = {**other["properties"], **one["properties"]}

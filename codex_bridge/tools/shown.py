@@ -23,7 +23,7 @@ the essential profile: no model knows them from its training."""
 SENTENCE_END = re.compile(r"(?<=[.!?;])(?<!e\.g\.)(?<!i\.e\.)(?= )")
 CONDITION = re.compile(r"[^.]{0,80}\bonly available\b[^.]{0,80}\.")
 """The sentence in which Codex says when a tool may be called, which depends on its settings."""
-OWN: dict[str, tuple[str, dict[str, str]]] = {
+CODEX_TOOLS: dict[str, tuple[str, dict[str, str]]] = {
     "exec_command": (
         "Run a shell command. Returns its output, or a session_id if it still runs.",
         {"cmd": "", "workdir": ""},
@@ -76,8 +76,8 @@ def declaration(function: str, tool: Tool, profile: ToolProfile) -> Json:
     description = tool.description
     if tool.kind is Kind.CUSTOM:
         description, schema = freeform.explain(tool), freeform.SHOWN_SCHEMA
-    elif profile is ToolProfile.ESSENTIAL and tool.name in OWN and not tool.is_mcp:
-        description, shown = OWN[tool.name]
+    elif profile is ToolProfile.ESSENTIAL and tool.name in CODEX_TOOLS and not tool.is_mcp:
+        description, shown = CODEX_TOOLS[tool.name]
         if condition := CONDITION.search(tool.description):
             description = f"{description} {condition[0].strip()}"
         schema = _essential(tool.parameters, shown)
@@ -101,7 +101,7 @@ def shorten(text: str, limit: int) -> str:
 
 
 def _essential(schema: Json, shown: dict[str, str]) -> Json:
-    """Of a schema's parameters those in `shown` and the required ones."""
+    """A schema with only those parameters that are in `shown` or required."""
     wanted = {*shown, *required_of(schema)}
     if properties := properties_of(schema):
         kept = {name: node for name, node in properties.items() if name in wanted}

@@ -52,7 +52,7 @@ class Access:
         Ollama itself judges the Origin of a request that passes through to it.
         """
         if route.method == b"CONNECT":
-            return invalid("codex-bridge is no proxy: CONNECT leads nowhere.", code="no_proxy")
+            return invalid("codex-bridge is no proxy: CONNECT is not supported.", code="no_proxy")
         if refusal := self._host_refusal(headers):
             return refusal
         if route.is_exchange:

@@ -19,12 +19,12 @@ from codex_bridge.ids import IdSource
 from codex_bridge.settings import Settings
 from codex_bridge.text import printable
 from codex_bridge.web.access import KEY_HEADERS, Access
-from codex_bridge.web.answers import send_error, send_json
 from codex_bridge.web.drain import Drain
 from codex_bridge.web.exchange import serve
 from codex_bridge.web.health import Health
+from codex_bridge.web.json_replies import send_error, send_json
 from codex_bridge.web.model_list import ModelList, asks_for_catalog
-from codex_bridge.web.origins import answer_preflight, is_preflight, let_page_read
+from codex_bridge.web.origins import is_preflight, let_page_read, reply_to_preflight
 from codex_bridge.web.passthrough import PassThrough
 from codex_bridge.web.site import BridgeRequest
 from codex_bridge.web.state import BridgeState
@@ -83,7 +83,7 @@ class BridgeApp:
         """An exchange."""
         let_page_read(request)
         if is_preflight(request.method, request.requestHeaders):
-            return succeed(answer_preflight(request))
+            return succeed(reply_to_preflight(request))
         if request.method != b"POST":
             request.setHeader(b"allow", b"POST")
             raise ApiError(405, "Only POST is supported here.", code="method_not_allowed")
@@ -111,7 +111,7 @@ class BridgeApp:
         return send_json(request, *await self._health.check())
 
     def _admit_page(self, request: BridgeRequest) -> None:
-        """Raises ApiError where a web page asks that may not use the bridge."""
+        """Let a web page read the reply. Raises ApiError if it is not allowed to use the bridge."""
         if refusal := self.access.origins.refusal(request.requestHeaders):
             raise refusal
         let_page_read(request)
@@ -127,7 +127,7 @@ class BridgeApp:
         return self._run(request, self._passthrough.handle(request))
 
     def _run(self, request: BridgeRequest, reply: Coroutine[Any, Any, T]) -> Deferred[T]:
-        """Run `reply`; it ends with the bridge at the latest. Raises ApiError while that ends."""
+        """Run `reply`, and end it if the bridge is stopped. Raises ApiError once that has begun."""
         try:
             self.drain.admit()
         except ApiError:
@@ -142,8 +142,8 @@ class BridgeApp:
 
         def abandon() -> None:
             if request.startedWriting:
-                # Any other end would make half a body look like a whole one. That the client is
-                # gone cancels `running`.
+                # Any other end would make half a body look like a whole one. The end of the
+                # connection cancels `running`.
                 request.transport.abortConnection()
             else:
                 running.cancel()
@@ -162,7 +162,7 @@ class BridgeApp:
         if failure.check(CancelledError) or request.startedWriting:
             return failure
         incident = self._new_id("err")
-        self.log.failure("{incident} failed inside", failure, incident=incident)
+        self.log.failure("{incident}: a bug of codex-bridge", failure, incident=incident)
         return send_error(request, internal(incident))
 
 
@@ -188,7 +188,7 @@ class _Root(Resource):
         if refusal is None:
             return self._routes.render(request)
         self._log.info(
-            "{method} {path} of {peer} refused: {status}, {message}",
+            "{method} {path} from {peer} refused: {status}, {message}",
             method=printable(request.method),
             path=printable(request.path),
             peer=request.getClientAddress().host,

@@ -8,7 +8,7 @@ sending next to nothing. Each deadline is counted from:
 - the end of the headers, until the body of an exchange is complete; a body that keeps coming
   gets more time for what has come;
 - the last bytes, for a body that passes through, unless the bridge holds the client back;
-- the end of an answer, until the next request.
+- the end of a reply, until the next request.
 
 Nothing is counted while a request is being answered, except for a client that does not read.
 """
@@ -30,23 +30,23 @@ from codex_bridge.twisted_private import unsent_bytes
 from codex_bridge.web.framing import StrictChannel
 
 BYTES_A_SECOND = 64 * 1024
-"""The body of an exchange gets one second more for each so many of its bytes."""
+"""The body of an exchange gets one second more for each BYTES_A_SECOND bytes of it."""
 UPLOAD_IDLE = 60.0
-"""Seconds for which no byte of a body that passes through may come."""
+"""Seconds without a byte after which the upload of a body that passes through is ended."""
 KEPT_IDLE = 120.0
 """Seconds between two requests. Codex drops a connection after 90; if the bridge did so first,
 a request that is on its way at that moment would be lost."""
 STALL = 300.0
-"""Seconds after which a client that reads nothing of its answer is cut off."""
+"""Seconds after which a client that reads nothing of its reply is cut off."""
 STALL_CHECK = 30.0
-"""Seconds between two looks at whether it reads."""
+"""Seconds between two checks whether such a client reads."""
 LINGER = 1.0
 """Seconds for which a refused client may go on sending. Closing a socket whose data nobody has
 read resets the connection, and the client loses the refusal."""
 
 
 class Phase(Enum):
-    """What the client is waited for."""
+    """What the channel waits for from its client."""
 
     NOTHING = auto()
     """A request is being answered, or the bridge holds the client back."""
@@ -62,7 +62,10 @@ class Phase(Enum):
 
 
 class BridgeChannel(StrictChannel):
-    """One client. Twisted's one idle timeout is off; `site.client_timeout` (seconds) counts."""
+    """The connection of one client. It has the deadlines above; Twisted's idle timeout is off.
+
+    `site.client_timeout` is in seconds.
+    """
 
     site: Any
     transport: Any
@@ -75,7 +78,7 @@ class BridgeChannel(StrictChannel):
     _timer: IDelayedCall | None = None
     _unsent = 0
     _last_read = 0.0
-    """When the client last took bytes of its answer."""
+    """When the client last read bytes of its reply, in seconds of the reactor's clock."""
 
     def connectionMade(self) -> None:
         """Wait for the first byte."""
@@ -122,7 +125,7 @@ class BridgeChannel(StrictChannel):
         super().requestDone(request)
 
     def refuse(self, error: ApiError) -> None:
-        """End the connection, and tell the client why unless an answer has begun."""
+        """End the connection, and tell the client why unless a reply has begun."""
         self.wait_for(Phase.REFUSED)
         if any(request.startedWriting for request in self.requests):
             self.loseConnection()
@@ -134,13 +137,13 @@ class BridgeChannel(StrictChannel):
             % (error.status, HTTPStatus(error.status).phrase.encode(), len(body), body)
         )
         if any(request.upload for request in self.requests):
-            # Its answer is on its way, and must not follow this one.
+            # The reply of the upload is on its way, and must not follow this one.
             self.loseConnection()
 
     def _time_is_up(self) -> None:
         self._timer = None
         if self._reading_check.running and self._phase in {Phase.UPLOAD, Phase.NEXT_REQUEST}:
-            # The client has not read the last answer; only the reading check counts meanwhile.
+            # The client has not read the last reply; until then only the reading check applies.
             self._since = self._now()
         left = self._time_left()
         if left > 0:

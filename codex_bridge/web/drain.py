@@ -1,4 +1,4 @@
-"""How the answers that are running end with the bridge: by themselves, within a time limit."""
+"""How replies that are running end when the bridge is stopped: by themselves, or at a limit."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from twisted.internet.interfaces import IReactorTime
 from codex_bridge.errors import stopping
 
 T = TypeVar("T")
-PATIENCE = 3.0
-"""Seconds that an answer has to end after it was abandoned."""
+TIMEOUT = 3.0
+"""Seconds that a reply gets to end after it was abandoned."""
 
 
 @define
 class Drain:
-    """The answers that are running, and whether another one may begin."""
+    """The replies that are running, and whether another one may begin."""
 
     _running: dict[Deferred[Any], Callable[[], None]] = field(factory=dict)
-    """Each running answer -> what ends it before its time."""
+    """Each running reply -> what ends it early."""
     _emptied: Deferred[None] | None = None
-    """Fires when no answer is running any more; None until the bridge is being stopped."""
+    """Fires when no reply is running any more; None until the bridge is being stopped."""
     _clock: IReactorTime | None = None
 
     def __len__(self) -> int:
@@ -35,12 +35,12 @@ class Drain:
         return self._emptied is not None
 
     def admit(self) -> None:
-        """Raises ApiError where no answer may begin any more."""
+        """Raises ApiError if no reply may begin any more."""
         if self.is_draining:
             raise stopping()
 
     def serve(self, answer: Deferred[T], abandon: Callable[[], None]) -> Deferred[T]:
-        """Count `answer` as running until it fires; `abandon` must end it at once."""
+        """Count `answer`, a reply, as running until it fires; `abandon` must end it at once."""
         self._running[answer] = abandon
 
         def ended(result: T) -> T:
@@ -52,7 +52,7 @@ class Drain:
         return answer.addBoth(ended)
 
     def drain(self, clock: IReactorTime, seconds: float) -> Deferred[None]:
-        """Admit no more answers; fires when all have ended. Those that run for `seconds` more
+        """Admit no more replies; fires when all have ended. Those that still run after `seconds`
         are cut short."""
         self._clock = clock
         self._emptied = emptied = Deferred[None]()
@@ -63,11 +63,11 @@ class Drain:
         return emptied
 
     def cut_short(self) -> None:
-        """End all answers that are left. Those that do not end are waited for no longer."""
+        """End all replies that are left; wait no longer than TIMEOUT for them to end."""
         for abandon in list(self._running.values()):
             abandon()
         if self._running and self._clock:
-            self._clock.callLater(PATIENCE, self._fire)
+            self._clock.callLater(TIMEOUT, self._fire)
 
     def _fire(self) -> None:
         if self._emptied is not None and not self._emptied.called:

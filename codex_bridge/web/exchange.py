@@ -28,8 +28,8 @@ from codex_bridge.web.reply import EventReply, JsonReply, Reply
 from codex_bridge.web.site import BridgeRequest
 from codex_bridge.web.state import BridgeState
 
-NEARLY = 0.98
-"""The part of a context that an answer has used when it was cut because the context was full."""
+FULL_RATIO = 0.98
+"""If prompt and answer took this part of the context, an answer was cut because it was full."""
 
 
 def serve(http: BridgeRequest, state: BridgeState) -> Deferred[bytes]:
@@ -46,7 +46,7 @@ def serve(http: BridgeRequest, state: BridgeState) -> Deferred[bytes]:
         reply.fail(intake.error)
         reply.close()
         state.tally.served += 1
-        journal.line(reply.mode, None)
+        journal.log_line(reply.mode, None)
         return succeed(reply.body)
     if state.settings.debug:
         journal.debug("request", orjson.loads(body))
@@ -58,7 +58,7 @@ def serve(http: BridgeRequest, state: BridgeState) -> Deferred[bytes]:
 def _taken_in(
     http: BridgeRequest, traits: ClientTraits, state: BridgeState
 ) -> tuple[ResponsesRequest | Refused, bytes]:
-    """What comes of the request, and its body."""
+    """The accepted request, or why it is refused; and its body."""
     refusal = http.refusal
     if state.drain.is_draining:
         refusal = stopping()
@@ -137,7 +137,7 @@ class Exchange:
             self._fail(stopping())
         except Exception:
             # A bug of ours: the client gets an id to look up, and no other exchange is touched.
-            self._state.log.failure("{exchange} failed inside", exchange=journal.exchange)
+            self._state.log.failure("{exchange}: a bug of codex-bridge", exchange=journal.exchange)
             self._fail(internal(journal.exchange))
         finally:
             self._reply.close()
@@ -145,7 +145,7 @@ class Exchange:
             tally.served += 1
             if self._attempt:
                 tally.repairs += self._attempt.repairs
-            journal.line(self._reply.mode, self._attempt)
+            journal.log_line(self._reply.mode, self._attempt)
         return self._reply.body
 
     def abandon(self) -> None:
@@ -171,14 +171,14 @@ class Exchange:
         journal.debug("response", response)
 
     async def _generate(self) -> Attempt:
-        """Attempt it until an answer is whole, or nothing more may help. Raises ApiError."""
+        """Make attempts until an answer is whole, or another one cannot help. Raises ApiError."""
         retries, request = Retries(self._state.clock), self._request
         retry: Retry | None = None
         while True:
             try:
                 if retry is not None:
                     request = await self._changed(request, retry)
-                    self._journal.retry(retry)
+                    self._journal.log_retry(retry)
                     await deferLater(self._state.clock, retry.wait)
                 return await self._try(request)
             except UpstreamFailure as failure:
@@ -208,7 +208,7 @@ class Exchange:
         elif retry.change is Change.EFFORT:
             if request.effort is None:
                 raise retry.failure
-            # The model knows no effort, or not this one: its own is better than none.
+            # The model accepts no effort, or not this one. Its default is better than a failure.
             return evolve(request, effort=None)
         return request
 
@@ -230,7 +230,7 @@ class Exchange:
             self._reply.follow(answer)
             await answer.deliver_to(partial(self._receive, attempt))
         except BaseException:
-            # Without a reader the model would generate on.
+            # Without a reader the model would go on generating.
             answer.stopProducing()
             raise
         attempt.finish()
@@ -240,12 +240,12 @@ class Exchange:
 
     def _receive(self, attempt: Attempt, deltas: Sequence[Delta]) -> None:
         """Write everything that one read from the upstream brought, in one piece."""
-        self._journal.delta()
+        self._journal.note_delta()
         attempt.feed(deltas)
         self._reply.send()
 
     def _check_whole(self, attempt: Attempt, context: int | None) -> None:
-        """Raises UpstreamFailure for an answer that ended well and yet is none.
+        """Raises UpstreamFailure for an answer that has a finish reason and yet is of no use.
 
         `context` in tokens, None where nobody knows.
         """
@@ -258,11 +258,11 @@ class Exchange:
             and context
             and used
             and self._request.max_output_tokens is None
-            and used.input_tokens + used.output_tokens >= context * NEARLY
+            and used.input_tokens + used.output_tokens >= context * FULL_RATIO
         ):
             # Codex compacts only when it is told context_length_exceeded.
             raise UpstreamFailure(
-                FailureKind.CONTEXT_FULL, f"it has {context} tokens, and all of them are used"
+                FailureKind.CONTEXT_FULL, f"all {context} tokens of the context are used"
             )
 
     def _take_call(self, attempt: Attempt, failure: UpstreamFailure) -> bool:
@@ -280,7 +280,7 @@ class Exchange:
         return True
 
     def _explained(self, failure: UpstreamFailure) -> ApiError:
-        """The failure in the client's words; what was repeated here, it need not repeat."""
+        """The failure as the client reads it. Clients need not repeat what was repeated here."""
         upstream = self._state.upstream
         return from_upstream(
             failure,
@@ -292,8 +292,8 @@ class Exchange:
 
     def _note(self, translation: Translation) -> None:
         journal = self._journal
-        journal.asked += 1
-        journal.downgrades(translation.downgrades)
+        journal.times_asked += 1
+        journal.log_downgrades(translation.downgrades)
         journal.debug("chat request", translation.chat)
         if self._state.settings.debug:
             prefixes, chat = self._state.prefixes, translation.chat

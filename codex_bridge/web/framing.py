@@ -1,7 +1,7 @@
 """Where a request begins and ends: what two programs could read in two ways is refused.
 
 A request that the bridge and a proxy in front of it cut at different places can hide a second
-one in it. twisted.web refuses most of what is ambiguous; this is the rest.
+one in it. twisted.web refuses most of what is ambiguous; this module refuses the rest.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class StrictChannel(ReportingChannel):
     MAX_LENGTH = MAX_HEADERS_SIZE
 
     def lineReceived(self, line: bytes) -> None:
-        """A line of a head. A folded one (RFC 9112, 5.2) is two headers to some, one to others."""
+        """Take a line of a head. A folded one (RFC 9112, 5.2) is refused: it is ambiguous."""
         if line.startswith((b" ", b"\t")):
             self.bad_request()
         super().lineReceived(line)
@@ -55,8 +55,8 @@ class StrictChannel(ReportingChannel):
         """Raises ApiError: the head is too large, in one line or in all of them."""
         raise ApiError(
             431,
-            f"The headers are larger than the {self.totalHeadersSize} bytes, or more than "
-            f"the {self.maxHeaders}, that codex-bridge accepts.",
+            f"The request has too many headers: codex-bridge accepts at most {self.maxHeaders} of "
+            f"them, with {self.totalHeadersSize} bytes in all.",
             code="headers_too_large",
         )
 

@@ -9,8 +9,8 @@ from codex_bridge import __version__
 from codex_bridge.vocabulary import Json, UpstreamFailure
 from codex_bridge.web.state import BridgeState
 
-PATIENCE = 1.5
-"""Seconds that Ollama has to answer; those who watch over a service often wait for 2 only."""
+TIMEOUT = 1.5
+"""Seconds that Ollama gets to answer; programs that monitor a service often wait only for 2."""
 
 
 class Health:
@@ -46,10 +46,10 @@ class Health:
     async def _ask_ollama(self) -> tuple[str | None, str | None]:
         """Its version, and why it does not answer (None if it does)."""
         version = Deferred.fromCoroutine(self._state.upstream.version())
-        version.addTimeout(PATIENCE, self._state.clock)
+        version.addTimeout(TIMEOUT, self._state.clock)
         try:
             return await version, None
         except UpstreamFailure as failure:
             return None, failure.message
         except (DeferredTimeout, CancelledError):
-            return None, f"no answer within {PATIENCE} s"
+            return None, f"no answer within {TIMEOUT} s"

@@ -1,4 +1,4 @@
-"""What comes of the body of a POST /v1/responses: an accepted request, or why it is refused."""
+"""Reads the body of a POST /v1/responses: an accepted request, or the reason to refuse it."""
 
 from __future__ import annotations
 

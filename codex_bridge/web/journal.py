@@ -10,7 +10,7 @@ import attrs
 import orjson
 
 from codex_bridge.engines.retries import Retry
-from codex_bridge.errors import unquoted
+from codex_bridge.errors import without_quoted_call
 from codex_bridge.responses.attempt import Attempt
 from codex_bridge.text import printable
 from codex_bridge.web.state import BridgeState
@@ -27,7 +27,7 @@ class Journal:
     def __init__(self, state: BridgeState, exchange: str, model: str) -> None:
         """`exchange` is the id of its response; `model` as the client named it, "" if unknown."""
         self.exchange = exchange
-        self.asked = 0
+        self.times_asked = 0
         """How often the upstream was asked."""
         self.outcome = "client gone"
         self._model = printable(model)
@@ -38,19 +38,19 @@ class Journal:
         self._started = state.clock.seconds()
         self._first_delta: float | None = None
 
-    def delta(self) -> None:
+    def note_delta(self) -> None:
         """A part of the answer came."""
         if self._first_delta is None:
             self._first_delta = self._clock.seconds()
 
     def debug(self, what: str, body: Any) -> None:
-        """Log a body or a sentence, where the user wants to see them."""
+        """Log a body or a sentence, if --debug is on."""
         if self._debugs:
             self._log.debug(
                 "{exchange} {what}: {body}", exchange=self.exchange, what=what, body=_pretty(body)
             )
 
-    def downgrades(self, sentences: Iterable[str]) -> None:
+    def log_downgrades(self, sentences: Iterable[str]) -> None:
         """Log what the model is not given because it could not use it; once for each model."""
         for sentence in sentences:
             line = f"{self._model} {sentence}"
@@ -58,7 +58,7 @@ class Journal:
                 self._logged_once.add(line)
                 self._log.info("{line}", line=line)
 
-    def retry(self, retry: Retry) -> None:
+    def log_retry(self, retry: Retry) -> None:
         """Log that the upstream is asked again, how soon and why."""
         self._log.warn(
             "{exchange} {model} is asked again in {wait} s: {kind}, {why}",
@@ -66,10 +66,10 @@ class Journal:
             model=self._model,
             wait=retry.wait,
             kind=retry.failure.kind.value,
-            why=printable(unquoted(retry.failure.message), 500),
+            why=printable(without_quoted_call(retry.failure.message), 500),
         )
 
-    def line(self, mode: str, attempt: Attempt | None) -> None:
+    def log_line(self, mode: str, attempt: Attempt | None) -> None:
         """Log the one line at the end. `attempt` is the last one, if there was any."""
         now, first = self._clock.seconds(), self._first_delta
         usage = attempt.usage if attempt else None
@@ -88,7 +88,7 @@ class Journal:
             tools=printable(", ".join(tools) or "none", 500),
             repairs=printable(repairs or "none", 500),
             outcome=printable(self.outcome, 500)
-            + (f", asked {self.asked} times" if self.asked > 1 else ""),
+            + (f", asked {self.times_asked} times" if self.times_asked > 1 else ""),
         )
 
 
@@ -108,5 +108,5 @@ def _pretty(body: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """An attrs object as a dict, less what is not set."""
+    """An attrs object as a dict, without the attributes that are None."""
     return attrs.asdict(value, filter=lambda _, member: member is not None, recurse=False)

@@ -13,7 +13,7 @@ from codex_bridge.engines.upstream import Upstream
 from codex_bridge.errors import ApiError, from_upstream
 from codex_bridge.text import printable
 from codex_bridge.vocabulary import Json, ModelInfo, UpstreamFailure
-from codex_bridge.web.answers import send_error, send_json
+from codex_bridge.web.json_replies import send_error, send_json
 from codex_bridge.web.site import BridgeRequest
 
 AT_ONCE = 4

@@ -81,7 +81,7 @@ def let_page_read(request: BridgeRequest) -> None:
         request.responseHeaders.addRawHeader(b"vary", b"Origin")
 
 
-def answer_preflight(request: BridgeRequest) -> bytes:
+def reply_to_preflight(request: BridgeRequest) -> bytes:
     """The reply to a preflight: a page may send POST, with any headers that it asks for."""
     request.setResponseCode(204)
     request.setHeader(b"access-control-allow-methods", b"POST, OPTIONS")

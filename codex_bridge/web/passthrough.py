@@ -19,7 +19,7 @@ from codex_bridge.engines.upstream import Upstream
 from codex_bridge.errors import ApiError, from_upstream, invalid
 from codex_bridge.text import printable
 from codex_bridge.vocabulary import UpstreamFailure
-from codex_bridge.web.answers import send_error
+from codex_bridge.web.json_replies import send_error
 from codex_bridge.web.site import BridgeRequest, Upload
 
 HOP_BY_HOP = frozenset(

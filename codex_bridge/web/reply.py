@@ -15,7 +15,7 @@ from codex_bridge.idle import IdleTimer
 from codex_bridge.responses.events import STREAM_TYPE, frame
 from codex_bridge.responses.writer import ResponseWriter
 from codex_bridge.vocabulary import Json, UsageDelta
-from codex_bridge.web.answers import send_error, send_json
+from codex_bridge.web.json_replies import send_error, send_json
 from codex_bridge.web.site import BridgeRequest
 
 
@@ -40,7 +40,7 @@ class Reply(Protocol):
         """Send what was written."""
 
     def follow(self, answer: Answer) -> None:
-        """Let the client's pace be the pace of `answer`."""
+        """Read `answer` only as fast as the client reads the reply."""
 
     def begin_anew(self) -> None:
         """The attempt came to nothing; let the next one write."""
@@ -57,7 +57,7 @@ class Reply(Protocol):
 
 @implementer(IPushProducer)
 class EventReply:
-    """A stream of events, with a sign of life where nothing else is sent.
+    """A stream of events, with a heartbeat event whenever nothing else is sent.
 
     The stream begins with the answer, or after a grace period, so that an early refusal can
     still be an HTTP status. The client's transport pauses and resumes this producer, which hands
@@ -144,7 +144,7 @@ class EventReply:
 
     def pauseProducing(self) -> None:
         self._is_paused = True
-        # A client that does not read needs no sign of life.
+        # A client that does not read needs no heartbeat.
         self._idle.stop()
         if self._answer:
             self._answer.pauseProducing()
@@ -156,7 +156,7 @@ class EventReply:
             self._answer.resumeProducing()
 
     def stopProducing(self) -> None:
-        """The client is gone, for which the exchange is cancelled."""
+        """The client is gone. The exchange is cancelled because of that, and stops the rest."""
         self._idle.stop()
 
     def _beat(self) -> None:

@@ -21,7 +21,8 @@ from codex_bridge.web.channel import BridgeChannel, Phase
 from codex_bridge.web.route import Route, route_of
 
 DISCARD_FACTOR = 4
-"""How many times the limit is read and dropped so that the client can read the refusal."""
+"""A refused body is read and dropped up to this multiple of the limit, so that the client can read
+the refusal."""
 Refuse = Callable[[Route, Headers], ApiError | None]
 """Route and headers -> why such a request is not served; None if it is."""
 
@@ -95,7 +96,7 @@ class Upload:
 
 
 class BridgeRequest(Request):
-    """A request whose resource is rendered as soon as it can work: see the module."""
+    """A request that is rendered as soon as its resource can work with it: see the module."""
 
     # An answer of Ollama without a content type goes out without one.
     defaultContentType = None
@@ -130,7 +131,7 @@ class BridgeRequest(Request):
     def gotLength(self, length: int | None) -> None:
         """The head is in; the body has `length` bytes, or is chunked (None).
 
-        A streamed body is rendered now; twisted.web would wait for its end.
+        A request whose body is streamed is rendered now; twisted.web would wait for its end.
         """
         self.content = BytesIO()
         site = self.channel.site
@@ -145,7 +146,7 @@ class BridgeRequest(Request):
         self.upload = Upload(self, length)
         super().requestReceived(method, self.route.target, version)
         if self.startedWriting:
-            # The channel would send "100 Continue" behind the answer.
+            # The channel would send "100 Continue" after the reply.
             self.requestHeaders.removeHeader(b"expect")
 
     def handleContentChunk(self, data: bytes) -> None:
@@ -180,14 +181,14 @@ class BridgeRequest(Request):
         if not self.startedWriting:
             self.write(b"")
         if self.chunked:
-            # A client that stops sending at an early answer waits for this.
+            # A client that stops sending at an early reply waits for this end of the reply.
             self.channel.write(b"0\r\n\r\n")
             self.chunked = 0
         self.upload.discard()
 
 
 class BridgeSite(Site):
-    """The HTTP server. It writes no access log: those who answer a request log it."""
+    """The HTTP server. It writes no access log: the code that serves a request logs it."""
 
     protocol = BridgeChannel  # type: ignore[assignment]
     noisy = False

@@ -141,7 +141,7 @@ def test_undo_ignores_what_codex_notes_about_trusted_folders(home: Path) -> None
         config.write('\n[projects."/z"]\ntrust_level = "untrusted"\n')
     done = call(home, "--undo")
     assert (done.code, done.err) == (0, "")
-    assert "it will ask again" in done.out
+    assert "Codex will ask again" in done.out
     assert state(home) == {"config.toml": MINE}
 
 

@@ -53,11 +53,11 @@ async def test_the_json_has_a_stable_shape(doctor: Doctor, well: Well) -> None:
     assert set(probe) == {
         "model",
         "trials",
-        "mended",
+        "repairs",
         "first_token_seconds",
         "tokens_per_second",
     }
-    trial = {"name", "outcome", "right", "detail", "mended", "seconds"}
+    trial = {"name", "outcome", "right", "detail", "repairs", "seconds"}
     assert all(set(each) == trial for each in probe["trials"])
     assert probe["first_token_seconds"] >= 0
 
@@ -70,7 +70,7 @@ async def test_a_model_that_was_asked_for_under_another_spelling_is_the_same(
     setup = await start(fake=FakeOllama((await start()).reactor, models=[facts]))
     await setup.ask({"model": "Qwen3"})
     done = await doctor(setup.url, "--no-probe")
-    assert "the bridge asks for it" in done.check("context")[1]
+    assert "requested by the bridge" in done.check("context")[1]
 
 
 @pytest_twisted.ensureDeferred
@@ -84,9 +84,9 @@ async def test_people_get_a_line_for_each_check_and_the_remedy_below(
     assert lines[0].startswith("ok       bridge          codex-bridge ")
     (at,) = [i for i, line in enumerate(lines) if line.startswith("warning  capabilities")]
     assert lines[at].endswith(
-        "no tools, no thinking, vision; the bridge tells it of Codex's tools in words"
+        "no tools, no thinking, vision; the bridge describes Codex's tools in its prompt"
     )
-    assert lines[at + 1].strip().startswith("-> a model whose `ollama show` lists tools")
+    assert lines[at + 1].strip().startswith("-> a model for which `ollama show` lists tools")
 
 
 @pytest_twisted.ensureDeferred
@@ -140,7 +140,8 @@ async def test_an_ollama_that_codex_refuses(
     [
         (
             "qwen3",
-            "qwen3 is not listed, qwen3:latest is; Codex compares exactly and would download it",
+            "qwen3 is not listed, but qwen3:latest is; Codex compares names exactly, and would "
+            "download qwen3",
             "say: codex -m qwen3:latest",
         ),
         (
@@ -237,7 +238,7 @@ async def test_a_context_that_the_bridge_makes_large_enough(
     done = await doctor(setup.url)
     assert done.check("context") == (
         "ok",
-        "32768 tokens (the bridge asks for it: by itself Ollama allocates 4096)",
+        "32768 tokens (requested by the bridge; reason: by itself Ollama allocates 4096)",
         None,
     )
 

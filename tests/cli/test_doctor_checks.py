@@ -113,7 +113,7 @@ SERVED = {"api": "ollama", "context": 32768, "reason": "Ollama allocates 4096"}
             {"allocated_context": 4096},
             SERVED,
             "ok",
-            "32768 tokens (the bridge asks for it: Ollama allocates 4096)",
+            "32768 tokens (requested by the bridge; reason: Ollama allocates 4096)",
             "",
         ),
         (
@@ -320,7 +320,7 @@ def probe(*outcomes: str, repairs: Json | None = None) -> Probe:
         (probe("answered", "called", "answered", "called"), "good"),
         (
             probe("answered", "called", "answered", "called", repairs={"key": 1}),
-            "works, with mending",
+            "works, with repairs",
         ),
         (probe("wrong answer", "called", "answered", "called"), "weak"),
         (probe("answered", "called", "answered", "no call"), "weak"),

@@ -31,14 +31,14 @@ async def test_the_probe_asks_as_codex_does(doctor: Doctor, well: Well) -> None:
 
 
 @pytest.mark.parametrize(
-    ("answers", "verdict", "trial", "outcome", "mended"),
+    ("answers", "verdict", "trial", "outcome", "repairs"),
     [
         ({"command": leaked("exec_command", {"cmd": "ls /tmp/doctor"})},
-         "works, with mending", "command", "called", {"leak: tool_call tag": 1}),
+         "works, with repairs", "command", "called", {"leak: tool_call tag": 1}),
         ({"command": [Call("bash", {"command": ["ls", "/tmp/doctor"]})]},
-         "works, with mending", "command", "called", {"stand-in name": 1}),
+         "works, with repairs", "command", "called", {"stand-in name": 1}),
         ({"nested": [Call(TICKET, GOOD_TICKET | {"place": {"floor": "3", "room": 12.0}})]},
-         "works, with mending", "nested", "called", {"number in a string": 1}),
+         "works, with repairs", "nested", "called", {"number in a string": 1}),
         ({"nested": [Call(TICKET, GOOD_TICKET | {"labels": ["red"]})]},
          "weak", "nested", "wrong arguments", {}),
         ({"command": [Call("make_coffee", {})]}, "weak", "command", "wrong tool", {}),
@@ -63,16 +63,16 @@ async def test_the_verdict_depends_on_the_answers(
     verdict: str,
     trial: str,
     outcome: str,
-    mended: dict[str, int],
+    repairs: dict[str, int],
 ) -> None:
     done = await doctor((await well(scripted(**answers))).url)
     assert (done.json["verdict"], done.outcome(trial)) == (verdict, outcome)
-    assert mended.items() <= done.json["probe"]["mended"].items()
-    assert bool(mended) is bool(done.json["probe"]["mended"])
+    assert repairs.items() <= done.json["probe"]["repairs"].items()
+    assert bool(repairs) is bool(done.json["probe"]["repairs"])
     assert done.code == (1 if verdict == "cannot" else 0)
     status, _, remedy = done.check("verdict")
     assert (status, remedy is None) == {
-        "works, with mending": ("ok", True),
+        "works, with repairs": ("ok", True),
         "weak": ("warning", False),
         "cannot": ("failed", False),
     }[verdict]

@@ -113,7 +113,7 @@ async def test_a_context_that_is_too_small_for_codex_gets_a_note(prepare: Prepar
     done = await prepare("qwen3:14b", "--num-ctx", "8192")
     assert done.code == 0
     assert done.out.endswith(
-        "Codex needs a context of 16384 tokens at least: give --num-ctx 32768.\n"
+        "Codex needs a context of at least 16384 tokens: give --num-ctx 32768.\n"
     )
 
 

@@ -37,7 +37,7 @@ def test_codex_is_recognised_by_its_headers(
         (ApiError(404, "x", code="model_not_found"), "invalid_prompt", "model_not_found"),
         (ApiError(400, "x", code="context_length_exceeded"), *["context_length_exceeded"] * 2),
         (
-            ApiError(502, "x", code="upstream_broken", passing=True),
+            ApiError(502, "x", code="upstream_broken", is_temporary=True),
             "server_error",
             "upstream_broken",
         ),

@@ -137,7 +137,7 @@ async def test_an_ollama_that_was_started_again_with_another_default_is_found_ou
     default: int, context: int, found: int | None
 ) -> None:
     server = Server(32768)
-    assert (await server.planned()).reason == "Ollama gives it enough"
+    assert (await server.planned()).reason == "Ollama sets enough"
     server.default, server.loaded = default, found
     assert (await server.planned()).context == context
     assert len(server.loads) == 2

@@ -54,7 +54,7 @@ def counted(
     upstream._models._take(engine_for(ContextPolicy(api), version))
     info = evolve(INFO, server_version=version)
     for _ in range(2):
-        upstream._learn(info, Prompt(45_000, marks=(b"1",)), UsageDelta(tokens, 1))
+        upstream._learn(info, Prompt(45_000, digests=(b"1",)), UsageDelta(tokens, 1))
     return upstream, log
 
 

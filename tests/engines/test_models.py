@@ -316,7 +316,7 @@ def test_a_model_that_was_loaded_to_learn_of_it_goes_last() -> None:
     """A long list of models must not make the one that is worked with load again."""
     table = Ollama().table
     loaded = table.get("loaded")
-    loaded.default = 4096
+    loaded.default_context = 4096
     for n in range(130):
         table.get(f"m{n}")
     assert table.get("loaded") is loaded
@@ -328,14 +328,14 @@ async def test_a_model_that_is_in_use_keeps_its_entry() -> None:
     ollama.hold = Deferred()
     asking = ollama.info("asked")
     asked, held = ollama.table.get("asked"), ollama.table.get("held")
-    held.probing.acquire()
+    held.loading.acquire()
     for n in range(130):
         ollama.table.get(f"m{n}")
     assert ollama.table.get("asked") is asked
     assert ollama.table.get("held") is held
     ollama.hold.callback({"version": "0.33.0"})
     await asking
-    held.probing.release()
+    held.loading.release()
     for n in range(130):
         ollama.table.get(f"m{n}")
     assert len(list(ollama.table)) == 64
@@ -345,7 +345,7 @@ async def test_a_model_that_is_in_use_keeps_its_entry() -> None:
 def test_a_new_model_gets_its_entry_though_all_others_are_in_use() -> None:
     table = Ollama().table
     for n in range(64):
-        table.get(f"m{n}").probing.acquire()
+        table.get(f"m{n}").loading.acquire()
     new = table.get("new")
     assert table.get("new") is new
 

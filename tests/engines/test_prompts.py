@@ -20,12 +20,12 @@ CONTEXT = 32768
 def after(last: Prompt, tokens: int) -> Conversations:
     """A conversation whose last prompt had so many tokens."""
     conversations = Conversations()
-    conversations.learn("m", evolve(last, marks=(b"1",)), tokens)
+    conversations.learn("m", evolve(last, digests=(b"1",)), tokens)
     return conversations
 
 
 def prompt(text: int, **more: Any) -> Prompt:
-    return Prompt(text, marks=(b"1", b"2"), **more)
+    return Prompt(text, digests=(b"1", b"2"), **more)
 
 
 @given(PROMPTS, st.none() | st.tuples(PROMPTS, SIZES))
@@ -60,10 +60,10 @@ def test_after_a_count_only_what_is_new_is_uncertain() -> None:
 
 
 def test_reasoning_that_a_new_question_makes_vanish_is_not_held_against_the_prompt() -> None:
-    conversations = after(Prompt(8000, thought=60_000), 22_000)
+    conversations = after(Prompt(8000, reasoning_bytes=60_000), 22_000)
     assert conversations.bounds("m", prompt(9000))[0] <= 2500
     # Within a turn all of it stays.
-    assert conversations.bounds("m", prompt(9000, thought=60_000))[0] == 22_125
+    assert conversations.bounds("m", prompt(9000, reasoning_bytes=60_000))[0] == 22_125
 
 
 @pytest.mark.parametrize(
@@ -75,12 +75,12 @@ def test_reasoning_that_a_new_question_makes_vanish_is_not_held_against_the_prom
         (prompt(138_000), True, True),
         (prompt(138_500), True, False),
         # A picture has 64 tokens at the least, 1000 likely.
-        (prompt(100, images=470), False, True),
-        (prompt(100, images=500), False, False),
-        (prompt(100, images=30), True, True),
-        (prompt(100, images=31), True, False),
-        (prompt(100_000, thought=100_000), False, True),
-        (prompt(100_000, thought=100_000), True, False),
+        (prompt(100, image_count=470), False, True),
+        (prompt(100, image_count=500), False, False),
+        (prompt(100, image_count=30), True, True),
+        (prompt(100, image_count=31), True, False),
+        (prompt(100_000, reasoning_bytes=100_000), False, True),
+        (prompt(100_000, reasoning_bytes=100_000), True, False),
     ],
 )
 def test_a_prompt_has_to_leave_room_for_the_answer(
@@ -97,7 +97,7 @@ def test_a_prompt_has_to_leave_room_for_the_answer(
 
 def test_what_was_counted_of_one_conversation_is_not_held_against_another() -> None:
     dense = after(Prompt(30_000), 29_000)
-    for model, sent in (("m", Prompt(60_000, marks=(b"other",))), ("n", prompt(60_000))):
+    for model, sent in (("m", Prompt(60_000, digests=(b"other",))), ("n", prompt(60_000))):
         dense.check(model, sent, CONTEXT, is_strict=False)
     with pytest.raises(UpstreamFailure):
         dense.check("m", prompt(60_000), CONTEXT, is_strict=False)
@@ -143,9 +143,9 @@ def test_a_conversation_takes_one_place_and_the_places_are_bounded() -> None:
         (prompt(40_000), 2_050, True),
         # Declarations that were left out this time.
         (prompt(20_000), 5_000, False),
-        (Prompt(40_000, marks=(b"first",)), 3_400, False),
-        (Prompt(40_000, marks=(b"first",)), 3_300, True),
-        (Prompt(1_900, marks=(b"short",)), 10, False),
+        (Prompt(40_000, digests=(b"first",)), 3_400, False),
+        (Prompt(40_000, digests=(b"first",)), 3_300, True),
+        (Prompt(1_900, digests=(b"short",)), 10, False),
     ],
 )
 def test_a_count_that_fell_though_the_prompt_grew_is_of_a_cut_prompt(
@@ -166,6 +166,11 @@ def test_the_size_is_that_of_what_a_template_shows() -> None:
     ]
     plain = measured(ChatRequest("m", sent))
     # x, yy, run, {"a":1}, 5 and its line end.
-    assert (plain.text, plain.thought, plain.images, len(plain.marks)) == (15, 2100, 1, 5)
+    assert (plain.text_bytes, plain.reasoning_bytes, plain.image_count, len(plain.digests)) == (
+        15,
+        2100,
+        1,
+        5,
+    )
     declared = measured(ChatRequest("m", sent, [{"name": "run"}]))
-    assert declared.text == 15 + len('[{"name":"run"}]')
+    assert declared.text_bytes == 15 + len('[{"name":"run"}]')

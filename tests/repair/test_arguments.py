@@ -116,7 +116,7 @@ def test_the_form_is_fitted(tool: Json, written: Any, expected: Json | None) -> 
         (MCP["tools"][0], {"text": "x", "times": 1.5}),
     ],
 )
-def test_what_cannot_be_mended_goes_out_as_it_came(tool: Json, written: Json) -> None:
+def test_what_cannot_be_repaired_goes_out_as_it_came(tool: Json, written: Json) -> None:
     """Codex tells the model what is wrong; a value of ours it would just run."""
     text = orjson.dumps(written).decode()
     repaired = repair_arguments(text, tool["parameters"])
@@ -365,7 +365,7 @@ keys = st.sampled_from(["cmd", "command", "workdir", "cwd", "tty", "yield_time_m
 
 
 @given(st.dictionaries(keys, anything), st.sampled_from([EXEC, PLAN, STDIN, WAIT]))
-def test_any_arguments_end_as_json_and_mending_again_changes_nothing(
+def test_any_arguments_end_as_json_and_repairing_again_changes_nothing(
     value: Json, tool: Json
 ) -> None:
     repaired = repair_arguments(json.dumps(value), tool["parameters"])

@@ -122,7 +122,7 @@ def test_a_call_of_no_offered_tool_keeps_name_and_arguments() -> None:
             call = repaired("frobnicate", text, EXEC, repair=repair)
             assert (call.kind, call.name, call.namespace) == (Kind.FUNCTION, "frobnicate", None)
             assert (call.payload, call.steps, call.tool) == (payload, [], None)
-            assert (call.readable, call.fits, call.is_encrypted) == (False, False, False)
+            assert (call.readable, call.fits, call.declares_encryption) == (False, False, False)
 
 
 def test_without_repair_a_declared_tool_is_routed_as_it_stands() -> None:
@@ -173,11 +173,11 @@ def test_calls_mean_the_same_whatever_the_order_of_their_arguments() -> None:
 
 
 def test_a_parameter_that_codex_wants_encrypted_is_known() -> None:
-    assert repaired("send", "{}", ENCRYPTED).is_encrypted
-    assert not repaired("exec_command", "{}", EXEC).is_encrypted
+    assert repaired("send", "{}", ENCRYPTED).declares_encryption
+    assert not repaired("exec_command", "{}", EXEC).declares_encryption
     plain = function("send", message={"type": "string", "encrypted": "no"}) | {}
     plain["parameters"]["properties"]["x"] = None
-    assert not repaired("send", "{}", plain).is_encrypted
+    assert not repaired("send", "{}", plain).declares_encryption
 
 
 def test_a_patch_command_needs_a_shell_that_takes_all_of_it() -> None:

@@ -126,7 +126,7 @@ def test_what_the_grammar_forbids_is_not_valid(patch: str) -> None:
         ("x\n*** Delete File: a", None),
     ],
 )
-def test_slips_are_mended(broken: str, whole: str | None) -> None:
+def test_slips_are_repaired(broken: str, whole: str | None) -> None:
     assert repair_patch(broken) == whole
 
 
@@ -187,6 +187,6 @@ def test_a_new_file_keeps_every_line(content: list[str]) -> None:
 
 
 @given(st.text(max_size=200))
-def test_what_is_mended_is_valid(text: str) -> None:
-    mended = repair_patch(text)
-    assert mended is None or is_valid(mended)
+def test_what_is_repaired_is_valid(text: str) -> None:
+    repaired = repair_patch(text)
+    assert repaired is None or is_valid(repaired)

@@ -165,7 +165,7 @@ BROKEN = {
 
 @pytest.mark.parametrize("text", BROKEN.values(), ids=BROKEN.keys())
 @pytest.mark.parametrize("tool", ["exec_command", "exec", "apply_patch"])
-def test_long_arguments_that_cannot_be_mended_go_on_as_they_are(tool: str, text: str) -> None:
+def test_long_arguments_that_cannot_be_repaired_go_on_as_they_are(tool: str, text: str) -> None:
     done = repair_call(tool, text, Toolbox.from_request([*CODEX, CODE]), repair=True)
     assert done.payload == text
 
@@ -189,12 +189,12 @@ def test_a_fence_around_arguments_is_still_taken_off() -> None:
     assert loads('```json\n{"a": 1}\n```') == ({"a": 1}, frozenset({"fence"}))
 
 
-def test_a_long_patch_without_spaces_is_mended() -> None:
+def test_a_long_patch_without_spaces_is_repaired() -> None:
     lines = "".join(f"x{n}\n" for n in range(MANY))
     patch = f"*** Begin Patch\n*** Update File: a\n@@\n{lines}+new\n*** End Patch"
-    mended = repair_patch(patch)
-    assert mended
-    assert mended.count("\n x") == MANY
+    repaired = repair_patch(patch)
+    assert repaired
+    assert repaired.count("\n x") == MANY
 
 
 def test_the_mark_of_a_heredoc_stands_nowhere_in_the_patch() -> None:

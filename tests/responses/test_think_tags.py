@@ -13,7 +13,7 @@ def split(text: str, size: int = 1000, *, thought: bool = False) -> tuple[str, s
     """All reasoning and all text, fed in pieces of `size`."""
     splitter = ThinkSplitter()
     if thought:
-        splitter.has_thought()
+        splitter.note_reasoning()
     pieces = [splitter.feed(text[at : at + size]) for at in range(0, len(text), size)]
     pieces.append(splitter.end())
     return "".join(piece[0] for piece in pieces), "".join(piece[1] for piece in pieces)

@@ -106,7 +106,7 @@ def test_what_a_model_cannot_do_is_named() -> None:
     assert [sentence.split(":")[0] for sentence in told] == [
         "has no tools",
         "cannot think",
-        "sees nothing",
+        "has no vision",
     ]
     able = ModelInfo("m", capabilities=frozenset({"tools", "thinking", "vision"}))
     assert translated(asked, info=able, reasoning={"effort": "high"}).downgrades == ()

@@ -27,7 +27,7 @@ def parameters(tool: Json, profile: ToolProfile = ToolProfile.ESSENTIAL) -> set[
     return set(shown(tool, profile)["parameters"]["properties"])
 
 
-OWN: dict[str, tuple[str, dict[str, str]]] = {
+CODEX_TOOLS: dict[str, tuple[str, dict[str, str]]] = {
     "exec_command": (
         "Run a shell command. Returns its output, or a session_id if it still runs.",
         {"cmd": "", "workdir": ""},
@@ -59,7 +59,9 @@ OWN: dict[str, tuple[str, dict[str, str]]] = {
 """What the model is shown of Codex's own tools: description, parameters and theirs."""
 
 
-@pytest.mark.parametrize(("name", "description", "wanted"), [(n, *own) for n, own in OWN.items()])
+@pytest.mark.parametrize(
+    ("name", "description", "wanted"), [(n, *own) for n, own in CODEX_TOOLS.items()]
+)
 def test_codex_own_tools_show_the_parameters_that_matter(
     name: str, description: str, wanted: dict[str, str]
 ) -> None:

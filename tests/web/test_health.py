@@ -42,7 +42,7 @@ async def test_health_tells_versions_and_counts(start: Start) -> None:
             "qwen3:14b": {
                 "api": "ollama",
                 "context": 32768,
-                "reason": "its Modelfile gives it enough",
+                "reason": "its Modelfile sets enough",
             }
         },
         "repairs": {},

@@ -191,7 +191,7 @@ async def test_a_refusal_is_logged_with_who_was_refused(start: Start, logged: Lo
     setup = await start(Playlist(), api_key=KEY)
     await setup.request("GET", "/api/tags")
     lines = [formatEvent(event) for event in logged.at(LogLevel.info)]
-    assert [line for line in lines if line.startswith("GET /api/tags of 127.0.0.1 refused: 401")]
+    assert [line for line in lines if line.startswith("GET /api/tags from 127.0.0.1 refused: 401")]
 
 
 @pytest.mark.parametrize(

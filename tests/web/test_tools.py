@@ -136,7 +136,7 @@ async def test_a_call_in_the_text_is_made_and_counted(start: Start, logged: LogB
 
 
 @pytest_twisted.ensureDeferred
-async def test_names_and_arguments_are_mended_and_counted(start: Start, logged: LogBook) -> None:
+async def test_names_and_arguments_are_repaired_and_counted(start: Start, logged: LogBook) -> None:
     written = "{'command': ['ls', '-l'], 'tty': 'false', 'yield_time_ms': '5'}"
     # Ollama's own dialect has no broken JSON: its parsers fail before.
     setup = await start(

@@ -46,7 +46,7 @@ def add_to(commands: Commands) -> None:
         type=_seconds,
         default=DEFAULT_TIMEOUT,
         metavar="SECONDS",
-        help=f"for the whole probe (default: {DEFAULT_TIMEOUT:.0f})",
+        help=f"time for the whole probe (default: {DEFAULT_TIMEOUT:.0f})",
     )
     shape = parser.add_mutually_exclusive_group()
     shape.add_argument("--json", action="store_true", help="the report as JSON")
@@ -126,11 +126,11 @@ def doctor(options: argparse.Namespace) -> int:
     elif options.row and run.probe:
         print(report.row(run.probe, run.models, str(run.server.upstream.get("version") or "?")))
     elif options.row:
-        print(_first_failure(run.checks), file=sys.stderr)
+        print(_why_no_row(run.checks), file=sys.stderr)
     return report.exit_code(run.checks)
 
 
-def _first_failure(checks: list[Check]) -> str:
+def _why_no_row(checks: list[Check]) -> str:
     """Why there is no row."""
     bad = next((check for check in checks if check.status is Status.FAILED), None)
     why = f"{bad.name}: {bad.detail}; {bad.remedy}" if bad else "leave out --no-probe"

@@ -38,7 +38,7 @@ def proxy_check(environ: Environ, bridge_url: str) -> Check:
     hosts = dict.fromkeys((*LOCAL, parts.hostname or ""))
     missing = [host for host in hosts if not _exempts(exempt, host)]
     if not missing:
-        return ok("proxy", f"{', '.join(found)} set, NO_PROXY={exempt} keeps the bridge out of it")
+        return ok("proxy", f"{', '.join(found)} set; NO_PROXY={exempt} exempts the bridge")
     kept = [entry for each in exempt.split(",") if (entry := each.strip())]
     remedy = f"export NO_PROXY={','.join([*kept, *missing])}"
     used = [n for n in found if n.upper() in {"ALL_PROXY", f"{parts.scheme.upper()}_PROXY"}]
@@ -104,7 +104,7 @@ def config_checks(
     }
     for key, (where, provider) in providers.items():
         problems += _provider_problems(key, where, provider, key in ours)
-    # Through a provider with a command for its key, Codex asks the bridge itself about models.
+    # If a provider has `auth` (a command for the key), Codex asks the bridge about its models.
     asking = {key for key in ours if "auth" in providers[key][1]}
     has_window = "model_context_window" in parsed.get(CONFIG, {})
     for scope in _scopes(parsed):
@@ -119,7 +119,7 @@ def config_checks(
     if in_table and PROFILE in parsed and number >= PROFILE_FILES_SINCE:
         detail = "config.toml has [profiles.bridge] beside bridge.config.toml; Codex refuses both"
         problems.append(failed("config", detail, "delete [profiles.bridge] from config.toml"))
-    return problems or [_fine(codex, bridge_url, ours)]
+    return problems or [_provider_check(codex, bridge_url, ours)]
 
 
 def catalog_paths(files: Mapping[str, str]) -> set[str]:
@@ -169,12 +169,12 @@ def _scopes(parsed: dict[str, Json]) -> Iterator[Scope]:
 def _leads_to(url: str, bridge_url: str) -> bool:
     """Whether two URLs have the same host and port."""
     try:
-        return _place(url) == _place(bridge_url)
+        return _host_and_port(url) == _host_and_port(bridge_url)
     except ValueError:
         return False
 
 
-def _place(url: str) -> tuple[str, int]:
+def _host_and_port(url: str) -> tuple[str, int]:
     """Host and port, with one name for all addresses of this machine. Raises ValueError."""
     parts = urlsplit(url)
     host = parts.hostname or ""
@@ -238,11 +238,11 @@ def _missing_window(scope: Scope, context: int | None) -> Iterator[Check]:
     """No context window: Codex silently plans with 272,000 tokens."""
     if "model_context_window" in scope.values or "model_catalog_json" in scope.values:
         return
-    detail = f"{scope.where}: no model_context_window, so Codex plans with {FALLBACK_WINDOW}"
+    detail = f"{scope.where}: no model_context_window, so Codex assumes {FALLBACK_WINDOW} tokens"
     yield warning("config", detail, f"set model_context_window = {context or DEFAULT_NUM_CTX}")
 
 
-def _fine(codex: CodexFacts, bridge_url: str, ours: set[str]) -> Check:
+def _provider_check(codex: CodexFacts, bridge_url: str, ours: set[str]) -> Check:
     if ours:
         return ok("config", f"provider {', '.join(sorted(ours))} points at the bridge")
     none = "has no provider for the bridge" if codex.files else "is not there"

@@ -1,4 +1,4 @@
-"""What doctor finds out, and the checks that it makes of it: facts in, checks out."""
+"""The types of doctor: the facts that it collects, and the checks that it makes from them."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class ModelFacts:
     why: str = ""
     """Why that one, if the user named none."""
     served: Json | None = None
-    """What the bridge tells of it: {"api", "context", "reason"}; None before it served it."""
+    """How the bridge asks it: {"api", "context", "reason"}; None until the bridge has asked it."""
 
 
 @frozen

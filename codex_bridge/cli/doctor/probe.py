@@ -23,7 +23,7 @@ DELTAS = ("response.output_text.delta", "response.reasoning_summary_text.delta")
 def probe(url: str, model: str, seconds: float, announce: Callable[[str, str], None]) -> Probe:
     """Make every trial, all of them within `seconds`.
 
-    `announce` gets the names of model and trial before each.
+    `announce` is called with the names of the model and the trial before each trial.
     """
     deadline = time.monotonic() + seconds
     done: list[Judgement] = []
@@ -42,7 +42,7 @@ def probe(url: str, model: str, seconds: float, announce: Callable[[str, str], N
 def _answer(url: str, body: Json, seconds: float) -> Answer:
     """The answer to one request, with what the bridge repaired in it.
 
-    The bridge counts for all its clients: repairs for others at the same time are in it, too.
+    The bridge counts for all its clients, so the count includes repairs for others meanwhile.
     """
     if seconds <= 0:
         return Answer(timed_out=True)

@@ -23,7 +23,7 @@ COLUMNS = (
     "Ollama",
     "context",
     *(trial.name for trial in TRIALS),
-    "mended",
+    "repaired",
     "first token",
     "tokens/s",
     "verdict",
@@ -49,12 +49,12 @@ def _trial_check(trial: Judgement) -> Check:
         detail += f" ({trial.detail})"
     if trial.is_right:
         counts = [f"{what} x{n}" if n > 1 else what for what, n in trial.answer.repairs.items()]
-        return ok(name, detail + (f", mended: {', '.join(counts)}" if counts else ""))
+        return ok(name, detail + (f", repaired: {', '.join(counts)}" if counts else ""))
     if trial.outcome == "out of time":
         remedy = "give it more time (--timeout 900), or see with `ollama ps` if it is on the CPU"
         return failed(name, detail, remedy)
     if trial.outcome == "error":
-        remedy = "remove that error; the log of the bridge has more (codex-bridge run --debug)"
+        remedy = "fix that error; the log of the bridge has more (codex-bridge run --debug)"
         return failed(name, detail, remedy)
     return warning(name, detail)
 
@@ -108,12 +108,12 @@ def _probe_json(probe: Probe) -> Json:
                 "outcome": trial.outcome,
                 "right": trial.is_right,
                 "detail": trial.detail or None,
-                "mended": dict(trial.answer.repairs),
+                "repairs": dict(trial.answer.repairs),
                 "seconds": round(trial.answer.seconds, 3),
             }
             for trial in probe.trials
         ],
-        "mended": probe.repairs,
+        "repairs": probe.repairs,
         "first_token_seconds": _rounded(probe.first_token),
         "tokens_per_second": _rounded(probe.tokens_per_second),
     }

@@ -8,7 +8,7 @@ from typing import Any
 from codex_bridge.cli.doctor.facts import Check, ModelFacts, ServerFacts, failed, ok, warning
 from codex_bridge.cli.model_names import derived_name, same_model
 from codex_bridge.engines.engine import DEFAULT_NUM_CTX
-from codex_bridge.engines.ollama import ENOUGH, OLDEST, version_number
+from codex_bridge.engines.ollama import LEAST_CONTEXT, OLDEST, version_number
 from codex_bridge.vocabulary import ModelInfo
 
 RECOMMENDED = DEFAULT_NUM_CTX
@@ -18,7 +18,7 @@ MOVE = (
     "codex-bridge run"
 )
 SHOWN = 8
-"""Names of models in a line."""
+"""Most names of models that one line lists."""
 
 
 def server_checks(server: ServerFacts) -> list[Check]:
@@ -111,7 +111,8 @@ def _present(models: ModelFacts) -> Check:
     if wanted != name:
         return failed(
             "model",
-            f"{wanted} is not listed, {name} is; Codex compares exactly and would download it",
+            f"{wanted} is not listed, but {name} is; Codex compares names exactly, and would "
+            f"download {wanted}",
             f"say: codex -m {name}",
         )
     return ok("model", name)
@@ -139,8 +140,8 @@ def _capabilities(info: ModelInfo) -> Check:
     if not info.can("tools"):
         return warning(
             name,
-            f"{', '.join(words)}; the bridge tells it of Codex's tools in words",
-            "a model whose `ollama show` lists tools, such as qwen3:14b, calls better",
+            f"{', '.join(words)}; the bridge describes Codex's tools in its prompt",
+            "a model for which `ollama show` lists tools, such as qwen3:14b, is more reliable",
         )
     return ok(name, ", ".join(words))
 
@@ -157,18 +158,22 @@ def context_checks(models: ModelFacts) -> list[Check]:
     if tokens >= RECOMMENDED:
         return [ok("context", detail)]
     remedy = _more_context(models.info)
-    if tokens >= ENOUGH:
+    if tokens >= LEAST_CONTEXT:
         return [warning("context", f"{detail}; {RECOMMENDED} are recommended", remedy)]
     if models.served is None:
         return [
             warning(
                 "context",
-                f"{detail}; Codex needs {ENOUGH}, and the bridge asks for more by itself unless "
-                f"it was told not to",
+                f"{detail}; Codex needs {LEAST_CONTEXT}, and the bridge asks for more by itself "
+                f"unless it was told not to",
                 "run doctor without --no-probe to see what it gets",
             )
         ]
-    return [failed("context", f"{detail}; Codex needs {ENOUGH}, {RECOMMENDED} are better", remedy)]
+    return [
+        failed(
+            "context", f"{detail}; Codex needs {LEAST_CONTEXT}, {RECOMMENDED} are better", remedy
+        )
+    ]
 
 
 def known_context(models: ModelFacts) -> tuple[int | None, str]:
@@ -179,8 +184,8 @@ def known_context(models: ModelFacts) -> tuple[int | None, str]:
     if isinstance(planned, int) and planned > 0:
         if served.get("api") == "chat" and loaded and loaded < planned:
             return loaded, "allocated now"
-        who = "told by the bridge" if served.get("api") == "chat" else "the bridge asks for it"
-        return planned, f"{who}: {served.get('reason')}"
+        who = "reported by the bridge" if served.get("api") == "chat" else "requested by the bridge"
+        return planned, f"{who}; reason: {served.get('reason')}"
     if loaded:
         return loaded, "allocated now"
     if info and info.own_context:
@@ -190,7 +195,7 @@ def known_context(models: ModelFacts) -> tuple[int | None, str]:
 
 def _more_context(info: ModelInfo) -> str:
     most = min(RECOMMENDED, info.trained_context or RECOMMENDED)
-    if most < ENOUGH or (info.allocated_context or 0) >= most:
+    if most < LEAST_CONTEXT or (info.allocated_context or 0) >= most:
         return f"the model was made for {most} tokens; choose one that was made for more"
     return (
         f"codex-bridge prepare {info.name} --num-ctx {most}, then use "

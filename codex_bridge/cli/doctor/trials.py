@@ -35,12 +35,12 @@ COMMAND_SCHEMA = _object(
     },
     "cmd",
 )
-WHOLE = {"type": "integer"}
+INTEGER = {"type": "integer"}
 TICKET_SCHEMA = _object(
     {
         "title": {"type": "string"},
         "labels": {"type": "array", "items": {"type": "string"}},
-        "place": _object({"floor": WHOLE, "room": WHOLE}, "floor", "room"),
+        "place": _object({"floor": INTEGER, "room": INTEGER}, "floor", "room"),
     },
     "title",
     "labels",
@@ -65,12 +65,12 @@ OUTPUT = (
 CALL_ID = "call_doctor"
 SUM, IN_OUTPUT = re.compile(r"\b(?:5|five)\b", re.IGNORECASE), re.compile("4711")
 MEASURABLE = 0.1
-"""Seconds of streaming from which on a speed is reported."""
+"""Shortest stream, in seconds, whose speed is reported."""
 
 
 @frozen
 class Answer:
-    """The answer to one request of the probe."""
+    """The reply to one request of the probe: the model's answer as the bridge passed it on."""
 
     output: list[Json] = field(factory=list)
     """Output items, as in `response.completed`."""
@@ -82,7 +82,7 @@ class Answer:
     first_token: float | None = None
     """Seconds to the first piece of text or reasoning."""
     seconds: float = 0.0
-    """To the end."""
+    """Seconds from the request to the end of the answer."""
     output_tokens: int = 0
 
     @property
@@ -114,7 +114,7 @@ class Judgement:
 
     name: str
     outcome: str
-    """called, answered, or in words what it did instead."""
+    """`called`, `answered`, or a few words on what the model did instead."""
     detail: str = ""
     answer: Answer = Answer()
 
@@ -190,7 +190,7 @@ def _call(
 
 
 def _text(answer: Answer, right: re.Pattern[str], called: str) -> tuple[str, str]:
-    """Judge an answer that has to be text with `right` in it; `called` is said of a call."""
+    """Judge an answer that has to be text with `right` in it; `called`: the outcome if it calls."""
     if answer.calls:
         return called, _tool_name(answer.calls[0])
     if not right.search(answer.text):
@@ -267,7 +267,7 @@ class Probe:
 
     @property
     def verdict(self) -> str:
-        """good, "works, with mending", weak, cannot, or unknown if a trial had no answer."""
+        """good, "works, with repairs", weak, cannot, or unknown if a trial had no answer."""
         broken = [trial for trial in self.trials if trial.is_broken]
         if any("does not support tools" in trial.detail for trial in broken):
             return "cannot"
@@ -277,7 +277,7 @@ class Probe:
             return "cannot"
         if not all(trial.is_right for trial in self.trials):
             return "weak"
-        return "works, with mending" if self.repairs else "good"
+        return "works, with repairs" if self.repairs else "good"
 
     @property
     def repairs(self) -> dict[str, int]:
@@ -286,13 +286,13 @@ class Probe:
 
     @property
     def first_token(self) -> float | None:
-        """Seconds to the first token with the model loaded: the least of all answers."""
+        """Seconds to the first token: the least of all answers, since one may load the model."""
         times = [trial.answer.first_token for trial in self.trials]
         return min((seconds for seconds in times if seconds is not None), default=None)
 
     @property
     def tokens_per_second(self) -> float | None:
-        """Of the longest answer that was streamed; None if none was long enough to measure."""
+        """Tokens per second of the answer that streamed longest; None if all were too short."""
         longest = max((trial.answer for trial in self.trials), key=_streamed, default=Answer())
         seconds, tokens = _streamed(longest), longest.output_tokens - 1
         return tokens / seconds if seconds >= MEASURABLE and tokens > 0 else None

@@ -14,11 +14,11 @@ from urllib.parse import urlsplit
 
 from codex_bridge.settings import Settings
 
-PATIENCE = 5.0
+TIMEOUT = 5.0
 """Seconds that Ollama is given to answer."""
 
 
-def preflight(settings: Settings) -> None:
+def check_before_start(settings: Settings) -> None:
     """End the process with one line and exit code 1 unless the port is free and Ollama answers."""
     trouble = port_trouble(settings.interface, settings.port) or upstream_trouble(
         settings.ollama_url
@@ -55,7 +55,7 @@ def upstream_trouble(url: str) -> str | None:
     """
     parts = urlsplit(url)
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = kind(parts.hostname or "", parts.port, timeout=PATIENCE)
+    connection = kind(parts.hostname or "", parts.port, timeout=TIMEOUT)
     try:
         connection.request("GET", f"{parts.path}/api/version")
         connection.getresponse().read(1)

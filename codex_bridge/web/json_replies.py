@@ -20,12 +20,12 @@ def send_json(request: Request, status: int, body: Any) -> bytes:
 
 
 def send_error(request: Request, error: ApiError) -> bytes:
-    """The same for an error, as `{"error": {"message", "type", "param", "code"}}`.
+    """Set up the reply for `error`; return `{"error": {"message", "type", "param", "code"}}`.
 
     OpenAI's libraries repeat a request that failed with 5xx unless x-should-retry is false.
     """
     if error.status >= 500:
-        request.setHeader(b"x-should-retry", b"true" if error.passing else b"false")
+        request.setHeader(b"x-should-retry", b"true" if error.is_temporary else b"false")
     if error.retry_after is not None:
         request.setHeader(b"retry-after", b"%d" % error.retry_after)
     if error.code == "invalid_api_key":
