@@ -57,6 +57,17 @@ GUARDS = {
     "tests/engines/test_fuzz.py tests/engines/test_limits.py tests/responses/test_fuzz.py",
     "codex_bridge/engines/prompts.py": "tests/engines/test_prompts.py "
     "tests/engines/test_guarding.py tests/engines/test_fuzz.py",
+    "codex_bridge/engines/ollama.py": "tests/engines/test_models.py tests/engines/test_contexts.py "
+    "tests/engines/test_guarding.py tests/web/test_contexts.py",
+    "codex_bridge/engines/recognition.py": "tests/engines/test_models.py "
+    "tests/engines/test_contexts.py tests/web/test_contexts.py",
+    "codex_bridge/engines/contexts.py": "tests/engines/test_contexts.py tests/web/test_contexts.py",
+    "codex_bridge/engines/models.py": "tests/engines/test_models.py tests/engines/test_contexts.py "
+    "tests/web/test_contexts.py",
+    "codex_bridge/engines/answer.py": "tests/engines/test_answer.py tests/engines/test_upstream.py "
+    "tests/web/test_slow_readers.py tests/web/test_liveness.py",
+    "codex_bridge/engines/upstream.py": "tests/engines/test_upstream.py "
+    "tests/engines/test_guarding.py tests/engines/test_contexts.py tests/web/test_contexts.py",
     "codex_bridge/engines/parsing.py": "tests/engines/test_openai_chat.py "
     "tests/engines/test_ollama_chat.py tests/engines/test_models.py tests/engines/test_fuzz.py",
     "codex_bridge/web/exchange.py": EXCHANGE,

@@ -58,6 +58,24 @@ def unsent_bytes(transport: Any) -> int:
     return first + int(getattr(transport, "_tempDataLen", 0))
 
 
+def is_between_requests(protocol: Any) -> bool:
+    """Whether `protocol`, the HTTP11ClientProtocol of an Agent's connection, waits for a request.
+
+    The class itself is private, in twisted.web._newclient.
+    """
+    return bool(protocol.state == "QUIESCENT")
+
+
+def end_chunks(request: Any) -> None:
+    """End a chunked response whose `finish` has to wait.
+
+    `Request.finish` would write the same, but also take the next request from the connection.
+    """
+    if request.chunked:
+        request.channel.write(b"0\r\n\r\n")
+        request.chunked = 0
+
+
 def send_with_target(
     agent: Agent,
     endpoint: IStreamClientEndpoint,

@@ -37,7 +37,9 @@ def test_each_failure_of_the_upstream_has_its_row(kind: FailureKind) -> None:
     waits = [wait for wait in RULES[kind].waits if wait] if kind in RULES else []
     if waits:
         assert f"after {', '.join(f'{wait:g}' for wait in waits)} s" in again
-    elif kind not in RULES:
+    elif kind in RULES:
+        assert "at once" in again
+    else:
         assert again.startswith("no")
 
 

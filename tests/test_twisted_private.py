@@ -16,8 +16,11 @@ from twisted.internet.abstract import FileDescriptor
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.protocol import Protocol
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
+from twisted.web._newclient import HTTP11ClientProtocol
+from twisted.web._newclient import Request as ClientRequest
 from twisted.web.client import URI, Agent
 from twisted.web.http import HTTPChannel, Request
 from twisted.web.http_headers import Headers
@@ -27,12 +30,15 @@ import codex_bridge
 from codex_bridge import twisted_private
 from codex_bridge.twisted_private import (
     ReportingChannel,
+    end_chunks,
     has_oversized_head,
+    is_between_requests,
     request_line,
     send_with_target,
     unsent_bytes,
 )
 
+GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 HEAD = b"PUT /a?b HTTP/1.1\r\nHost: x\r\n"
 
 
@@ -268,3 +274,37 @@ def test_no_further_private_name_is_used() -> None:
         "_tempDataLen",
         "_version",
     }
+
+
+def test_a_client_connection_is_between_requests_until_one_is_sent_and_after_its_response() -> None:
+    protocol, seen = HTTP11ClientProtocol(), []
+    protocol.makeConnection(StringTransport())
+    seen.append(is_between_requests(protocol))
+    request = ClientRequest(b"GET", b"/", Headers({"host": ["x"]}), None, persistent=True)
+    response = protocol.request(request)
+    seen.append(is_between_requests(protocol))
+    protocol.dataReceived(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n")
+    seen.append(is_between_requests(protocol))
+    response.result.deliverBody(Protocol())
+    protocol.dataReceived(b"ok")
+    seen.append(is_between_requests(protocol))
+    assert seen == [True, False, False, True]
+
+
+class Waiting(Request):
+    """Sends the end of its response, but is not finished."""
+
+    def process(self) -> None:
+        self.setHeader(b"server", b"s")
+        self.write(b"ok")
+        end_chunks(self)
+        end_chunks(self)
+
+
+def test_the_end_of_a_chunked_response_is_sent_once_and_the_next_request_still_waits() -> None:
+    channel = Channel()
+    channel.requestFactory = Waiting
+    received(GET + GET, channel)
+    sent = channel.transport.value()
+    assert sent.endswith(b"2\r\nok\r\n0\r\n\r\n")
+    assert sent.count(b"HTTP/1.1 200") == 1

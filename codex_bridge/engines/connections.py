@@ -28,7 +28,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgentEndpointFactory, IBodyProducer, IResponse
 from zope.interface import implementer
 
-from codex_bridge.twisted_private import send_with_target
+from codex_bridge.twisted_private import is_between_requests, send_with_target
 
 CONNECT_TIMEOUT = 10.0
 """Seconds."""
@@ -161,7 +161,7 @@ class _Connection(ProtocolWrapper):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         is_ours = getattr(self.transport, "disconnecting", False)
-        is_idle = getattr(self.wrappedProtocol, "state", None) == "QUIESCENT"
+        is_idle = is_between_requests(self.wrappedProtocol)
         super().connectionLost(reason)
         if is_idle and not is_ours:
             self.factory.on_idle_close()

@@ -16,7 +16,7 @@ from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
 from codex_bridge.errors import ApiError
-from codex_bridge.twisted_private import request_line
+from codex_bridge.twisted_private import end_chunks, request_line
 from codex_bridge.web.channel import BridgeChannel, Phase
 from codex_bridge.web.route import Route, route_of
 
@@ -180,10 +180,8 @@ class BridgeRequest(Request):
         self._finish_called = True
         if not self.startedWriting:
             self.write(b"")
-        if self.chunked:
-            # A client that stops sending at an early reply waits for this end of the reply.
-            self.channel.write(b"0\r\n\r\n")
-            self.chunked = 0
+        # A client that stops sending at an early reply waits for the end.
+        end_chunks(self)
         self.upload.discard()
 
 

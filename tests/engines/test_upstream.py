@@ -12,8 +12,9 @@ from attrs import evolve
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import CannotListenError
-from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.protocol import Factory
 from twisted.internet.task import deferLater
+from twisted.web._newclient import HTTP11ClientProtocol
 from twisted.web.http_headers import Headers
 
 from codex_bridge.engines.answer import Answer
@@ -356,7 +357,7 @@ def test_addresses_are_settled_once(url: str, kind: str) -> None:
 async def test_a_machine_that_is_gone_without_a_word_is_missed() -> None:
     wires = WireServer(reactor)
     server = Server(make_endpoint(reactor, wires.url))
-    protocol: Any = await server.connect(Factory.forProtocol(Protocol))
+    protocol: Any = await server.connect(Factory.forProtocol(HTTP11ClientProtocol))
     handle = protocol.transport.getHandle()
     assert protocol.transport.getTcpKeepAlive()
     if hasattr(socket, "TCP_KEEPIDLE"):
