@@ -107,10 +107,10 @@ class ModelTable:
         model = self.get(name)
         age = self._clock.seconds() - model.info_time
         if model.info is None or model.is_info_doubted or age >= DISTRUST_AFTER:
-            return evolve(await self._asked(model), name=name)
+            return await self._asked(model)
         if age >= RENEW_AFTER and not model.waiting:
             self._asked(model).addErrback(lambda failure: failure.trap(UpstreamFailure))
-        return evolve(model.info, name=name)
+        return model.info
 
     async def renewed(self, name: str) -> ModelInfo:
         """What is known of a model, as by `info`, but asked for now. Raises UpstreamFailure."""
@@ -118,7 +118,7 @@ class ModelTable:
         if model.waiting:
             # A part of that answer may be older than what the caller wants to see.
             await self._asked(model).addErrback(lambda failure: failure.trap(UpstreamFailure))
-        return evolve(await self._asked(model), name=name)
+        return await self._asked(model)
 
     def forget(self, name: str) -> None:
         """The server does not have the model (any more): ask again before it is used."""

@@ -107,6 +107,29 @@ async def test_what_ollama_allocates_is_found_out_by_one_load(
     assert len(server.log) == 1
 
 
+@pytest_twisted.ensureDeferred
+async def test_an_ollama_that_does_not_tell_what_it_allocated_changes_no_plan() -> None:
+    server = Server(None)
+    assert (await server.planned()).reason == "what Ollama allocates is unknown"
+    server = Server(65536)
+    await server.planned()
+    server.default = server.loaded = None
+    server.models.doubt()
+    assert (await server.planned()).context == 65536
+    assert len(server.loads) == 2
+
+
+@pytest_twisted.ensureDeferred
+async def test_one_load_is_enough_to_see_what_an_ollama_that_was_gone_gives() -> None:
+    server = Server(4096)
+    await server.planned()
+    server.loaded = None
+    server.models.doubt()
+    for _ in range(2):
+        assert (await server.planned()).context == 32768
+    assert len(server.loads) == 2
+
+
 @pytest.mark.parametrize("policy", [AUTO, CHAT])
 @pytest.mark.parametrize("found", [8192, 65536])
 @pytest_twisted.ensureDeferred
@@ -153,7 +176,10 @@ async def test_another_client_with_another_wish_does_not_make_it_load_for_ever()
         assert (await server.planned()).context == 32768
     assert len(server.loads) == 2
     server.loaded = 8192
-    server.clock.advance(30)
+    server.clock.advance(29.9 - 22.5)
+    await server.planned()
+    assert len(server.loads) == 2
+    server.clock.advance(0.1)
     await server.planned()
     assert len(server.loads) == 3
 
@@ -239,8 +265,10 @@ async def test_before_a_refusal_is_told_one_load_shows_whether_it_still_holds(
     # Prompts that do not fit come in numbers.
     for _ in range(3):
         assert not await server.contexts.has_more(known, 16384)
+    server.clock.advance(4.9)
+    assert not await server.contexts.has_more(known, 16384)
     assert len(server.loads) == 2
-    server.clock.advance(5)
+    server.clock.advance(0.1)
     assert await server.contexts.has_more(known, 16384) is (more > 16384)
     assert (await server.contexts.plan_for(known)).context == more
     assert len(server.loads) == 3
@@ -325,3 +353,12 @@ async def test_the_log_tells_what_was_chosen_and_why(api: str, path: str) -> Non
     server = Server(16384, ContextPolicy(api))
     reason = (await server.planned()).reason
     assert server.log == [f"qwen3:14b: asked through {path}, context 16384 tokens ({reason})"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_log_tells_that_a_context_is_unknown() -> None:
+    server = Server(None, CHAT)
+    await server.planned()
+    assert server.log == [
+        "qwen3:14b: asked through /v1/chat/completions, context unknown (--upstream-api chat)"
+    ]

@@ -25,7 +25,11 @@ from tests.wires import WireServer
     [
         ("auto", b'{"version":"0.33.0"}', "--num-ctx"),
         ("ollama", b"{}", "--num-ctx"),
-        ("chat", b'{"version":"0.33.0"}', "prepare"),
+        (
+            "chat",
+            b'{"version":"0.33.0"}',
+            "codex-bridge prepare, or OLLAMA_CONTEXT_LENGTH for Ollama",
+        ),
     ],
 )
 @pytest_twisted.ensureDeferred
@@ -40,7 +44,7 @@ async def test_the_remedy_is_one_that_the_bridge_would_not_refuse(
     await wire.until(b"/api/show")
     wire.say(sized(b"404 Not Found", b"{}"))
     await asking
-    assert remedy in upstream.context_remedy
+    assert upstream.context_remedy == remedy
     await upstream.close()
 
 
@@ -58,8 +62,11 @@ def counted(
     return upstream, log
 
 
-def test_a_cut_prompt_is_told_once_with_the_remedy_and_teaches_nothing() -> None:
-    upstream, log = counted("chat", 2050)
+@pytest.mark.parametrize("version", [(0, 30, 0), (0, 33, 0)])
+def test_a_cut_prompt_is_told_once_with_the_remedy_and_teaches_nothing(
+    version: tuple[int, ...],
+) -> None:
+    upstream, log = counted("chat", 2050, version)
     (line,) = log
     assert "2050 tokens for a prompt of about 10000" in line
     assert "OLLAMA_CONTEXT_LENGTH" in line
