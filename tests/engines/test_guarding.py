@@ -20,6 +20,9 @@ from tests.engines.servers import ASK, INFO, sized
 from tests.wires import WireServer
 
 
+PREPARE = "codex-bridge prepare, or OLLAMA_CONTEXT_LENGTH for Ollama"
+
+
 @pytest.mark.parametrize(
     ("api", "version", "remedy"),
     [
