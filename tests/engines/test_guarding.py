@@ -19,7 +19,6 @@ from codex_bridge.vocabulary import FailureKind, UpstreamFailure, UsageDelta
 from tests.engines.servers import ASK, INFO, sized
 from tests.wires import WireServer
 
-
 PREPARE = "codex-bridge prepare, or OLLAMA_CONTEXT_LENGTH for Ollama"
 
 
