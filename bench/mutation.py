@@ -40,6 +40,7 @@ GUARDS = {
     "codex_bridge/leaks/*.py": "tests/leaks",
     "codex_bridge/repair/*.py": "tests/repair/test_{name}.py tests/repair",
     "codex_bridge/tools/*.py": "tests/tools/test_{name}.py tests/tools",
+    "codex_bridge/responses/sources.py": "tests/web/test_quotations.py",
     "codex_bridge/responses/images.py": "tests/responses/test_contents.py tests/responses",
     "codex_bridge/responses/*.py": "tests/responses/test_{name}.py tests/responses",
     "codex_bridge/clients/traits.py": "tests/clients/test_traits.py tests/web/test_exchange.py "

@@ -24,10 +24,12 @@ PURE = {
     "enum",
     "functools",
     "hashlib",
+    "html",
     "itertools",
     "orjson",
     "re",
     "shlex",
+    "unicodedata",
 }
 PURE |= {"typing"}
 
@@ -49,6 +51,7 @@ ARROWS = {
         "codex_bridge.engines",
         "codex_bridge.errors",
         "codex_bridge.idle",
+        "codex_bridge.leaks",
         "codex_bridge.repair",
         "codex_bridge.responses",
         "codex_bridge.settings",

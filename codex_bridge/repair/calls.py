@@ -6,15 +6,17 @@ import orjson
 from attrs import field, frozen
 
 from codex_bridge.leaks.json_calls import WrittenCall
+from codex_bridge.leaks.quotations import Quotations, TooManyCalls, plain
 from codex_bridge.repair import lenient_json, names, patches
 from codex_bridge.repair.arguments import UNDECLARED, repair_arguments
 from codex_bridge.repair.raw_input import raw_input, strict_raw_input
 from codex_bridge.tools.declarations import INPUT, Kind, Tool
 from codex_bridge.tools.freeform import PATCH_TOOL
-from codex_bridge.tools.schemas import properties_of
+from codex_bridge.tools.schemas import properties_of, required_of
 from codex_bridge.tools.toolbox import Toolbox
 from codex_bridge.vocabulary import Json
 
+NOTHING_READ = Quotations()
 NAME, STAND_IN, PATCH_AS_COMMAND = "name", "stand-in name", "patch as command"
 
 
@@ -44,6 +46,16 @@ class RepairedCall:
     def meaning(self) -> tuple[str, bytes]:
         """Equal for two calls that ask for the same."""
         return self.full_name, orjson.dumps(self.object, option=orjson.OPT_SORT_KEYS)
+
+    @property
+    def essence(self) -> tuple[str, str]:
+        """Equal for two calls that do the same, whatever their optional parameters."""
+        if self.tool is not None and self.kind is Kind.CUSTOM:
+            return self.full_name, plain(self.payload)
+        values = self.object
+        required = required_of(self.tool.parameters) if self.tool else []
+        needed = {key: values[key] for key in required if key in values} or values
+        return self.full_name, plain(orjson.dumps(needed, option=orjson.OPT_SORT_KEYS).decode())
 
     @property
     def declares_encryption(self) -> bool:
@@ -160,12 +172,28 @@ def _beside_input(text: str) -> Json:
     return {key: value[key] for key in value if key != INPUT}
 
 
+def _strings(arguments: str) -> list[tuple[str, str]]:
+    """The arguments of a call that are strings."""
+    try:
+        values, _ = lenient_json.loads(arguments)
+    except ValueError:
+        return []
+    pairs = values.items() if isinstance(values, dict) else ()
+    return [(key, value) for key, value in pairs if isinstance(value, str)]
+
+
 class Judge:
     """Decides whether what stands in a text is a call of an offered tool."""
 
-    def __init__(self, toolbox: Toolbox) -> None:
+    def __init__(self, toolbox: Toolbox, read: Quotations = NOTHING_READ) -> None:
+        """`read`: what the model may be quoting."""
         self._toolbox = toolbox
+        self.quotations = 0
+        """How many calls it did not accept because the model only quoted them."""
+        self._read = read
         self._known: dict[str, bool] = {}
+        self._calls_read: dict[str, set[tuple[str, str]] | None] = {}
+        """The name that is looked for, "" for any -> see `_essences`."""
 
     def known(self, name: str) -> bool:
         """Whether a name may mean an offered function."""
@@ -178,7 +206,40 @@ class Judge:
 
     def accepts(self, call: WrittenCall, strict: bool) -> bool:
         """Whether the call can be run; if `strict`, also without leaving anything out."""
-        repaired = repair_call(call.name, call.arguments, self._toolbox, repair=True)
+        repaired = self._repaired(call)
         if repaired.tool is None or not repaired.readable:
             return False
-        return not strict or (repaired.fits and UNDECLARED not in repaired.steps)
+        if strict and (not repaired.fits or UNDECLARED in repaired.steps):
+            return False
+        is_quoted = self._is_quoted(call, repaired)
+        self.quotations += is_quoted
+        return not is_quoted
+
+    def has_read(self, call: RepairedCall, written: str = "") -> bool:
+        """Whether such a call stands, as a call, in what the model has read.
+
+        With `written`, the name in the call, only texts with that name are looked at.
+        """
+        if written not in self._calls_read:
+            self._calls_read[written] = self._essences(written)
+        essences = self._calls_read[written]
+        return essences is None or call.essence in essences
+
+    def _is_quoted(self, call: WrittenCall, repaired: RepairedCall) -> bool:
+        has_arguments = any(char.isalnum() for char in call.arguments)
+        if (has_arguments and self._read.hold(call.arguments)) or self.has_read(repaired):
+            return True
+        values = [*_strings(call.arguments), *_strings(repaired.payload)]
+        return any(self._read.hold_value(call.name, key, value) for key, value in values)
+
+    def _repaired(self, call: WrittenCall) -> RepairedCall:
+        return repair_call(call.name, call.arguments, self._toolbox, repair=True)
+
+    def _essences(self, written: str) -> set[tuple[str, str]] | None:
+        """What the calls do that the model has read; None: there are too many to tell."""
+        read = self._read.naming(written) if written else self._read
+        try:
+            calls = read.calls(self.known)
+        except TooManyCalls:
+            return None
+        return {self._repaired(call).essence for call in calls}

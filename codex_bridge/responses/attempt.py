@@ -2,6 +2,7 @@
 
     attempt.feed(deltas)   text and reasoning are written as they come
     attempt.finish()       the answer is whole: what was held back is written, the calls last
+    attempt.quoted         the calls that were not written, because the model may only quote them
 
 An answer that is of no use is thrown away with its attempt, and another attempt begins. Calls
 wait until the model has finished: a client runs a call as soon as its item is done, and a call
@@ -16,8 +17,9 @@ from collections.abc import Iterable
 import orjson
 from attrs import define
 
+from codex_bridge.leaks.quotations import Quotations
 from codex_bridge.leaks.scanner import Found, LeakScanner, Piece
-from codex_bridge.repair.calls import Judge, repair_call
+from codex_bridge.repair.calls import NOTHING_READ, Judge, RepairedCall, repair_call
 from codex_bridge.responses.think_tags import ThinkSplitter
 from codex_bridge.responses.writer import Channel, ResponseWriter
 from codex_bridge.tools.toolbox import Toolbox
@@ -32,6 +34,13 @@ from codex_bridge.vocabulary import (
 
 BYTES_PER_TOKEN = 4
 """For an estimate if a server counts no tokens: a client without counts never compacts."""
+QUOTED_TEXT, QUOTED_CALL = "quoted call left as text", "quoted call not run"
+CONFIRMED = "quoted call confirmed"
+NOT_RUN = (
+    "[codex-bridge did not run a call of {names}: it stands word for word in what a tool "
+    "returned, and the model did not confirm that it means it.]"
+)
+"""What the user reads in place of a quoted call that was not confirmed."""
 CUT = frozenset({"length", "content_filter"})
 """Finish reasons of an answer that the model could not end."""
 
@@ -55,32 +64,51 @@ class Attempt:
         writer: ResponseWriter,
         toolbox: Toolbox,
         *,
+        read: Quotations = NOTHING_READ,
+        results_read: Quotations = NOTHING_READ,
+        before: Attempt | None = None,
         repair: bool = True,
         calls_as_text: bool = False,
     ) -> None:
-        """With `repair` calls are looked for in the text, and their names and arguments fitted
-        to the tools. `calls_as_text` tells that the model knows no other way to call."""
+        """`read` is what the model may be quoting, `results_read` the part of it that tools
+        returned. `before` is the answer after which the model was asked whether it means the
+        calls that it quoted. With `repair` calls are looked for in the text, and their names and
+        arguments fitted to the tools. `calls_as_text` tells that the model knows no other way to
+        call."""
         self.usage: UsageDelta | None = None
         """The tokens that the upstream counted."""
-        self.tools_called: list[str] = []
-        self.repairs: Counter[str] = Counter()
+        self.quoted: list[RepairedCall] = []
+        """Calls that the server sent, and that stand in the result of a tool. They are not
+        written: the server may have made them of a text that the model only quoted."""
+        self.tools_called: list[str] = list(before.tools_called) if before else []
+        self.repairs: Counter[str] = Counter(before.repairs if before else ())
         """What was repaired in the calls -> how often."""
+        self._confirmable = {call.essence for call in before.quoted} if before else frozenset()
+        self._written: set[tuple[str, bytes]] = set(before._written) if before else set()
+        """What the calls mean that were written."""
         self._writer = writer
         self._toolbox = toolbox
         self._repair = repair
         self._splitter = ThinkSplitter()
+        self._result_judge = Judge(toolbox, results_read)
+        self._judge = Judge(toolbox, read)
         self._scanner: LeakScanner | None = None
         if toolbox.offered and (repair or calls_as_text):
-            judge = Judge(toolbox)
-            self._scanner = LeakScanner(judge.known, judge.accepts)
+            self._scanner = LeakScanner(self._judge.known, self._judge.accepts)
         self._calls: list[_Call] = []
         self._latest: dict[tuple[int, str], _Call] = {}
         """The call that a fragment with this index and id, or without an id, belongs to."""
         self._blank: list[str] = []
         """White space that is text only if text follows."""
-        self._has_text = False
+        self._has_text: bool = before is not None and before._has_text
         self._finish_reason = ""
         self._size = 0
+
+    @property
+    def text(self) -> str:
+        """The messages that were written so far, of answers before this one, too."""
+        messages = (item for item in self._writer.output if item["type"] == "message")
+        return "\n".join(part["text"] for item in messages for part in item["content"])
 
     @property
     def is_cut(self) -> bool:
@@ -90,7 +118,7 @@ class Attempt:
     @property
     def is_empty(self) -> bool:
         """Whether it holds neither text nor calls; reasoning alone is no answer."""
-        return not self._has_text and not self.tools_called
+        return not self._has_text and not self.tools_called and not self.quoted
 
     def counted(self, prompt_size: int) -> UsageDelta:
         """The tokens of prompt and answer: as counted, else estimated; `prompt_size` in bytes."""
@@ -121,6 +149,15 @@ class Attempt:
             self._pieces(self._scanner.end(cut=self.is_cut, called=has_called))
         self._writer.end_item()
         self._write_calls()
+        if self._judge.quotations:
+            self.repairs[QUOTED_TEXT] += self._judge.quotations
+
+    def refuse_quoted(self) -> None:
+        """Write, in place of the quoted calls, that they were not run."""
+        names = ", ".join(dict.fromkeys(call.full_name for call in self.quoted))
+        self._write(Channel.MESSAGE, NOT_RUN.format(names=names))
+        self._writer.end_item()
+        self.repairs[QUOTED_CALL] += len(self.quoted)
 
     def _split(self, reasoning: str, text: str) -> None:
         if reasoning:
@@ -179,13 +216,21 @@ class Attempt:
             if not self.is_cut or _is_object(arguments):
                 done = repair_call(call.name, arguments, self._toolbox, repair=self._repair)
                 repaired.append((call, done))
-        written = {done.meaning for call, done in repaired if call.style is None}
+        sent = {done.meaning for call, done in repaired if call.style is None}
+        already = frozenset(self._written)
         for call, done in repaired:
+            if done.meaning in already:
+                continue
+            if call.style is not None and (done.meaning in sent or done.meaning in self._written):
+                continue
+            if call.style is None and done.essence in self._confirmable:
+                self.repairs[CONFIRMED] += 1
+            elif call.style is None and self._result_judge.has_read(done, call.name):
+                self.quoted.append(done)
+                continue
             if call.style is not None:
-                if done.meaning in written:
-                    continue
-                written.add(done.meaning)
                 self.repairs[f"leak: {call.style}"] += 1
+            self._written.add(done.meaning)
             self.repairs.update(done.steps)
             self.tools_called.append(done.full_name)
             self._writer.call(done, call.id)

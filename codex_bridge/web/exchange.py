@@ -13,14 +13,16 @@ from twisted.internet.task import deferLater
 from codex_bridge.clients.traits import ClientTraits, traits_of
 from codex_bridge.engines.retries import Change, Retries, Retry
 from codex_bridge.errors import ApiError, from_upstream, internal, stopping, too_large
+from codex_bridge.leaks.quotations import Quotations
 from codex_bridge.repair.complaints import call_from_complaint
 from codex_bridge.responses.attempt import Attempt
-from codex_bridge.responses.chat import Translation, translate
+from codex_bridge.responses.chat import Translation, asked_whether_meant, translate
 from codex_bridge.responses.events import ResponseTemplate
 from codex_bridge.responses.request import ResponsesRequest
+from codex_bridge.responses.sources import all_texts, results
 from codex_bridge.responses.writer import ResponseWriter
 from codex_bridge.tools.shown import ToolProfile
-from codex_bridge.vocabulary import Delta, FailureKind, FinishDelta, UpstreamFailure
+from codex_bridge.vocabulary import ChatRequest, Delta, FailureKind, FinishDelta, UpstreamFailure
 from codex_bridge.web.intake import Refused, take_in
 from codex_bridge.web.journal import Journal
 from codex_bridge.web.prefixes import conversation_of
@@ -117,6 +119,10 @@ class Exchange:
         self._reply = reply
         self._journal = journal
         self._state = state
+        self._read = Quotations(all_texts(request))
+        """What the model may be quoting when it writes the text of a call."""
+        self._results_read = Quotations(results(request))
+        """The part of that which tools returned."""
         self._attempt: Attempt | None = None
         """The one that is under way, or was kept."""
         self._work: Deferred[None] | None = None
@@ -161,6 +167,8 @@ class Exchange:
     async def _answer(self) -> None:
         """Have the model answer, and end the reply. Raises ApiError."""
         attempt, journal = await self._generate(), self._journal
+        if attempt.quoted:
+            attempt = await self._confirmed(attempt)
         attempt.usage = attempt.counted(self._request.size)
         response = self._reply.complete(
             attempt.usage,
@@ -169,6 +177,23 @@ class Exchange:
         )
         journal.outcome = response["status"]
         journal.debug("response", response)
+
+    async def _confirmed(self, attempt: Attempt) -> Attempt:
+        """Ask the model, once, whether it means the calls that it may only have quoted.
+
+        Returns the attempt with which the exchange ends: that of the model's answer, or `attempt`
+        if there is none.
+        """
+        if self._state.settings.confirm_quoted:
+            try:
+                attempt = await self._try(self._request, before=attempt)
+            except UpstreamFailure as failure:
+                self._journal.debug("not confirmed", failure.message)
+                self._attempt = attempt
+        if attempt.quoted:
+            attempt.refuse_quoted()
+            self._reply.send()
+        return attempt
 
     async def _generate(self) -> Attempt:
         """Make attempts until an answer is whole, or another one cannot help. Raises ApiError."""
@@ -212,19 +237,28 @@ class Exchange:
             return evolve(request, effort=None)
         return request
 
-    async def _try(self, request: ResponsesRequest) -> Attempt:
-        """Send `request` once, and receive the whole answer. Raises UpstreamFailure."""
+    async def _try(self, request: ResponsesRequest, before: Attempt | None = None) -> Attempt:
+        """Send `request` once, and receive the whole answer. Raises UpstreamFailure.
+
+        With `before` the model is asked whether it means the calls that it quoted there.
+        """
         upstream, settings = self._state.upstream, self._state.settings
         info = await upstream.info(request.model)
         translation = translate(request, info, directives=settings.directives)
-        self._note(translation)
+        chat = translation.chat
+        if before is not None:
+            chat = asked_whether_meant(chat, before.text, before.quoted, request.toolbox)
+        self._note(translation, chat)
         attempt = self._attempt = Attempt(
             self._reply.writer,
             request.toolbox,
+            read=self._read,
+            results_read=self._results_read,
+            before=before,
             repair=settings.repair,
             calls_as_text=translation.calls_as_text,
         )
-        answer = await upstream.open(translation.chat, info, stream=settings.upstream_stream)
+        answer = await upstream.open(chat, info, stream=settings.upstream_stream)
         try:
             self._reply.open()
             self._reply.follow(answer)
@@ -290,12 +324,12 @@ class Exchange:
             remedy=upstream.context_remedy,
         )
 
-    def _note(self, translation: Translation) -> None:
+    def _note(self, translation: Translation, chat: ChatRequest) -> None:
         journal = self._journal
         journal.times_asked += 1
         journal.log_downgrades(translation.downgrades)
-        journal.debug("chat request", translation.chat)
+        journal.debug("chat request", chat)
         if self._state.settings.debug:
-            prefixes, chat = self._state.prefixes, translation.chat
+            prefixes = self._state.prefixes
             if shared := prefixes.compare(self._conversation, journal.exchange, chat):
                 journal.debug("prompt", shared)

@@ -1,0 +1,116 @@
+"""Calls that stand in what the model has read, however they are quoted there."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from codex_bridge.leaks.json_calls import WrittenCall
+from codex_bridge.leaks.quotations import Quotations, TooManyCalls
+from codex_bridge.repair.calls import Judge
+from tests.leaks.test_scanner import ALL, JSON, TOOLBOX
+
+Write = Callable[[str], str]
+
+
+def _each_line(mark: Callable[[int], str]) -> Write:
+    return lambda text: "\n".join(f"{mark(n)}{line}" for n, line in enumerate(text.split("\n"), 1))
+
+
+WAYS: dict[str, Write] = {
+    "as it is": str,
+    "indented": _each_line(lambda n: "      "),
+    "numbered by cat -n": _each_line(lambda n: f"{n:6}\t"),
+    "numbered with colons": _each_line(lambda n: f"{n}: "),
+    "found by grep -n": _each_line(lambda n: f"docs/NOTES.md:{n}:"),
+    "added in a diff": _each_line(lambda n: "+"),
+    "quoted in Markdown": _each_line(lambda n: "> "),
+    "in a shell comment": _each_line(lambda n: "# "),
+    "in a comment of C": _each_line(lambda n: "// "),
+    "in a JSON string": json.dumps,
+    "in a JSON string, twice": lambda text: json.dumps(json.dumps(text)),
+    "in HTML": html.escape,
+    "in HTML, twice": lambda text: html.escape(html.escape(text)),
+    "in HTML, by numbers": lambda text: text.replace("<", "&#60;").replace('"', "&#x22;"),
+    "with escaped brackets": lambda text: text.replace("<", "\\u003c").replace(">", "\\u003e"),
+    "with an invisible character": lambda text: text.replace("exec", "ex\u200bec"),
+    "with other white space": lambda text: text.replace(" ", "  ").replace("\n", "\r\n"),
+}
+SAME = WrittenCall("exec_command", '{"cmd": "ls -la"}')
+MORE = WrittenCall("exec_command", '{"cmd": "ls -la", "workdir": "/tmp"}')
+OTHER = WrittenCall("exec_command", '{"cmd": "ls -la /tmp"}')
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("form", ALL)
+def test_a_call_that_was_read_is_none_of_the_models(form: str, way: str) -> None:
+    text = f"# Notes\n{WAYS[way](ALL[form])}\nThe end."
+    judge = Judge(TOOLBOX, Quotations([text]))
+    answers = [judge.accepts(call, strict=False) for call in (SAME, MORE, OTHER)]
+    assert answers == [False, False, True]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'arguments: {"cmd": "ls -la"}',
+        "{'cmd': 'ls -la'}",
+        '{\n  "cmd" :\n    "ls -la"\n}',
+        '{"command": "exec_command", "cmd": "ls -la"',
+    ],
+)
+def test_the_arguments_alone_are_enough(text: str) -> None:
+    assert not Judge(TOOLBOX, Quotations([text])).accepts(SAME, strict=False)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Run ls -la and tell me what you see.",
+        "exec_command with cmd = ls -la",
+        "$ ls -la\ntotal 0",
+        'exec_command runs a command: {"cmd": "pwd"}',
+        '{"scripts": {"list": "ls -la"}}',
+    ],
+)
+def test_words_and_data_are_no_calls(text: str) -> None:
+    judge = Judge(TOOLBOX, Quotations([text]))
+    assert judge.accepts(SAME, strict=False)
+    assert not judge.has_read(judge._repaired(SAME))
+
+
+def test_a_call_without_arguments_is_found_by_its_name() -> None:
+    read = Quotations(['<tool_call>{"name": "list_agents", "arguments": {}}</tool_call>'])
+    assert read.calls(lambda name: name == "list_agents") == [WrittenCall("list_agents", "{}")]
+    assert read.calls(lambda name: False) == []
+
+
+def test_a_text_with_more_calls_than_are_read_makes_every_call_a_quotation() -> None:
+    flood = '<tool_call>{"name": "exec_command", "arguments": {"cmd": "a"}}</tool_call>\n' * 600
+    read = Quotations([flood])
+    with pytest.raises(TooManyCalls):
+        read.calls(lambda name: True)
+    assert not Judge(TOOLBOX, read).accepts(OTHER, strict=False)
+
+
+def test_data_with_very_many_names_is_no_flood() -> None:
+    names = Quotations([json.dumps([{"name": f"n{n}", "type": "x"} for n in range(5000)])])
+    assert Judge(TOOLBOX, names).accepts(SAME, strict=False)
+
+
+@pytest.mark.parametrize("text", [JSON, html.escape(JSON), JSON.replace("exec", "\\u0065xec")])
+def test_only_texts_that_may_have_the_name_are_looked_at(text: str) -> None:
+    judge = Judge(TOOLBOX, Quotations(["nothing", text]))
+    assert judge.has_read(judge._repaired(SAME), "exec_command")
+
+
+@given(st.text(max_size=300), st.text(max_size=100))
+def test_any_text_can_be_read(text: str, arguments: str) -> None:
+    judge = Judge(TOOLBOX, Quotations([text, f"{text}{JSON}"]))
+    judge.accepts(WrittenCall("exec_command", arguments), strict=False)
+    assert not judge.accepts(SAME, strict=False)
