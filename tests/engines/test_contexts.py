@@ -355,6 +355,21 @@ async def test_the_log_tells_what_was_chosen_and_why(api: str, path: str) -> Non
     assert server.log == [f"qwen3:14b: asked through {path}, context 16384 tokens ({reason})"]
 
 
+@pytest.mark.parametrize(
+    ("policy", "default", "reason"),
+    [
+        (ContextPolicy(num_ctx=8192), 4096, "--num-ctx"),
+        (AUTO, 4096, "by itself Ollama allocates 4096"),
+        (AUTO, 32768, "Ollama sets enough"),
+        (CHAT, 4096, "--upstream-api chat"),
+    ],
+)
+def test_the_reason_of_a_plan_is_told_in_words(
+    policy: ContextPolicy, default: int, reason: str
+) -> None:
+    assert engine_for(policy, (0, 33, 0)).plan(info(), default).reason == reason
+
+
 @pytest_twisted.ensureDeferred
 async def test_the_log_tells_that_a_context_is_unknown() -> None:
     server = Server(None, CHAT)

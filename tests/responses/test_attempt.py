@@ -386,3 +386,50 @@ def test_reasoning_is_nothing_that_the_client_was_given() -> None:
     assert stream.writer.has_answered
     stream.again()
     assert stream.writer.has_answered
+
+
+def stream(**options: Any) -> Stream:
+    stream = Stream(Toolbox.from_request(TOOLS), **options)
+    stream.start()
+    return stream
+
+
+@pytest.mark.parametrize(
+    ("counted", "told"), [((7, 0), (7, 0)), ((0, 3), (0, 3)), ((0, 0), (25, 3))]
+)
+def test_one_count_of_the_server_is_enough_and_none_is_estimated(
+    counted: tuple[int, int], told: tuple[int, int]
+) -> None:
+    made = stream(prompt_size=100)
+    made.feed([TextDelta("x" * 12), STOP, UsageDelta(*counted)])
+    usage = made.end()[-1]["response"]["usage"]
+    assert (usage["input_tokens"], usage["output_tokens"]) == told
+
+
+def test_the_arguments_of_a_written_call_count_in_the_estimate() -> None:
+    made = stream()
+    made.feed([*map(TextDelta, LEAKED), STOP])
+    assert made.end()[-1]["response"]["usage"]["output_tokens"] == len('{"cmd": "ls"}') // 4
+
+
+def test_a_call_that_reasoning_interrupts_is_text() -> None:
+    made = stream()
+    made.feed([TextDelta("".join(LEAKED[:-2])), ReasoningDelta("Hm."), STOP])
+    output = made.end()[-1]["response"]["output"]
+    assert [item["type"] for item in output] == ["message", "reasoning"]
+
+
+def test_blank_lines_between_reasoning_and_text_are_kept_once() -> None:
+    made = stream()
+    made.feed([ReasoningDelta("Hm."), TextDelta("\n"), TextDelta("\n"), TextDelta("Hi")])
+    made.feed([ReasoningDelta("Or."), TextDelta("Ho"), STOP])
+    output = made.end()[-1]["response"]["output"]
+    texts = [item["content"][0]["text"] for item in output if item["type"] == "message"]
+    assert texts == ["\n\nHi", "Ho"]
+
+
+def test_a_written_call_gets_an_id_of_its_own() -> None:
+    made = stream()
+    made.feed([*map(TextDelta, LEAKED), STOP])
+    (call,) = made.end()[-1]["response"]["output"]
+    assert call["call_id"].startswith("call_")
