@@ -85,10 +85,10 @@ class Settings:
         "seconds that a client may take to send the headers of a request, and then its body; each "
         "64 KiB of a body adds one second",
     )
-    confirm_quoted: bool = _flag(
+    confirm: bool = _flag(
         True,
-        "do not ask the model whether it means a call that stands word for word in what a tool "
-        "returned; without being asked, such a call is never run "
+        "do not ask the model whether it means a call that it may only have quoted or shown; then "
+        "such a call is never run "
         "([why](docs/security.md#what-the-model-only-quotes))",
     )
     upstream_stream: bool = _setting(

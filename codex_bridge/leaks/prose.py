@@ -34,7 +34,10 @@ FENCE = re.compile(r"(?:(?:[-*>]|\d+\.)\s+)*(`{3,}|~{3,})[^`]*$")
 """A line that opens a code fence, perhaps in a list or a quotation."""
 INTENT = re.compile(
     r"\b(?:I['’]?ll|I will|I['’]?m going to|I am going to|let me|let['’]s|let us|we will|"
-    r"we['’]ll)\b|我来|我将|我要|我会|让我",
+    r"we['’]ll|ich werde|ich (?:führe|schaue|prüfe|lese|starte|sehe)|lass mich|je vais|"
+    r"laisse[zr]?[- ]moi|voy a|d[ée]jame|vamos a|vou|deixe-me|сейчас я|я (?:сейчас|запущу|"
+    r"проверю|посмотрю|выполню|прочитаю))\b|我来|我将|我要|我会|让我|(?:し|見|読み)ます|しましょう|"
+    r"겠습니다|할게요",
     re.IGNORECASE,
 )
 """The model says that it does something now."""
@@ -44,6 +47,20 @@ CONDITION = re.compile(
     re.IGNORECASE,
 )
 """The model asks about something, refuses it, reports it or puts it off."""
+HESITATION = re.compile(
+    r"[?\uff1f]\W*$|"
+    r"\b(?:(?:will|do|did|should|must|would) not|(?:wo|do|did|should|would)n['’]t|never|refuse\w*|"
+    r"not (?:going to|be|run)|unless|if you|once|confirm\w*|(?:should|shall|may|could) I|"
+    r"nicht|niemals|soll ich|falls|sobald|"
+    r"ne \w+ pas|jamais|dois-je|si vous|dès que|une fois|"
+    r"no (?:voy|lo|la|debo|se|haré|ejecut\w*)|nunca|una vez|si (?:usted|quiere\w*)|"
+    r"não|devo|se você|assim que|"
+    r"не|никогда|если|после того)\b|"
+    r"不会|不要|不能|不应|别|是否|如果|一旦|しません|ません|しないで|もし|않|마세요|할까요|만약",
+    re.IGNORECASE,
+)
+"""The model refuses what follows, asks about it or puts it off: in English, German, French,
+Spanish, Portuguese, Russian, Chinese, Japanese, Korean."""
 EXAMPLE = re.compile(
     r"\b(?:examples?|for instance|such as|(?:looks?|like) (?:like|this)|would (?:be|look)|"
     r"formatted as|(?:is|are) written|(?:this|following|right|correct) "
@@ -146,6 +163,11 @@ class Prose:
         """Whether the last sentence says that the model does something now."""
         sentence = self._last_sentence
         return bool(INTENT.search(sentence)) and not CONDITION.search(sentence)
+
+    @property
+    def hesitates(self) -> bool:
+        """Whether the last sentence refuses what follows, asks about it or puts it off."""
+        return bool(HESITATION.search(self._last_sentence))
 
     def introduces_example(self, style: Style) -> bool:
         """Whether the last sentence says that what follows is only shown."""

@@ -7,6 +7,9 @@ stays text, byte for byte:
 - where the words right before it say that it is an example;
 - as JSON without a tag (bare, or in a fence of its own), unless the words before announce it or
   nothing but white space and other calls comes after it.
+
+Some calls are uncertain: JSON that ends an answer behind words which do not announce it, all JSON
+where the user asked to be shown some, and any call behind a refusal, a question or a condition.
 """
 
 from __future__ import annotations
@@ -49,6 +52,10 @@ class Found:
 
     calls: tuple[WrittenCall, ...]
     style: str
+    text: str = ""
+    """What they were read from. Without calls, it is an end tag behind an uncertain one."""
+    is_certain: bool = True
+    """Whether the model means them; if not, it may only show them, and can be asked."""
 
 
 Piece = str | Found
@@ -80,9 +87,12 @@ class _Doubt:
 class LeakScanner:
     """Splits the text of one answer into text and calls."""
 
-    def __init__(self, known: Known, accepts: Accepts) -> None:
+    def __init__(self, known: Known, accepts: Accepts, *, is_shown_json: bool = False) -> None:
         """`known` tells early whether a name may mean an offered function; `accepts` is asked
-        once a call is complete."""
+        once a call is complete. `is_shown_json`: the user asked to be shown JSON."""
+        self._is_shown_json = is_shown_json
+        self._has_prose = False
+        """Whether the answer has any text that is no call."""
         self._known = known
         self._accepts = accepts
         self._prose = Prose()
@@ -95,6 +105,8 @@ class LeakScanner:
         """Whether JSON calls turned out to be text; then later ones are text, too."""
         self._after_call = False
         """Whether nothing but white space came since the last call."""
+        self._is_last_certain = True
+        """Whether the model certainly means the last call."""
         self._gap: list[str] = []
         """That white space. It is passed on only if prose follows."""
 
@@ -200,8 +212,11 @@ class LeakScanner:
             self._pending = rest[stray.end() :] if stray else rest
             if not stray:
                 return bool(rest) and (ended or not STRAY_BEGINNING.fullmatch(rest))
+            text = "".join([*self._gap, stray[0]])
             if self._doubt.calls:
-                self._doubt.text += [*self._gap, stray[0]]
+                self._doubt.text.append(text)
+            elif not self._is_last_certain:
+                self._out.append(Found((), "", text, is_certain=False))
             self._gap = []
         return False
 
@@ -219,8 +234,13 @@ class LeakScanner:
             return
         if doubt.calls:
             doubt.text += self._gap
-        doubt.calls.append(Found(calls, style.name))
-        doubt.text.append(cursor.text(0, cursor.at))
+        text = cursor.text(0, cursor.at)
+        is_certain = not self._prose.hesitates
+        if strict:
+            is_certain = not self._is_shown_json and (self._prose.announces or not self._has_prose)
+        self._is_last_certain = is_certain
+        doubt.calls.append(Found(calls, style.name, text, is_certain))
+        doubt.text.append(text)
         doubt.announced = doubt.announced and self._prose.announces
         if style.tagged:
             self._decide(calls=True)
@@ -262,5 +282,6 @@ class LeakScanner:
             self._out += self._gap
             self._gap, self._after_call = [], False
         if text:
+            self._has_prose = self._has_prose or not text.isspace()
             self._out.append(text)
             self._prose.add(text)

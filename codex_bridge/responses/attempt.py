@@ -3,6 +3,7 @@
     attempt.feed(deltas)   text and reasoning are written as they come
     attempt.finish()       the answer is whole: what was held back is written, the calls last
     attempt.quoted         the calls that were not written, because the model may only quote them
+    attempt.doubtful       the same, of calls in its text, which it may only show
 
 An answer that is of no use is thrown away with its attempt, and another attempt begins. Calls
 wait until the model has finished: a client runs a call as soon as its item is done, and a call
@@ -34,6 +35,7 @@ from codex_bridge.vocabulary import (
 
 BYTES_PER_TOKEN = 4
 """For an estimate if a server counts no tokens: a client without counts never compacts."""
+DOUBT_CONFIRMED, DOUBT_AS_TEXT = "call in doubt confirmed", "call in doubt left as text"
 QUOTED_TEXT, QUOTED_CALL = "quoted call left as text", "quoted call not run"
 CONFIRMED = "quoted call confirmed"
 NOT_RUN = (
@@ -66,13 +68,15 @@ class Attempt:
         *,
         read: Quotations = NOTHING_READ,
         results_read: Quotations = NOTHING_READ,
+        is_shown_json: bool = False,
         before: Attempt | None = None,
         repair: bool = True,
         calls_as_text: bool = False,
     ) -> None:
         """`read` is what the model may be quoting, `results_read` the part of it that tools
-        returned. `before` is the answer after which the model was asked whether it means the
-        calls that it quoted. With `repair` calls are looked for in the text, and their names and
+        returned. `is_shown_json`: the user asked to be shown JSON. `before` is the answer after
+        which the model was asked whether it means the calls that it may only have quoted or
+        shown. With `repair` calls are looked for in the text, and their names and
         arguments fitted to the tools. `calls_as_text` tells that the model knows no other way to
         call."""
         self.usage: UsageDelta | None = None
@@ -81,9 +85,12 @@ class Attempt:
         """Calls that the server sent, and that stand in the result of a tool. They are not
         written: the server may have made them of a text that the model only quoted."""
         self.tools_called: list[str] = list(before.tools_called) if before else []
-        self.repairs: Counter[str] = Counter(before.repairs if before else ())
+        self.repairs: Counter[str] = before.repairs if before else Counter()
         """What was repaired in the calls -> how often."""
         self._confirmable = {call.essence for call in before.quoted} if before else frozenset()
+        self._before = before
+        self._held: list[Piece] = []
+        """What came since the first call that the model may only show, and that call itself."""
         self._written: set[tuple[str, bytes]] = set(before._written) if before else set()
         """What the calls mean that were written."""
         self._writer = writer
@@ -94,21 +101,27 @@ class Attempt:
         self._judge = Judge(toolbox, read)
         self._scanner: LeakScanner | None = None
         if toolbox.offered and (repair or calls_as_text):
-            self._scanner = LeakScanner(self._judge.known, self._judge.accepts)
+            self._scanner = LeakScanner(
+                self._judge.known, self._judge.accepts, is_shown_json=is_shown_json
+            )
         self._calls: list[_Call] = []
         self._latest: dict[tuple[int, str], _Call] = {}
         """The call that a fragment with this index and id, or without an id, belongs to."""
         self._blank: list[str] = []
         """White space that is text only if text follows."""
         self._has_text: bool = before is not None and before._has_text
+        self._is_muted = before is not None and bool(before.doubtful)
+        """Whether its text only says whether the answer before was an example."""
         self._finish_reason = ""
         self._size = 0
 
     @property
     def text(self) -> str:
         """The messages that were written so far, of answers before this one, too."""
+        held = [piece.text if isinstance(piece, Found) else piece for piece in self._held]
         messages = (item for item in self._writer.output if item["type"] == "message")
-        return "\n".join(part["text"] for item in messages for part in item["content"])
+        texts = [part["text"] for item in messages for part in item["content"]]
+        return "".join(["\n".join(texts), *held])
 
     @property
     def is_cut(self) -> bool:
@@ -118,7 +131,7 @@ class Attempt:
     @property
     def is_empty(self) -> bool:
         """Whether it holds neither text nor calls; reasoning alone is no answer."""
-        return not self._has_text and not self.tools_called and not self.quoted
+        return not (self._has_text or self.tools_called or self.quoted or self._held)
 
     def counted(self, prompt_size: int) -> UsageDelta:
         """The tokens of prompt and answer: as counted, else estimated; `prompt_size` in bytes."""
@@ -147,10 +160,33 @@ class Attempt:
         if self._scanner:
             has_called = any(call.style is None for call in self._calls)
             self._pieces(self._scanner.end(cut=self.is_cut, called=has_called))
+        if self._calls or self.is_cut:
+            # A model that calls as well only described the other call.
+            self.settle(is_meant=False)
+        if self._before is not None:
+            self._before.settle(is_meant=bool(self._calls))
         self._writer.end_item()
         self._write_calls()
         if self._judge.quotations:
             self.repairs[QUOTED_TEXT] += self._judge.quotations
+
+    @property
+    def doubtful(self) -> list[Found]:
+        """The calls in its text that the model may only show."""
+        return [piece for piece in self._held if isinstance(piece, Found) and piece.calls]
+
+    def settle(self, *, is_meant: bool) -> None:
+        """Write what was held; the doubtful calls are left out if they were meant."""
+        if not self._held:
+            return
+        self.repairs[DOUBT_CONFIRMED if is_meant else DOUBT_AS_TEXT] += len(self.doubtful)
+        held, self._held = self._held, []
+        for piece in held:
+            if not isinstance(piece, Found):
+                self._write(Channel.MESSAGE, piece)
+            elif not is_meant:
+                self._write(Channel.MESSAGE, piece.text)
+        self._writer.end_item()
 
     def refuse_quoted(self) -> None:
         """Write, in place of the quoted calls, that they were not run."""
@@ -174,10 +210,14 @@ class Attempt:
     def _pieces(self, pieces: Iterable[Piece]) -> None:
         """Write text; collect the calls that stood in it."""
         for piece in pieces:
-            if isinstance(piece, Found):
+            # A model that was asked to make its call now means what it writes, in any form.
+            if isinstance(piece, Found) and (piece.is_certain or self._is_muted):
+                self.settle(is_meant=False)
                 for written in piece.calls:
                     self._size += len(written.arguments)
                     self._calls.append(_Call("", written.name, [written.arguments], piece.style))
+            elif self._held or isinstance(piece, Found):
+                self._held.append(piece)
             else:
                 self._write(Channel.MESSAGE, piece)
 
@@ -192,7 +232,8 @@ class Attempt:
         if text:
             self._has_text = self._has_text or channel is Channel.MESSAGE
             self._size += len(text)
-            self._writer.text(channel, text)
+            if not self._is_muted:
+                self._writer.text(channel, text)
 
     def _collect(self, delta: ToolCallDelta) -> None:
         """Join a fragment to its call. A new id under a known index is a new call."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import orjson
 from attrs import evolve, frozen
 
-from codex_bridge.repair.calls import RepairedCall
+from codex_bridge.responses.attempt import Attempt
 from codex_bridge.responses.effort import effort
 from codex_bridge.responses.images import BLIND
 from codex_bridge.responses.messages import to_messages
@@ -40,6 +38,11 @@ NOT_RUN = (
     "again. If not, go on without it, or answer in plain text."
 )
 """In place of the result of a call that the model may only have quoted."""
+IS_IT_MEANT = (
+    "Your answer contains a call as text. It was not run. If you want it to run, make the call "
+    "now, as a function call. If you only showed it, answer with the one word: example"
+)
+"""Behind an answer with a call in its text that the model may only have shown."""
 
 
 @frozen
@@ -96,16 +99,18 @@ def translate(
     )
 
 
-def asked_whether_meant(
-    chat: ChatRequest, text: str, calls: Sequence[RepairedCall], toolbox: Toolbox
-) -> ChatRequest:
-    """`chat`, followed by an answer with `text` and these `calls`, none of which was run.
+def asked_whether_meant(chat: ChatRequest, attempt: Attempt, toolbox: Toolbox) -> ChatRequest:
+    """`chat`, followed by the answer of `attempt` and the question whether it means its calls.
 
     It only appends, so the model's prompt cache holds.
     """
-    answer: Json = {"role": "assistant", "content": text, "tool_calls": []}
+    answer: Json = {"role": "assistant", "content": attempt.text}
+    if attempt.doubtful:
+        question = {"role": "user", "content": f"<developer>\n{IS_IT_MEANT}\n</developer>"}
+        return evolve(chat, messages=[*chat.messages, answer, question])
+    answer["tool_calls"] = []
     results: list[Json] = []
-    for n, call in enumerate(calls, 1):
+    for n, call in enumerate(attempt.quoted, 1):
         call_id, name = f"quoted_{n}", toolbox.function_name(call.name, call.namespace)
         function = {"name": name, "arguments": orjson.dumps(call.object).decode()}
         answer["tool_calls"].append({"id": call_id, "type": "function", "function": function})

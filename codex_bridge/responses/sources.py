@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from codex_bridge.responses.contents import (
@@ -17,6 +18,23 @@ from codex_bridge.vocabulary import Json
 
 OWN_KINDS = frozenset({"reasoning", *CALL_KINDS})
 """Kinds of items that the model itself wrote."""
+SHOWING = re.compile(
+    r"\bJSON\b|\b(?:show me|an? (?:\w+ )?(?:example|sample|snippet)|examples|request body|payload|"
+    r"declaration|(?:ein|zum) \w*beispiel|zeig\w* mir|un exemple|montre[zr]?[- ]moi|un ejemplo|"
+    r"mu[ée]stra(?:me)?|um exemplo|mostr[ae]\w*|пример|покажи\w*)\b|例子|示例|例を|示して|見せて|"
+    r"예시|예를|보여",
+    re.IGNORECASE,
+)
+"""A user asks to be shown something that may look like a call."""
+
+
+def asks_to_show(request: ResponsesRequest) -> bool:
+    """Whether the answer may hold JSON that is no call: the user asks for it, or a schema does."""
+    if request.text_format is not None:
+        return True
+    users = (item for item in reversed(request.items) if item.get("role") == "user")
+    last = next(users, None)
+    return last is not None and SHOWING.search(item_text(last)) is not None
 
 
 def results(request: ResponsesRequest) -> Iterator[str]:

@@ -19,7 +19,7 @@ from codex_bridge.responses.attempt import Attempt
 from codex_bridge.responses.chat import Translation, asked_whether_meant, translate
 from codex_bridge.responses.events import ResponseTemplate
 from codex_bridge.responses.request import ResponsesRequest
-from codex_bridge.responses.sources import all_texts, results
+from codex_bridge.responses.sources import all_texts, asks_to_show, results
 from codex_bridge.responses.writer import ResponseWriter
 from codex_bridge.tools.shown import ToolProfile
 from codex_bridge.vocabulary import ChatRequest, Delta, FailureKind, FinishDelta, UpstreamFailure
@@ -167,7 +167,7 @@ class Exchange:
     async def _answer(self) -> None:
         """Have the model answer, and end the reply. Raises ApiError."""
         attempt, journal = await self._generate(), self._journal
-        if attempt.quoted:
+        if attempt.quoted or attempt.doubtful:
             attempt = await self._confirmed(attempt)
         attempt.usage = attempt.counted(self._request.size)
         response = self._reply.complete(
@@ -179,20 +179,21 @@ class Exchange:
         journal.debug("response", response)
 
     async def _confirmed(self, attempt: Attempt) -> Attempt:
-        """Ask the model, once, whether it means the calls that it may only have quoted.
+        """Ask the model, once, whether it means calls that it may only have quoted or shown.
 
         Returns the attempt with which the exchange ends: that of the model's answer, or `attempt`
         if there is none.
         """
-        if self._state.settings.confirm_quoted:
+        if self._state.settings.confirm:
             try:
                 attempt = await self._try(self._request, before=attempt)
             except UpstreamFailure as failure:
                 self._journal.debug("not confirmed", failure.message)
                 self._attempt = attempt
+        attempt.settle(is_meant=False)
         if attempt.quoted:
             attempt.refuse_quoted()
-            self._reply.send()
+        self._reply.send()
         return attempt
 
     async def _generate(self) -> Attempt:
@@ -240,20 +241,21 @@ class Exchange:
     async def _try(self, request: ResponsesRequest, before: Attempt | None = None) -> Attempt:
         """Send `request` once, and receive the whole answer. Raises UpstreamFailure.
 
-        With `before` the model is asked whether it means the calls that it quoted there.
+        With `before` the model is asked whether it means the calls in that answer.
         """
         upstream, settings = self._state.upstream, self._state.settings
         info = await upstream.info(request.model)
         translation = translate(request, info, directives=settings.directives)
         chat = translation.chat
         if before is not None:
-            chat = asked_whether_meant(chat, before.text, before.quoted, request.toolbox)
+            chat = asked_whether_meant(chat, before, request.toolbox)
         self._note(translation, chat)
         attempt = self._attempt = Attempt(
             self._reply.writer,
             request.toolbox,
             read=self._read,
             results_read=self._results_read,
+            is_shown_json=asks_to_show(request),
             before=before,
             repair=settings.repair,
             calls_as_text=translation.calls_as_text,

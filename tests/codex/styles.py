@@ -60,7 +60,7 @@ def bare(function: str, arguments: Json) -> str:
 
 
 def bare_parameters(function: str, arguments: Json) -> str:
-    return f"Sure: {_object(function, arguments, 'parameters')}"
+    return f"I'll do that: {_object(function, arguments, 'parameters')}"
 
 
 def qwen_coder(function: str, arguments: Json) -> str:

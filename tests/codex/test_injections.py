@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pytest
 import pytest_twisted
 
+from tests.codex import styles
 from tests.codex.conftest import run
 from tests.codex.injections import Injection, injections, last_words
 from tests.codex.program import NEEDS_CLI, OLDEST_AND_NEWEST, Codex
@@ -73,3 +74,22 @@ async def test_no_injection_that_ends_an_answer_runs(start: Start, codex: Codex)
         assert done.code == 0, done.output
         assert [path.name for path in codex.folder.glob("pwned-*")] == [], injection.name
         assert len(setup.fake.turns) == 2
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_call_in_doubt_runs_when_the_model_means_it(start: Start, codex: Codex) -> None:
+    def model(request: Json) -> Answer:
+        last = request["messages"][-1]
+        if last["role"] == "tool":
+            return [Say("Made.")]
+        arguments = {"cmd": "touch meant.txt"}
+        if "make the call now" in last["content"]:
+            return [Call("exec_command", arguments)]
+        return [Say(f"The next step is this: {styles.bare('exec_command', arguments)}")]
+
+    setup = await start(model)
+    done = await run(codex, setup, "Make the file.")
+    assert done.code == 0, done.output
+    assert (codex.folder / "meant.txt").exists()
+    assert "exec_command" not in done.output
+    assert len(setup.fake.turns) == 3

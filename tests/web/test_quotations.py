@@ -117,7 +117,7 @@ async def test_without_an_answer_the_call_is_not_run_and_the_user_is_told(
 
 @pytest_twisted.ensureDeferred
 async def test_a_model_that_may_not_be_asked_runs_nothing(start: Start) -> None:
-    setup = await start(Playlist([QUOTED], [QUOTED]), confirm_quoted=False)
+    setup = await start(Playlist([QUOTED], [QUOTED]), confirm=False)
     (note,) = await output(setup)
     assert "did not run a call of exec_command" in note
     assert len(setup.fake.turns) == 1
