@@ -12,7 +12,7 @@ import orjson
 from attrs import define, field, frozen
 
 from codex_bridge.repair import lenient_json
-from codex_bridge.repair.conversions import COMMAND_NAMES, converted
+from codex_bridge.repair.conversions import COMMAND_NAMES, command_in, converted
 from codex_bridge.repair.parameters import is_spelling, is_synonym
 from codex_bridge.repair.validation import MAX_DEPTH, TooManyVariants, Validator, is_of_type
 from codex_bridge.tools.schemas import (
@@ -87,7 +87,12 @@ class _Fitter:
             self.steps.append("wrapped")
         if not isinstance(value, dict):
             return value, False
+        written = value
         value = self._fit(value, schema, 0)
+        if UNDECLARED in self.steps and not value.keys() >= set(required_of(schema)):
+            # What was left out may be what is missing: the client tells the model, who knows.
+            self.steps.clear()
+            return written, False
         return value, isinstance(value, dict) and self.validator.accepts(value, schema, 0)
 
     def _as_object(self, value: Any, schema: Json) -> Any:
@@ -149,6 +154,11 @@ class _Fitter:
 
     def _fit_type(self, value: Any, schema: Json, depth: int, name: str) -> Any:
         types = types_of(schema)
+        if isinstance(value, str) and "string" in types and name in COMMAND_NAMES:
+            command = command_in(value)
+            if command is not None:
+                self.steps.append("word list")
+                return command
         if any(is_of_type(value, kind) for kind in types):
             # Clients that want whole numbers refuse 5.0, though JSON makes no difference.
             if not isinstance(value, float):
@@ -228,8 +238,12 @@ class _Fitter:
 
 
 def _unwrapped(value: Json, schema: Json) -> Json | None:
-    """The arguments inside of a whole call, `{"name": …, "arguments": {…}}`."""
+    """The arguments inside of a whole call, `{"name": …, "arguments": {…}}`, or in a single key."""
     properties = properties_of(schema)
+    if len(value) == 1:
+        ((key, inner),) = value.items()
+        if key not in properties and isinstance(inner, dict) and inner.keys() & properties.keys():
+            return inner
     if any(key in properties or key not in WRAPPER_KEYS for key in value):
         return None
     inner = value.get("arguments", value.get("parameters"))

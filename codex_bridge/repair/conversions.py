@@ -8,8 +8,9 @@ from typing import Any
 
 import orjson
 
-from codex_bridge.repair import lenient_json
+from codex_bridge.repair import lenient_json, patches
 from codex_bridge.repair.validation import is_of_type
+from codex_bridge.tools.freeform import PATCH_TOOL
 
 EXACT = 2**53
 """Below this a float holds every whole number."""
@@ -69,11 +70,26 @@ def _number(text: str, kind: str) -> tuple[Any, str]:
     return (number, "number in a string") if is_of_type(number, kind) else (text, "")
 
 
+def command_in(text: str) -> str | None:
+    """The command line that a list of words in a string means; None for any other string."""
+    if not text.lstrip().startswith(('["', "['")):
+        return None
+    try:
+        words, _ = lenient_json.loads(text)
+    except ValueError:
+        return None
+    return command_line(words) if isinstance(words, list) else None
+
+
 def command_line(words: list[Any]) -> str | None:
     """A list of words as one command line; None if it is something else."""
     if not words or not all(isinstance(word, str) for word in words):
         return None
     script: str = words[-1]
+    if len(words) == 2 and words[0] == PATCH_TOOL:
+        # The form that Codex's own instructions teach.
+        patch = patches.repair_patch(script) if patches.needs_repair(script) else script
+        return patches.as_command(patch) if patch else None
     if len(words) == 3 and words[0] in SHELLS and SHELL_OPTION.fullmatch(words[1]):
         return script
     if len(words) == 1:

@@ -14,15 +14,26 @@ import orjson
 MAX_DEPTH = 100
 """Objects and arrays inside of each other."""
 SPACE = re.compile(r"\s*")
+COMMENT = re.compile(r"//[^\n]*+|/\*.*?\*/", re.DOTALL)
 NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?(?![\w.])")
+ODD_NUMBER = re.compile(
+    r"([+-]?)((?:0|[1-9]\d*(?:_\d+)*)?(?:\.\d+)?(?:[eE][+-]?\d+)?)(?<=\d)(?![\w.])"
+)
+"""A number as Python and JavaScript also write it: .5, +1, 1_000."""
 WORD = re.compile(r"[A-Za-z_][\w-]*")
 WORDS = {"true": True, "false": False, "null": None}
 PYTHON_WORDS = {"True": True, "False": False, "None": None}
 ESCAPES = {'"': '"', "\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 HEX = re.compile(r"[0-9a-fA-F]{4}")
-PLAIN = {quote: re.compile(rf"[^\\{quote}\x00-\x1f]+") for quote in "\"'"}
+CLOSING = {'"': '"', "'": "'", "\u201c": "\u201d"}
+"""The quote that opens a string -> the one that closes it."""
+PLAIN = {quote: re.compile(rf"[^\\{quote}\x00-\x1f]+") for quote in CLOSING.values()}
+LOST_BRACE = re.compile(r"([\"'\u201c]?)[A-Za-z_][\w-]*[\"'\u201d]\s*:")
+"""The key with which arguments begin whose brace is missing, perhaps also the quote."""
 FENCE = re.compile(r"```[\w-]*+(.*)```", re.DOTALL)
-AFTER_STRING = re.compile(r"\s*(?:[,:}\]]|\Z)")
+AFTER_STRING = re.compile(r"\s*(?:[,:}\]]|//|/\*|\Z)")
+NO_COMMA = re.compile(r"[\"']\s+[\"']")
+"""Two strings of a list without the comma between them, or quotes inside of one."""
 MAX_ENCODINGS = 3
 """How often a value may be JSON inside of a JSON string."""
 
@@ -66,11 +77,16 @@ def _read(text: str) -> tuple[Any, set[str]]:
     if fenced := FENCE.fullmatch(text.strip()):
         text = fenced[1].strip()
         slips.add("fence")
+    if lost := LOST_BRACE.match(text.lstrip()):
+        text = ("{" if lost[1] else '{"') + text.lstrip()
+        slips.add("lost brace")
     reader = _Reader(text, slips)
     try:
         value = reader.value()
     except RecursionError:
         raise ValueError("nested too deeply") from None
+    if isinstance(value, str) and "inner quotes" in slips:
+        raise ValueError("a string with quotes inside, and nothing around it")
     rest = text[reader.at :].strip()
     if rest and rest[0] in "{[":
         if rest != text[: reader.at].strip():
@@ -78,6 +94,8 @@ def _read(text: str) -> tuple[Any, set[str]]:
             raise ValueError("more than one value")
         slips.add("repeated")
     elif rest:
+        if rest[0] in ":=" and not isinstance(value, dict | list):
+            raise ValueError("a key, and no value")
         slips.add("trailing text")
     return value, slips
 
@@ -97,11 +115,16 @@ class _Reader:
             return self.object()
         if char == "[":
             return self.array()
-        if char in {'"', "'"}:
+        if char in CLOSING:
             return self.string()
         if number := NUMBER.match(self.text, self.at):
             self.at = number.end()
             return orjson.loads(number[0])
+        if number := ODD_NUMBER.match(self.text, self.at):
+            self.at = number.end()
+            self.slips.add("odd number")
+            sign, digits = number[1].replace("+", ""), number[2].replace("_", "")
+            return orjson.loads(f"{sign}0{digits}" if digits[0] == "." else sign + digits)
         if word := WORD.match(self.text, self.at):
             self.at = word.end()
             if word[0] in WORDS:
@@ -127,7 +150,10 @@ class _Reader:
         self.enter()
         entries: list[Any] = []
         while not self.closed("]"):
-            entries.append(self.value())
+            entry = self.value()
+            if isinstance(entry, str) and "inner quotes" in self.slips and NO_COMMA.search(entry):
+                raise self.error("two strings, or one with quotes inside")
+            entries.append(entry)
             self.separator("]")
         return entries
 
@@ -148,6 +174,10 @@ class _Reader:
             self.at += 1
         elif char == "" or (char in {"}", "]"} and self.depth > 1):
             self.slips.add("unclosed")
+        elif char in {"}", "]"}:
+            # No outer container is open that it could close.
+            self.at += 1
+            self.slips.add("wrong bracket")
         else:
             return False
         self.depth -= 1
@@ -160,13 +190,13 @@ class _Reader:
             self.at += 1
             if self.next() in {end, ""}:
                 self.slips.add("trailing comma")
-        elif char in {'"', "'"} and end == "}":
+        elif (char in CLOSING and end == "}") or (end == "]" and NUMBER.match(self.text, self.at)):
             self.slips.add("missing comma")
         elif char not in {"}", "]", ""}:
             raise self.error("no comma")
 
     def key(self) -> str:
-        if self.next() in {'"', "'"}:
+        if self.next() in CLOSING:
             return self.string()
         if word := WORD.match(self.text, self.at):
             self.at = word.end()
@@ -175,11 +205,12 @@ class _Reader:
         raise self.error("no key")
 
     def string(self) -> str:
-        quote = self.text[self.at]
-        if self.text.startswith(quote * 3, self.at):
+        opening = self.text[self.at]
+        quote = CLOSING[opening]
+        if self.text.startswith(opening * 3, self.at):
             return self.triple_quoted(quote * 3)
-        if quote == "'":
-            self.slips.add("single quotes")
+        if quote != '"':
+            self.slips.add("single quotes" if quote == "'" else "curly quotes")
         self.at += 1
         pieces: list[str] = []
         inner_quotes = 0
@@ -191,7 +222,7 @@ class _Reader:
             char = self.text[self.at]
             self.at += 1
             if char == "\\":
-                pieces.append(self.escape())
+                pieces.append(self.escape(quote))
             elif char != quote:
                 self.slips.add("raw newline" if char in "\r\n" else "raw control character")
                 pieces.append(char)
@@ -216,8 +247,11 @@ class _Reader:
         self.slips.add("triple quotes")
         return self.text[start:end]
 
-    def escape(self) -> str:
-        """The text that an escape stands for; `at` is behind its backslash."""
+    def escape(self, quote: str) -> str:
+        """The text that an escape stands for; `at` is behind its backslash.
+
+        `quote` ends the string that it stands in.
+        """
         char = self.text[self.at : self.at + 1]
         self.at += 1
         if char in ESCAPES:
@@ -225,16 +259,21 @@ class _Reader:
         if char == "u" and (digits := HEX.match(self.text, self.at)):
             self.at = digits.end()
             return chr(int(digits[0], 16))
-        if char == "'":
+        if char == quote:
             return char
+        self.slips.add("bad escape")
         # A shell's line continuation, a regular expression or a path: the backslash belongs to it.
-        if char != "\n":
-            self.slips.add("bad escape")
-        return f"\\{char}"
+        return char if char == "'" else f"\\{char}"
 
     def next(self) -> str:
-        """Skip white space; return the next character without taking it, "" at the end."""
+        """Skip white space and comments; return the next character without taking it.
+
+        At the end it is "".
+        """
         self.at = SPACE.match(self.text, self.at).end()  # type: ignore[union-attr]
+        while comment := COMMENT.match(self.text, self.at):
+            self.slips.add("comment")
+            self.at = SPACE.match(self.text, comment.end()).end()  # type: ignore[union-attr]
         return self.text[self.at : self.at + 1]
 
     def error(self, what: str) -> ValueError:

@@ -5,7 +5,16 @@ from __future__ import annotations
 import re
 
 SYNONYMS = (
-    {"cmd", "command", "cmdline", "command_line", "bash_command", "shell_command"},
+    {
+        "cmd",
+        "command",
+        "cmdline",
+        "command_line",
+        "bash_command",
+        "shell_command",
+        "script",
+        "bash",
+    },
     {
         "path",
         "file_path",

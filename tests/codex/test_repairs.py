@@ -51,6 +51,26 @@ def _open(arguments: Json) -> str:
     return json.dumps(arguments)[:-1]
 
 
+def _without_brace(arguments: Json) -> str:
+    return json.dumps(arguments)[1:]
+
+
+def _commented(arguments: Json) -> str:
+    return json.dumps(arguments)[:-1] + " // done\n}"
+
+
+def _curly(arguments: Json) -> str:
+    return "{" + ", ".join(f"\u201c{k}\u201d: {json.dumps(v)}" for k, v in arguments.items()) + "}"
+
+
+def _escaped_apostrophe(arguments: Json) -> str:
+    return json.dumps(arguments).replace("'", "\\'")
+
+
+def _wrapped(key: str) -> Style:
+    return argued(lambda arguments: json.dumps({key: arguments}))
+
+
 COMMANDS: dict[str, Style] = {
     "single quotes": argued(_single_quotes),
     "Python literals": argued(_python),
@@ -60,6 +80,17 @@ COMMANDS: dict[str, Style] = {
     "text behind": argued(_talkative),
     "encoded twice": argued(_twice),
     "no last brace": argued(_open),
+    "no first brace": argued(_without_brace),
+    "wrong bracket": argued(lambda arguments: json.dumps(arguments)[:-1] + "]"),
+    "comment": argued(_commented),
+    "curly quotes": argued(_curly),
+    "apostrophe's escape": argued(_escaped_apostrophe),
+    "in kwargs": _wrapped("kwargs"),
+    "in properties": _wrapped("properties"),
+    "script for cmd": renamed_key("cmd", "script"),
+    "number with underscores": argued(
+        lambda arguments: json.dumps(arguments).replace("30000", "30_000")
+    ),
     "number as string": with_keys(yield_time_ms="30000"),
     "fraction for an integer": with_keys(yield_time_ms=30000.0),
     "null for an optional": with_keys(workdir=None, sandbox_permissions=None),
@@ -152,8 +183,19 @@ async def test_lists_and_values_of_wrong_types_are_repaired(start: Start, codex:
         exact=False,
         leaves={"shell.txt": "shell\n"},
     )
+    listed = with_keys(cmd='["touch", "listed.txt"]')
+    patch = "*** Begin Patch\n*** Add File: taught.txt\n+one\n*** End Patch\n"
+    taught: Json = {"command": ["apply_patch", patch]}
     steps = [
         Step("exec_command", {"cmd": "touch words.txt"}, style=words, leaves={"words.txt": ""}),
+        Step("exec_command", {"cmd": "touch listed.txt"}, style=listed, leaves={"listed.txt": ""}),
+        Step(
+            "exec_command",
+            {},
+            style=lambda function, arguments: [Call(function, taught)],
+            exact=False,
+            leaves={"taught.txt": "one\n"},
+        ),
         shell,
         evolve(walk.picture(), style=renamed_key("path", "file_path")),
         Step("show_arguments", right, check=walk.arrived(right), style=wrong),

@@ -374,3 +374,44 @@ def test_any_arguments_end_as_json_and_repairing_again_changes_nothing(
     assert again.fits == repaired.fits
     if repaired.fits:
         assert (again.text, again.steps) == (repaired.text, [])
+
+
+CLOSED = {
+    "type": "object",
+    "properties": {"cmd": {"type": "string"}, "workdir": {"type": "string"}},
+    "required": ["cmd"],
+    "additionalProperties": False,
+}
+
+
+@pytest.mark.parametrize(
+    ("written", "text", "steps"),
+    [
+        ('{"script": "ls"}', '{"cmd":"ls"}', ["key"]),
+        ('{"kwargs": {"cmd": "ls"}}', '{"cmd":"ls"}', ["wrapped"]),
+        ('{"properties": {"cmd": "ls"}}', '{"cmd":"ls"}', ["wrapped"]),
+        ('{"cmd": "[\\"ls\\", \\"-la\\"]"}', '{"cmd":"ls -la"}', ["word list"]),
+        ('"cmd": "ls -la"}', '{"cmd":"ls -la"}', ["lost brace"]),
+        ('{"cmd": "ls", "why": "x"}', '{"cmd":"ls"}', ["undeclared key"]),
+        # What may be the missing one is not left out.
+        ('{"code": "ls", "language": "bash"}', None, []),
+        ('{"description": "Lists files"}', None, []),
+        ('{"options": {"depth": 1}}', None, []),
+        ('{"workdir": "/", "text": "ls"}', None, []),
+    ],
+)
+def test_no_key_is_left_out_where_a_required_one_is_missing(
+    written: str, text: str | None, steps: list[str]
+) -> None:
+    repaired = repair_arguments(written, CLOSED)
+    assert (repaired.text, repaired.steps) == (text or written, steps)
+    assert repaired.fits is (text is not None)
+
+
+def test_the_form_that_codex_teaches_for_patches_becomes_its_command() -> None:
+    patch = "*** Begin Patch\n*** Add File: a\n+x\n*** End Patch"
+    written = orjson.dumps({"cmd": ["apply_patch", patch]}).decode()
+    repaired = repair_arguments(written, CLOSED)
+    assert repaired.value == {"cmd": f"apply_patch <<'EOF'\n{patch}\nEOF"}
+    broken = orjson.dumps({"cmd": ["apply_patch", "no patch"]}).decode()
+    assert repair_arguments(broken, CLOSED).text == broken

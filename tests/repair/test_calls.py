@@ -142,8 +142,8 @@ def test_without_repair_a_declared_tool_is_routed_as_it_stands() -> None:
 
 
 def test_the_first_stand_in_that_fits_is_taken() -> None:
-    shell = function("shell", ["script"], script="string")
-    call = repaired("bash", dump({"script": "ls"}), EXEC, shell)
+    shell = function("shell", ["program"], program="string")
+    call = repaired("bash", dump({"program": "ls"}), EXEC, shell)
     assert (call.name, call.steps) == ("shell", ["stand-in name"])
 
 
