@@ -35,14 +35,17 @@ EXCHANGE = (
     "tests/web/test_robustness.py tests/web/test_prefixes.py"
 )
 """The tests of whole exchanges."""
+MEANT = "tests/web/test_quotations.py tests/web/test_doubts.py"
+"""The tests of what a model means, quotes or shows."""
 GUARDS = {
     # modules: the tests that guard them, in this order until one fails; {name} is the module's.
-    "codex_bridge/leaks/*.py": "tests/leaks",
-    "codex_bridge/repair/*.py": "tests/repair/test_{name}.py tests/repair",
+    "codex_bridge/leaks/*.py": f"tests/leaks {MEANT}",
+    "codex_bridge/repair/*.py": f"tests/repair/test_{{name}}.py tests/repair {MEANT}",
     "codex_bridge/tools/*.py": "tests/tools/test_{name}.py tests/tools",
-    "codex_bridge/responses/sources.py": "tests/web/test_quotations.py",
+    "codex_bridge/responses/sources.py": f"tests/responses/test_sources.py {MEANT}",
     "codex_bridge/responses/images.py": "tests/responses/test_contents.py tests/responses",
-    "codex_bridge/responses/*.py": "tests/responses/test_{name}.py tests/responses",
+    "codex_bridge/responses/*.py": "tests/responses/test_{name}.py tests/responses "
+    f"tests/tools/test_in_words.py {MEANT} tests/web/test_exchange.py tests/web/test_tools.py",
     "codex_bridge/clients/traits.py": "tests/clients/test_traits.py tests/web/test_exchange.py "
     "tests/web/test_faults.py",
     "codex_bridge/clients/*.py": "tests/clients/test_{name}.py tests/clients",
@@ -53,7 +56,8 @@ GUARDS = {
     "codex_bridge/engines/refusals.py": "tests/engines/test_refusals.py "
     "tests/engines/test_upstream.py",
     "codex_bridge/engines/openai_chat.py": "tests/engines/test_openai_chat.py "
-    "tests/engines/test_fuzz.py tests/engines/test_limits.py tests/responses/test_fuzz.py",
+    "tests/engines/test_fuzz.py tests/engines/test_limits.py tests/responses/test_fuzz.py "
+    "tests/engines/test_models.py tests/web/test_exchange.py",
     "codex_bridge/engines/ollama_chat.py": "tests/engines/test_ollama_chat.py "
     "tests/engines/test_fuzz.py tests/engines/test_limits.py tests/responses/test_fuzz.py",
     "codex_bridge/engines/prompts.py": "tests/engines/test_prompts.py "
@@ -68,7 +72,8 @@ GUARDS = {
     "codex_bridge/engines/answer.py": "tests/engines/test_answer.py tests/engines/test_upstream.py "
     "tests/web/test_slow_readers.py tests/web/test_liveness.py",
     "codex_bridge/engines/upstream.py": "tests/engines/test_upstream.py "
-    "tests/engines/test_guarding.py tests/engines/test_contexts.py tests/web/test_contexts.py",
+    "tests/engines/test_guarding.py tests/engines/test_contexts.py tests/web/test_contexts.py "
+    "tests/web/test_health.py",
     "codex_bridge/engines/parsing.py": "tests/engines/test_openai_chat.py "
     "tests/engines/test_ollama_chat.py tests/engines/test_models.py tests/engines/test_fuzz.py",
     "codex_bridge/web/exchange.py": EXCHANGE,
