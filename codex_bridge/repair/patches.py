@@ -17,6 +17,26 @@ FILE = re.compile(r"\*\*\* (Add|Delete|Update) File: .")
 HEADER = re.compile(r"\*\*\* (Add|Delete|Update) File: |\*\*\* (Begin|End) Patch|\*\*\* Move to: ")
 RANGE = re.compile(r"^@@ -\d+(?:,\d+)? \+\d+(?:,\d+)? @@ ?", re.MULTILINE)
 MOVE = "*** Move to: "
+FRAME = re.compile(r"\*{2,}\s*(begin|end)[ _]?patch\s*\**\s*", re.IGNORECASE)
+SECTION = re.compile(
+    r"\*{2,}\s*(add|create|new|update|modify|edit|change|delete|remove) file\s*:\s*(\S.*?)\s*\**",
+    re.IGNORECASE,
+)
+SECTION_WORDS = {
+    **dict.fromkeys(("add", "create", "new"), "Add"),
+    **dict.fromkeys(("update", "modify", "edit", "change"), "Update"),
+    **dict.fromkeys(("delete", "remove"), "Delete"),
+}
+"""What models write for the three kinds of sections."""
+OLD_FILE = re.compile(r"--- (?:a/)?([^\t]+)(?:\t.*)?")
+NEW_FILE = re.compile(r"\+\+\+ (?:b/)?([^\t]+)(?:\t.*)?")
+"""In a unified diff. A time may follow the path, behind a tab."""
+NO_FILE = "/dev/null"
+DIFF_NOISE = re.compile(
+    r"diff --git |index [0-9a-f]+\.\.|(?:new|deleted) file mode |old mode |new mode |similarity |"
+    r"\\ No newline"
+)
+"""Lines of a unified diff that change nothing."""
 NO_CONTEXT = "+-@*"
 """First characters of the lines in an update that are no context."""
 COMMAND = re.compile(r"\bcd\b|&&|;|apply_?patch")
@@ -62,16 +82,27 @@ def _is_valid_section(kind: str, lines: list[str]) -> bool:
 
 
 def needs_repair(patch: str) -> bool:
-    """Whether the grammar forbids `patch`, or Codex would search the file for its line numbers."""
-    return not is_valid(patch) or bool(RANGE.search(patch))
+    """Whether the grammar forbids `patch`, or Codex would not find its place in the file.
+
+    It searches for what stands behind "@@", and then, below it, for the lines that follow.
+    """
+    lines = patch.split("\n")
+    is_repeated = any(map(_repeats_header, lines, lines[1:]))
+    return not is_valid(patch) or bool(RANGE.search(patch)) or is_repeated
+
+
+def _repeats_header(line: str, following: str) -> bool:
+    """Whether a line of context repeats what stands behind the "@@" above it."""
+    return line.startswith("@@ ") and following[:1] == " " and line[3:].strip() == following.strip()
 
 
 def repair_patch(patch: str) -> str | None:
     """`patch` in the grammar, if its slips leave no doubt; else None.
 
     Slips that are repaired: line ends of Windows; words, a fence or a heredoc around the patch;
-    missing first and last lines; context lines without their space; new files without any "+";
-    line numbers after "@@", which Codex would search for as text.
+    missing first and last lines; other words in the lines that begin with "***"; a unified diff;
+    context lines without their space; new files without any "+"; line numbers after "@@", which
+    Codex would search for as text; a context line that repeats what stands after "@@".
     """
     text = patch.strip("\r\n")
     if text.count("\r\n") == text.count("\n"):
@@ -81,7 +112,9 @@ def repair_patch(patch: str) -> str | None:
     lines = text.split("\n")
     if lines[0].startswith("```") and lines[-1].strip() == "```":
         lines = lines[1:-1]
-    lines = [line.rstrip() if HEADER.match(line) else line for line in lines]
+    lines = [_canonical(line) for line in lines]
+    if not any(map(FILE.match, lines)):
+        lines = _from_diff(lines)
     if BEGIN in lines:
         begin = lines.index(BEGIN)
         if COMMAND.search("\n".join(lines[:begin])):
@@ -96,7 +129,43 @@ def repair_patch(patch: str) -> str | None:
     return repaired if is_valid(repaired) else None
 
 
+def _canonical(line: str) -> str:
+    """A line that frames a patch or begins a section, in Codex's words; other lines unchanged."""
+    if frame := FRAME.fullmatch(line):
+        return BEGIN if frame[1].lower() == "begin" else END
+    if section := SECTION.fullmatch(line):
+        return f"*** {SECTION_WORDS[section[1].lower()]} File: {section[2]}"
+    return line.rstrip() if HEADER.match(line) else line
+
+
+def _from_diff(lines: list[str]) -> list[str]:
+    """The sections of a unified diff in Codex's format; other lines unchanged."""
+    converted: list[str] = []
+    n = 0
+    while n < len(lines):
+        old = OLD_FILE.fullmatch(lines[n])
+        new = NEW_FILE.fullmatch(lines[n + 1]) if old and n + 1 < len(lines) else None
+        if old and new:
+            if old[1] == NO_FILE:
+                converted.append(f"*** Add File: {new[1]}")
+            elif new[1] == NO_FILE:
+                converted.append(f"*** Delete File: {old[1]}")
+            else:
+                converted.append(f"*** Update File: {old[1]}")
+                if new[1] != old[1]:
+                    converted.append(f"{MOVE}{new[1]}")
+            n += 2
+            continue
+        if not DIFF_NOISE.match(lines[n]):
+            converted.append(lines[n])
+        n += 1
+    return converted
+
+
 def _repair_section(kind: str, lines: list[str]) -> list[str]:
+    if kind == "Delete":
+        # A diff shows the lines that go with the file.
+        return [lines[0], *(line for line in lines[1:] if line.strip() and line[0] not in "-@")]
     if kind not in {"Add", "Update"}:
         return [line for line in lines if line.strip()]
     head, body = lines[:1], lines[1:]
@@ -104,6 +173,7 @@ def _repair_section(kind: str, lines: list[str]) -> list[str]:
         body.pop()
     if kind == "Update":
         return head + _repair_update(body)
+    body = [line for line in body if not RANGE.match(line)]
     bare = not any(line.startswith("+") for line in body)
     return head + [f"+{line}" if bare else line or "+" for line in body]
 
@@ -119,8 +189,10 @@ def _repair_update(lines: list[str]) -> list[str]:
     if bare and any((len(line) - len(line.lstrip())) % 2 for line in context):
         # An odd indentation may be a space of the format, or one of the file.
         return lines
-    repaired = []
+    repaired: list[str] = []
     for line in lines:
+        if repaired and _repeats_header(repaired[-1], line if line[:1] == " " else f" {line}"):
+            repaired[-1] = "@@"
         if numbers := RANGE.match(line):
             repaired.append(f"@@ {line[numbers.end() :]}".rstrip())
         elif not line or (bare and line[0] not in NO_CONTEXT):

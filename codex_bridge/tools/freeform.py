@@ -10,9 +10,9 @@ from codex_bridge.vocabulary import Json
 PATCH_EXAMPLE = """*** Begin Patch
 *** Update File: src/app.py
 @@ def greet():
- def greet():
+     name = ask()
 -    print("Hi")
-+    print("Hello")
++    print("Hello", name)
 *** Add File: notes.txt
 +first line
 *** End Patch"""
@@ -24,9 +24,11 @@ SHOWN_SCHEMA: Json = {
 PATCH_TOOL = "apply_patch"
 PATCH_HELP = f"""Edit files with a patch. input is one patch:
 {PATCH_EXAMPLE}
-Every line of an update begins with a space (context, copied exactly), - or +. Every line of a
+Every line of an update begins with a space (context, copied exactly), - or +. Behind @@ stands one
+line above the change, which is not repeated below it, or nothing. No line numbers. Every line of a
 new file begins with +. Also: *** Delete File: path, and *** Move to: path after *** Update File.
 Paths are relative."""
+"""Most patches that Codex refuses have line numbers, or repeat the line behind @@."""
 NO_FENCE = "input is the raw text itself: no JSON inside, no code fence."
 GRAMMAR_LIMIT = 1500
 """Longest grammar that is shown, in characters."""

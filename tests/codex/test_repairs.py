@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import shlex
 
+import pytest
 import pytest_twisted
 from attrs import evolve
 
+from codex_bridge.tools.freeform import PATCH_EXAMPLE
 from tests.codex import walk
 from tests.codex.conftest import run
-from tests.codex.program import NEEDS_CLI, Codex
+from tests.codex.program import NEEDS_CLI, OLDEST_AND_NEWEST, Codex
 from tests.codex.scenario import Json, Scenario, Step, Style
 from tests.codex.styles import argued, named, renamed_key, with_input, with_keys
 from tests.conftest import Start
@@ -111,6 +113,17 @@ PATCHES: dict[str, Style] = {
     "heredoc": with_input(lambda patch: f"apply_patch <<'EOF'\n{patch}EOF"),
     "escaped": with_input(lambda patch: patch.replace("\n", "\\n")),
     "no end": with_input(lambda patch: patch.replace("*** End Patch\n", "")),
+    "stars": with_input(lambda patch: patch.replace(" Patch\n", " Patch ***\n")),
+    "no spaces": with_input(lambda patch: patch.replace("*** Begin", "***Begin")),
+    "create": with_input(lambda patch: patch.replace("*** Add File", "*** Create File")),
+    "a diff": with_input(
+        lambda patch: (
+            patch.replace("*** Add File: ", "--- /dev/null\n+++ b/")
+            .replace(".txt\n", ".txt\n@@ -0,0 +1,2 @@\n")
+            .replace("*** Begin Patch\n", "")
+            .replace("*** End Patch\n", "")
+        )
+    ),
     "no pluses": with_input(lambda patch: patch.replace("\n+", "\n")),
 }
 """Mistakes in the patch of apply_patch, or in its wrapping."""
@@ -201,3 +214,35 @@ async def test_lists_and_values_of_wrong_types_are_repaired(start: Start, codex:
         Step("show_arguments", right, check=walk.arrived(right), style=wrong),
     ]
     await _repaired(start, codex, steps)
+
+
+UPDATES = {
+    "as it is shown": PATCH_EXAMPLE,
+    "the line behind @@ repeated": PATCH_EXAMPLE.replace(
+        "@@ def greet():\n", "@@ def greet():\n def greet():\n"
+    ),
+    "a diff": (
+        "--- a/src/app.py\n+++ b/src/app.py\n@@ -1,3 +1,3 @@\n def greet():\n     name = ask()\n"
+        '-    print("Hi")\n+    print("Hello", name)\n'
+    ),
+    "line numbers": PATCH_EXAMPLE.replace("@@ def greet():", "@@ -2,2 +2,2 @@"),
+}
+
+
+@pytest.mark.parametrize("patch", UPDATES.values(), ids=UPDATES)
+@pytest.mark.parametrize("codex", OLDEST_AND_NEWEST, indirect=True)
+@pytest_twisted.ensureDeferred
+async def test_the_patch_that_the_model_is_shown_applies_also_with_slips(
+    start: Start, codex: Codex, patch: str
+) -> None:
+    walk.prepare(codex.folder)
+    app = codex.folder / "src" / "app.py"
+    app.parent.mkdir()
+    app.write_text('def greet():\n    name = ask()\n    print("Hi")\n')
+    step = Step("apply_patch", {"input": patch}, "Success", exact=False)
+    model = Scenario([step])
+    setup = await start(model)
+    done = await run(codex, setup, *walk.settings(codex.folder), walk.TASK)
+    model.verify(setup.fake.turns)
+    assert done.code == 0, done.output
+    assert app.read_text() == 'def greet():\n    name = ask()\n    print("Hello", name)\n'

@@ -92,7 +92,37 @@ def test_what_the_grammar_forbids_is_not_valid(patch: str) -> None:
         ),
         # Some lack it: which ones cannot be told.
         ("*** Begin Patch\n*** Update File: a\n@@\nclass A:\n     def f():\n-x\n", None),
-        ("*** Begin Patch ***\n" + UPDATE.partition("\n")[2], None),
+        ("*** Begin Patch ***\n" + UPDATE.partition("\n")[2], UPDATE),
+        (UPDATE.replace("*** Begin", "***Begin").replace("*** End", "***End"), UPDATE),
+        (UPDATE.replace("*** Update File", "*** Modify File"), UPDATE),
+        (ADD.replace("*** Add File", "*** Create File"), ADD),
+        (DELETE.replace("*** Delete File", "*** Remove File"), DELETE),
+        (ADD.replace("Add File: a.txt", "Rename File: a.txt"), None),
+        # What stands behind "@@" is searched for above the lines that follow.
+        (
+            MOVE.replace("@@ def f():\n", "@@ def f():\n def f():\n"),
+            MOVE.replace("@@ def f():\n", "@@\n def f():\n"),
+        ),
+        ("--- a/a.py\n+++ b/a.py\n@@ -1,2 +1,2 @@\n x = 1\n-y = 2\n+y = 3\n", UPDATE),
+        (
+            "diff --git a/a.py b/a.py\nindex 1a2b3c..4d5e6f 100644\n--- a/a.py\n+++ b/a.py\n"
+            "@@ -1,2 +1,2 @@\n x = 1\n-y = 2\n+y = 3\n\\ No newline at end of file\n",
+            UPDATE,
+        ),
+        (
+            "*** Begin Patch\n--- a.py\n+++ a.py\n@@\n x = 1\n-y = 2\n+y = 3\n*** End Patch\n",
+            UPDATE,
+        ),
+        (
+            "--- /dev/null\n+++ b/n\n@@ -0,0 +1 @@\n+one\n",
+            "*** Begin Patch\n*** Add File: n\n+one\n*** End Patch\n",
+        ),
+        ("--- a/a.txt\n+++ /dev/null\n@@ -1 +0,0 @@\n-one\n", DELETE),
+        (
+            "--- a/o\n+++ b/n\n@@ -1 +1 @@\n-a\n+b\n",
+            "*** Begin Patch\n*** Update File: o\n*** Move to: n\n@@\n-a\n+b\n*** End Patch\n",
+        ),
+        ("--- a.py\nno second line\n", None),
         (f"```\n{UPDATE}```  ", UPDATE),
         ("```\n*** Delete File: a.txt\n```  ", DELETE),
         ("```\n*** Delete File: a.txt", None),
@@ -132,7 +162,7 @@ def test_slips_are_repaired(broken: str, whole: str | None) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "print('x')", "--- a/x\n+++ b/x\n@@ -1 +1 @@\n-a\n+b\n", "*** Begin Patch\n*** End Patch"],
+    ["", "print('x')", "--- a/x\n@@ -1 +1 @@\n-a\n+b\n", "*** Begin Patch\n*** End Patch"],
 )
 def test_what_is_no_patch_is_not_made_one(text: str) -> None:
     assert repair_patch(text) is None

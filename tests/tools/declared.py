@@ -95,9 +95,9 @@ VALID_PATCH = """\
 *** Begin Patch
 *** Update File: src/app.py
 @@ def greet():
- def greet():
+     name = ask()
 -    print("Hi")
-+    print("Hello")
++    print("Hello", name)
 *** Add File: notes.txt
 +first line
 *** End Patch

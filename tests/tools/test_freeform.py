@@ -33,13 +33,14 @@ def test_apply_patch_is_explained_by_an_example() -> None:
 *** Begin Patch
 *** Update File: src/app.py
 @@ def greet():
- def greet():
+     name = ask()
 -    print("Hi")
-+    print("Hello")
++    print("Hello", name)
 *** Add File: notes.txt
 +first line
 *** End Patch
-Every line of an update begins with a space (context, copied exactly), - or +. Every line of a
+Every line of an update begins with a space (context, copied exactly), - or +. Behind @@ stands one
+line above the change, which is not repeated below it, or nothing. No line numbers. Every line of a
 new file begins with +. Also: *** Delete File: path, and *** Move to: path after *** Update File.
 Paths are relative."""
     )
