@@ -19,6 +19,7 @@ PURE = {
     "binascii",
     "io",
     "__future__",
+    "ast",
     "attrs",
     "collections",
     "enum",

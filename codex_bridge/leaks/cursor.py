@@ -21,6 +21,8 @@ Reading = Generator[None, None, T]
 SPACE = re.compile(rb"\s*")
 OUTSIDE = re.compile(rb"[\"'{}\[\]]")
 """What matters outside of a JSON string: quotes and brackets."""
+OUTSIDE_PYTHON = re.compile(rb"[\"'(){}\[\]]")
+OPENING = frozenset({b"{", b"[", b"("})
 INSIDE = {b'"': re.compile(rb'["\\]'), b"'": re.compile(rb"['\\]")}
 """The quote that opened a string -> what matters inside of it: that quote and backslashes."""
 
@@ -138,10 +140,17 @@ class Cursor:
 
         Strings may stand in single quotes. Whether it is valid JSON is not checked.
         """
+        return self._bracketed(OUTSIDE)
+
+    def parenthesised(self) -> Reading[str]:
+        """The same for what stands in parentheses, as the arguments of a call in Python do."""
+        return self._bracketed(OUTSIDE_PYTHON)
+
+    def _bracketed(self, outside: re.Pattern[bytes]) -> Reading[str]:
         start = at = self.at
         depth = 0
         while True:
-            found = OUTSIDE.search(self.buffer, at)
+            found = outside.search(self.buffer, at)
             if found is None:
                 at = len(self.buffer)
                 if self.ended:
@@ -151,7 +160,7 @@ class Cursor:
             at = found.end()
             if found[0] in INSIDE:
                 at = (yield from self._string_end(found.start())) or len(self.buffer)
-            elif found[0] in {b"{", b"["}:
+            elif found[0] in OPENING:
                 depth += 1
             else:
                 depth -= 1

@@ -14,7 +14,9 @@ MAX_NAME = 100
 MAX_KEY = 20
 NAME_KEYS = frozenset({"name", "function", "tool", "tool_name"})
 ARGUMENT_KEYS = frozenset({"arguments", "parameters", "args", "params"})
-TAGGED_KEYS = NAME_KEYS | ARGUMENT_KEYS | frozenset({"type", "id", "index", "call_id"})
+TAGGED_KEYS = (
+    NAME_KEYS | ARGUMENT_KEYS | frozenset({"type", "id", "index", "call_id", "tool_call_id"})
+)
 """The keys of a call that stands between tags."""
 PLAIN_KEYS = frozenset({"name", "function", "arguments", "parameters", "type", "id"})
 """The keys of a call without any tag around it: few, since JSON is everywhere."""

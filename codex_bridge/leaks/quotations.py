@@ -55,7 +55,7 @@ NAME = re.compile(
     r"[\"']([^\"']{1,100})[\"']"
 )
 ARGUMENTS_FIRST = re.compile(rf"[\[{{\s]*[\"'](?:{'|'.join(sorted(ARGUMENT_KEYS))}|type|id)[\"']")
-HINT = re.compile(r"[{<&]|\[\w|functions\.|\\[ux]")
+HINT = re.compile(r"[{<&(]|\[\w|functions\.|\\[ux]")
 """What a text that holds a call has, however it is quoted."""
 CODED = re.compile(r"&#|&\w+;|\\[ux]|[^\x00-\x7f]{2}")
 """What may be letters in another code."""

@@ -35,7 +35,9 @@ for _opener, _style in OPENERS.items():
 LONGEST_BEGINNING = max(map(len, BEGINNINGS))
 STRAY = re.compile(
     r"(?:</(?:(?:minimax:)?tool_calls?|tools|function|function_calls?|invoke|parameter)>|"
-    r"<end_function_call>|<tool_call\|>|<\|(?:eom_id|eot_id|im_end|/tool_call|call|end|tool_calls_section_end)\|>|"
+    r"</TOOLCALL>|<\|END_ACTION\|>|<\|tool_call_end\|>|</s>|<\|endoftext\|>|"
+    r"</｜DSML｜(?:invoke|function_calls|tool_calls)>|<end_function_call>|<tool_call\|>|"
+    r"<\|(?:eom_id|eot_id|im_end|/tool_call|call|end|tool_calls_section_end)\|>|"
     r"<｜tool▁calls▁end｜>)"
 )
 """End tags that models leave behind a call."""
@@ -54,6 +56,8 @@ class Found:
     style: str
     text: str = ""
     """What they were read from. Without calls, it is an end tag behind an uncertain one."""
+    is_tagged: bool = True
+    """Whether they stood between marks that ordinary text does not contain."""
     is_certain: bool = True
     """Whether the model means them; if not, it may only show them, and can be asked."""
 
@@ -239,7 +243,7 @@ class LeakScanner:
         if strict:
             is_certain = not self._is_shown_json and (self._prose.announces or not self._has_prose)
         self._is_last_certain = is_certain
-        doubt.calls.append(Found(calls, style.name, text, is_certain))
+        doubt.calls.append(Found(calls, style.name, text, style.tagged, is_certain))
         doubt.text.append(text)
         doubt.announced = doubt.announced and self._prose.announces
         if style.tagged:

@@ -7,6 +7,7 @@ a name may mean an offered function; other names end the reading early.
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Callable
 
@@ -26,6 +27,7 @@ from codex_bridge.leaks.json_calls import (
 )
 
 NAME = re.compile(rb"[\w.:/-]*")
+JSON_WORDS = {"true": True, "false": False, "null": None}
 FENCE = re.compile(rb"`*")
 FENCE_WORD = re.compile(rb"[\w+-]*")
 FENCE_WORDS = frozenset({"", "json", "tool_call", "tool_calls", "tool_code", "tool", "function"})
@@ -61,6 +63,8 @@ def fenced(cursor: Cursor, known: Known) -> Reading[list[WrittenCall]]:
             calls += yield from _tag_in_fence(cursor, known)
         elif char in {b"{", b"["}:
             calls += yield from json_calls(cursor, known, PLAIN_KEYS)
+        elif word == "tool_code" and char.isalpha():
+            calls.append((yield from python_call(cursor, known)))
         elif not char and calls:
             return calls
         else:
@@ -158,6 +162,133 @@ def _parameter_value(cursor: Cursor) -> Reading[str]:
     return _without_tag_lines(value)
 
 
+def python_call(cursor: Cursor, known: Known) -> Reading[WrittenCall]:
+    """`name(key="value", n=5)`: keywords and literals only; also true, false and null."""
+    name = yield from _known_name(cursor, known)
+    if (yield from cursor.peek()) != b"(":
+        raise NoCall
+    text = yield from cursor.parenthesised()
+    try:
+        call = ast.parse(f"call{text}", mode="eval").body
+        if not isinstance(call, ast.Call) or call.args or not all(k.arg for k in call.keywords):
+            raise NoCall
+        values = {str(keyword.arg): _literal(keyword.value) for keyword in call.keywords}
+        return WrittenCall(name, orjson.dumps(values).decode())
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
+        # Among them is the error of orjson for what JSON does not have.
+        raise NoCall from None
+
+
+def _literal(node: ast.expr) -> object:
+    """The value of a literal. Raises ValueError for anything else."""
+    if isinstance(node, ast.Name) and node.id in JSON_WORDS:
+        return JSON_WORDS[node.id]
+    return ast.literal_eval(node)
+
+
+def python_calls(cursor: Cursor, known: Known) -> Reading[list[WrittenCall]]:
+    """Calls as in Python: in a list, or one below the other."""
+    is_list = yield from cursor.take(b"[")
+    calls: list[WrittenCall] = []
+    while True:
+        yield from cursor.space()
+        calls.append((yield from python_call(cursor, known)))
+        yield from cursor.space()
+        yield from cursor.take(b",")
+        yield from cursor.space()
+        char = yield from cursor.peek()
+        if not (char.isalpha() or char == b"_"):
+            break
+    if is_list:
+        yield from cursor.take(b"]")
+    return calls
+
+
+def lfm(cursor: Cursor, known: Known) -> Reading[list[WrittenCall]]:
+    """`<|tool_call_start|>[name(key="value")]<|tool_call_end|>` (LFM2)."""
+    yield from cursor.literal(b"<|tool_call_start|>")
+    yield from cursor.space()
+    return (yield from python_calls(cursor, known))
+
+
+JSON_TAGS = (b"<TOOLCALL>", b"<|START_ACTION|>", b"functools[")
+
+
+def tagged_json(cursor: Cursor, known: Known) -> Reading[list[WrittenCall]]:
+    """`<TOOLCALL>[…]` (Nemotron), `<|START_ACTION|>[{"tool_name": …}]` (Cohere), `functools[…]`
+    (Phi): JSON calls behind a mark."""
+    mark = yield from cursor.literal(*JSON_TAGS)
+    cursor.at -= mark.endswith(b"[")
+    yield from cursor.space()
+    return (yield from json_calls(cursor, known, TAGGED_KEYS))
+
+
+NAMED_END = re.compile(rb"</parameter>|</function>")
+
+
+def named_function(cursor: Cursor, known: Known) -> Reading[list[WrittenCall]]:
+    """`<function name="…">` with `<parameter name="…">` values, or with one JSON object."""
+    yield from cursor.literal(b"<function name=")
+    name = (yield from cursor.before(b">", MAX_NAME)).strip("\"' ")
+    if not known(name):
+        raise NoCall
+    yield from cursor.space()
+    if (yield from cursor.peek()) == b"{":
+        arguments = yield from cursor.json()
+        yield from cursor.space()
+        yield from cursor.take(b"</function>")
+        return [WrittenCall(name, arguments)]
+    values: dict[str, str] = {}
+    while (yield from cursor.take(b"<parameter name=")):
+        key = yield from cursor.before(b">", MAX_NAME)
+        value, end = yield from cursor.until(NAMED_END, 12)
+        if end != b"</parameter>":
+            raise NoCall
+        values[_attribute(key)] = _without_tag_lines(value)
+        yield from cursor.space()
+    yield from cursor.literal(b"</function>")
+    return [_call_with_values(name, values)]
+
+
+DSML = "<｜DSML｜"
+DSML_WRAPPERS = (f"{DSML}function_calls>".encode(), f"{DSML}tool_calls>".encode())
+DSML_INVOKE, DSML_PARAMETER = f"{DSML}invoke name=".encode(), f"{DSML}parameter name=".encode()
+DSML_VALUE_END = "</｜DSML｜parameter>".encode()
+DSML_ENDS = (
+    "</｜DSML｜invoke>".encode(),
+    "</｜DSML｜function_calls>".encode(),
+    "</｜DSML｜tool_calls>".encode(),
+)
+
+
+def dsml(cursor: Cursor, known: Known) -> Reading[list[WrittenCall]]:
+    """Between marks: `invoke name="…"` with `parameter name="…" string="true"` values, one or
+    several, maybe wrapped (DeepSeek since V3.2)."""
+    yield from cursor.take(*DSML_WRAPPERS)
+    yield from cursor.space()
+    calls: list[WrittenCall] = []
+    while (yield from cursor.take(DSML_INVOKE)):
+        name = (yield from cursor.before(b">", MAX_NAME)).strip("\"' ")
+        if not known(name):
+            raise NoCall
+        values: dict[str, str] = {}
+        yield from cursor.space()
+        while (yield from cursor.take(DSML_PARAMETER)):
+            key = yield from cursor.before(b">", MAX_NAME)
+            value, end = yield from cursor.until(re.compile(DSML_VALUE_END), len(DSML_VALUE_END))
+            if not end:
+                raise NoCall
+            values[_attribute(key)] = value
+            yield from cursor.space()
+        calls.append(_call_with_values(name, values))
+        while (yield from cursor.take(*DSML_ENDS)):
+            yield from cursor.space()
+        yield from cursor.space()
+    if not calls:
+        raise NoCall
+    return calls
+
+
 INVOKE_WRAPPERS = (b"<function_calls>", b"<minimax:tool_call>")
 INVOKE_VALUE_END = re.compile(rb"</parameter>")
 
@@ -167,6 +298,9 @@ def invoke(cursor: Cursor, known: Known) -> Reading[list[WrittenCall]]:
     calls: list[WrittenCall] = []
     if (yield from cursor.take(*INVOKE_WRAPPERS)):
         yield from cursor.space()
+        if (yield from cursor.peek()).isalpha():
+            # OLMo 3 writes Python between these tags.
+            return (yield from python_calls(cursor, known))
     while (yield from cursor.take(b"<invoke name=")):
         name = (yield from cursor.before(b">", MAX_NAME)).strip("\"' ")
         if not known(name):
@@ -358,6 +492,11 @@ STYLES = (
     Style("tool_call tag", TOOL_CALL_TAGS, tool_call),
     Style("function tag", (b"<function=",), function_tag),
     Style("invoke tag", (*INVOKE_WRAPPERS, b"<invoke name="), invoke),
+    Style("named function tag", (b"<function name=",), named_function),
+    Style("dsml", (*DSML_WRAPPERS, DSML_INVOKE), dsml),
+    Style("lfm", (b"<|tool_call_start|>",), lfm),
+    Style("json tag", JSON_TAGS[:2], tagged_json),
+    Style("functools", JSON_TAGS[2:], tagged_json, words=True),
     Style("mistral", (b"[TOOL_CALLS]",), mistral),
     Style("llama", (b"<|python_tag|>",), python_tag),
     Style("deepseek", (CALLS_BEGIN, CALL_BEGIN), deepseek),

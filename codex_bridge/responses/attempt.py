@@ -36,6 +36,7 @@ from codex_bridge.vocabulary import (
 BYTES_PER_TOKEN = 4
 """For an estimate if a server counts no tokens: a client without counts never compacts."""
 DOUBT_CONFIRMED, DOUBT_AS_TEXT = "call in doubt confirmed", "call in doubt left as text"
+IN_REASONING = "call in the reasoning"
 QUOTED_TEXT, QUOTED_CALL = "quoted call left as text", "quoted call not run"
 CONFIRMED = "quoted call confirmed"
 NOT_RUN = (
@@ -107,6 +108,7 @@ class Attempt:
         self._calls: list[_Call] = []
         self._latest: dict[tuple[int, str], _Call] = {}
         """The call that a fragment with this index and id, or without an id, belongs to."""
+        self._thoughts: list[str] = []
         self._blank: list[str] = []
         """White space that is text only if text follows."""
         self._has_text: bool = before is not None and before._has_text
@@ -188,6 +190,25 @@ class Attempt:
                 self._write(Channel.MESSAGE, piece.text)
         self._writer.end_item()
 
+    def take_call_from_reasoning(self) -> bool:
+        """Write the call with which the reasoning ends, if that is all that there is.
+
+        Small models forget to leave their thoughts before they call. A call counts there only
+        between the marks of a form, and only at the end.
+        """
+        if self._scanner is None or not self.is_empty:
+            return False
+        scanner = LeakScanner(self._judge.known, self._judge.accepts)
+        pieces = [*scanner.feed("".join(self._thoughts)), *scanner.end()]
+        calls = [piece for piece in pieces if isinstance(piece, Found)]
+        last = next((p for p in reversed(pieces) if isinstance(p, Found) or p.strip()), None)
+        if len(calls) != 1 or last is not calls[0] or not last.is_certain or not last.is_tagged:
+            return False
+        self._pieces(calls)
+        self._write_calls()
+        self.repairs[IN_REASONING] += 1
+        return True
+
     def refuse_quoted(self) -> None:
         """Write, in place of the quoted calls, that they were not run."""
         names = ", ".join(dict.fromkeys(call.full_name for call in self.quoted))
@@ -205,6 +226,7 @@ class Attempt:
         if self._scanner:
             # A call that reasoning interrupts may not be whole.
             self._pieces(self._scanner.end(cut=True))
+        self._thoughts.append(text)
         self._write(Channel.REASONING, text)
 
     def _pieces(self, pieces: Iterable[Piece]) -> None:

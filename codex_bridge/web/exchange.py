@@ -270,6 +270,8 @@ class Exchange:
             answer.stopProducing()
             raise
         attempt.finish()
+        if settings.repair and not attempt.is_cut:
+            attempt.take_call_from_reasoning()
         self._reply.send()
         self._check_whole(attempt, answer.context)
         return attempt

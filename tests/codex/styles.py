@@ -143,6 +143,60 @@ LEAKED: tuple[Writer, ...] = (
     gemma,
     invoke,
 )
+
+
+def named_function(function: str, arguments: Json) -> str:
+    parts = [f'<parameter name="{key}">{_plain(v)}</parameter>\n' for key, v in arguments.items()]
+    return f'<function name="{function}">\n{"".join(parts)}</function>'
+
+
+def dsml(function: str, arguments: Json) -> str:
+    mark = f"{BAR}DSML{BAR}"
+    parts = [
+        f'<{mark}parameter name="{key}" string="true">{_plain(v)}</{mark}parameter>\n'
+        for key, v in arguments.items()
+    ]
+    call = f'<{mark}invoke name="{function}">\n{"".join(parts)}</{mark}invoke>'
+    return f"<{mark}function_calls>\n{call}\n</{mark}function_calls>"
+
+
+def _python(function: str, arguments: Json) -> str:
+    return f"{function}({', '.join(f'{key}={value!r}' for key, value in arguments.items())})"
+
+
+def lfm(function: str, arguments: Json) -> str:
+    return f"<|tool_call_start|>[{_python(function, arguments)}]<|tool_call_end|>"
+
+
+def olmo(function: str, arguments: Json) -> str:
+    return f"<function_calls>\n{_python(function, arguments)}\n</function_calls>"
+
+
+def tool_code(function: str, arguments: Json) -> str:
+    return f"```tool_code\n{_python(function, arguments)}\n```"
+
+
+def nemotron(function: str, arguments: Json) -> str:
+    return f"<TOOLCALL>[{_object(function, arguments)}]</TOOLCALL>"
+
+
+def cohere(function: str, arguments: Json) -> str:
+    call = {"tool_call_id": "0", "tool_name": function, "parameters": arguments}
+    return f"<|START_ACTION|>[{_dump(call)}]<|END_ACTION|>"
+
+
+def phi(function: str, arguments: Json) -> str:
+    return f"functools[{_object(function, arguments)}]"
+
+
+def end_mark(function: str, arguments: Json) -> str:
+    return f"{_object(function, arguments)}</s>"
+
+
+LATER: tuple[Writer, ...] = (
+    named_function, dsml, lfm, olmo, tool_code, nemotron, cohere, phi, end_mark
+)  # fmt: skip
+"""Forms that came with the families of 2025 and 2026."""
 MARKS = ("tool_call", "<function", "<invoke", "TOOL_CALLS", "<|", f"<{BAR}", "functions.", "call:")
 """The parts of these styles that must never reach the user."""
 

@@ -14,7 +14,7 @@ from tests.codex import walk
 from tests.codex.conftest import run
 from tests.codex.program import NEEDS_CLI, OLDEST_AND_NEWEST, Codex
 from tests.codex.scenario import Json, Scenario, Step, Style
-from tests.codex.styles import argued, named, renamed_key, with_input, with_keys
+from tests.codex.styles import LATER, argued, leaked, named, renamed_key, with_input, with_keys
 from tests.conftest import Start
 from tests.fake_ollama import Call
 
@@ -174,6 +174,13 @@ async def test_commands_with_mistakes_run(start: Start, codex: Codex) -> None:
 async def test_patches_with_mistakes_apply(start: Start, codex: Codex) -> None:
     steps = [_patch(mistake, style) for mistake, style in PATCHES.items()]
     await _repaired(start, codex, steps, upstream_api="chat")
+
+
+@pytest.mark.parametrize("codex", OLDEST_AND_NEWEST, indirect=True)
+@pytest_twisted.ensureDeferred
+async def test_commands_in_the_forms_of_later_families_run(start: Start, codex: Codex) -> None:
+    steps = [_command(write.__name__, leaked(write)) for write in LATER]
+    await _repaired(start, codex, steps)
 
 
 @pytest_twisted.ensureDeferred

@@ -65,6 +65,23 @@ TAGGED = {
     "gemma": "<start_function_call>call:exec_command{cmd:<escape>ls -la<escape>}"
     "<end_function_call>",
 }
+TAGGED |= {
+    "named function": '<function name="exec_command">\n<parameter name="cmd">ls -la</parameter>\n'
+    "</function>",
+    "named function, JSON": '<function name="exec_command">{"cmd": "ls -la"}</function>',
+    "dsml": '<｜DSML｜function_calls>\n<｜DSML｜invoke name="exec_command">\n'
+    '<｜DSML｜parameter name="cmd" string="true">ls -la</｜DSML｜parameter>\n</｜DSML｜invoke>\n'
+    "</｜DSML｜function_calls>",
+    "dsml, later": '<｜DSML｜tool_calls>\n<｜DSML｜invoke name="exec_command">\n'
+    '<｜DSML｜parameter name="cmd" string="true">ls -la</｜DSML｜parameter>\n</｜DSML｜invoke>\n'
+    "</｜DSML｜tool_calls>",
+    "lfm": '<|tool_call_start|>[exec_command(cmd="ls -la")]<|tool_call_end|>',
+    "olmo": '<function_calls>\nexec_command(cmd="ls -la")\n</function_calls>',
+    "nemotron": f"<TOOLCALL>[{JSON}]</TOOLCALL>",
+    "cohere": '<|START_ACTION|>[\n{"tool_call_id": "0", "tool_name": "exec_command", '
+    '"parameters": {"cmd": "ls -la"}}\n]<|END_ACTION|>',
+    "phi": f"functools[{JSON}]",
+}
 PLAIN = {
     "json": JSON,
     "json, parameters": LLAMA,
@@ -75,6 +92,9 @@ PLAIN = {
     "fence": f"```json\n{JSON}\n```",
     "fence, no word": f"```\n{JSON}\n```",
     "fence, unclosed": f"```json\n{JSON}",
+    "fence, Python": '```tool_code\nexec_command(cmd="ls -la")\n```',
+    "json, an end mark": f"{JSON}</s>",
+    "json, another end mark": f"{JSON}<|im_end|>",
     "fence around a tag": f"```\n<tool_call>{JSON}</tool_call>\n```",
 }
 ALL = {**TAGGED, **PLAIN}

@@ -284,8 +284,9 @@ def test_an_unknown_tag_behind_a_call_is_text() -> None:
 
 def test_the_names_of_the_forms_are_those_of_the_log() -> None:
     assert [style.name for style in STYLES] == [
-        "tool_call tag", "function tag", "invoke tag", "mistral", "llama", "deepseek", "kimi",
-        "kimi", "harmony", "harmony", "gemma", "fence", "json",
+        "tool_call tag", "function tag", "invoke tag", "named function tag", "dsml", "lfm",
+        "json tag", "functools", "mistral", "llama", "deepseek", "kimi", "kimi", "harmony",
+        "harmony", "gemma", "fence", "json",
     ]  # fmt: skip
 
 
@@ -335,3 +336,72 @@ def test_a_key_and_the_word_of_a_fence_have_up_to_twenty_bytes(size: int) -> Non
         scanner = LeakScanner(lambda name: True, lambda call, strict: True)
         given = "".join(map(str, scanner.feed(begin + "k" * size)))
         assert bool(given) is (size == 21), begin
+
+
+PYTHON = {
+    'ls(a="x")': '{"a":"x"}',
+    "ls()": "{}",
+    "ls(a=1, b=-2.5, c=True, d=None)": '{"a":1,"b":-2.5,"c":true,"d":null}',
+    "ls(a=true, b=null, c=false)": '{"a":true,"b":null,"c":false}',
+    "ls(a=[1, 'b'], b={'c': 'd'})": '{"a":[1,"b"],"b":{"c":"d"}}',
+    'ls(a="1 ) 2 ( \\" ]")': '{"a":"1 ) 2 ( \\" ]"}',
+    'ls(\n  a="x",\n)': '{"a":"x"}',
+}
+
+
+@pytest.mark.parametrize(("call", "arguments"), PYTHON.items(), ids=PYTHON)
+def test_calls_as_in_python(call: str, arguments: str) -> None:
+    for name, text in {
+        "lfm": f"<|tool_call_start|>[{call}]<|tool_call_end|>",
+        "invoke tag": f"<function_calls>\n{call}\n</function_calls>",
+        "fence": f"```tool_code\n{call}\n```",
+    }.items():
+        assert read(text) == (name, [("ls", arguments)], "")
+    several = f"<|tool_call_start|>[{call}, cat(f='x')]<|tool_call_end|>"
+    assert read(several)[1] == [("ls", arguments), ("cat", '{"f":"x"}')]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "ls('x')", "ls(a=b)", "ls(a=f())", "ls(**{'a': 1})", "ls(a=1", "ls(a=1j)", "ls(a={1})",
+        "ls(a=b'x')", "ls a", "print(a=1)", "ls(a=1 if x else 2)", "ls(a='x' 1)",
+    ],
+)  # fmt: skip
+def test_what_python_would_have_to_work_out_is_no_call(call: str) -> None:
+    text = f"<|tool_call_start|>[{call}]"
+    assert scan(text) == [text]
+    assert scan(f"```tool_code\n{call}\n```") == [f"```tool_code\n{call}\n```"]
+
+
+@pytest.mark.parametrize(
+    ("style", "text"),
+    [
+        ("json tag", '<TOOLCALL>[{"name": "ls", "arguments": {"a": 1}}]</TOOLCALL>'),
+        ("json tag", '<|START_ACTION|>{"tool_name": "ls", "parameters": {"a": 1}}<|END_ACTION|>'),
+        ("functools", 'functools[{"name": "ls", "arguments": {"a": 1}}]'),
+        ("named function tag", '<function name="ls"> {"a": 1} </function>'),
+        ("json", '{"name": "ls", "arguments": {"a": 1}}</s>'),
+        ("json", '{"name": "ls", "arguments": {"a": 1}}<|endoftext|>'),
+    ],
+)
+def test_forms_of_later_families(style: str, text: str) -> None:
+    assert read(text) == (style, [LS], "")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '<function name="rm"><parameter name="a">1</parameter></function>',
+        '<function name="ls"><parameter name="a">1</parameter> and so on',
+        '<function name="ls"><parameter name="a">1</function>',
+        "<TOOLCALL> begins a call",
+        "functools[0] is a module",
+        '<｜DSML｜invoke name="rm"></｜DSML｜invoke>',
+        '<｜DSML｜invoke name="ls"><｜DSML｜parameter name="a" string="true">1',
+        "<｜DSML｜function_calls>",
+    ],
+)
+def test_what_only_begins_like_them_is_text(text: str) -> None:
+    assert scan(text) == [text]
+    assert scan(*text) == [text] or "".join(map(str, scan(*text))) == text

@@ -9,7 +9,7 @@ import pytest
 import pytest_twisted
 
 from tests.conftest import LogBook, Start
-from tests.fake_ollama import Call, Die, Playlist, Say
+from tests.fake_ollama import Call, Die, Playlist, Say, Think
 from tests.harness import Setup
 from tests.tools.declared import EXEC
 from tests.web.test_tools import line
@@ -139,3 +139,34 @@ async def test_text_behind_a_doubtful_call_keeps_its_place(start: Start) -> None
     answer = f"Should I run this?\n{TAG}\nTell me."
     setup = await start(Playlist([Say(answer)], [EXAMPLE]), confirm=True)
     assert "".join(await output(setup)).split() == answer.split()
+
+
+@pytest.mark.parametrize("written", [TAG, f"I think so.\n{TAG}\n"])
+@pytest_twisted.ensureDeferred
+async def test_a_call_that_is_all_at_the_end_of_the_reasoning_is_made(
+    start: Start, logged: LogBook, written: str
+) -> None:
+    setup = await start(Playlist([Think(written)]))
+    items = (await setup.ask({"tools": [EXEC]})).response["output"]
+    assert [item["type"] for item in items] == ["reasoning", "function_call"]
+    assert orjson.loads(items[1]["arguments"]) == {"cmd": "touch made"}
+    assert "call in the reasoning" in line(logged)
+    assert len(setup.fake.turns) == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        [Think(f"{TAG}\nNo, I should not.")],
+        [Think(f"Should I run this?\n{TAG}")],
+        [Think(JSON)],
+        [Think(f"{TAG}\n{TAG.replace('made', 'more')}")],
+        [Think(TAG), Say("Done.")],
+    ],
+    ids=["thoughts behind it", "a question", "no tag", "two calls", "an answer"],
+)
+@pytest_twisted.ensureDeferred
+async def test_other_calls_in_the_reasoning_are_only_thoughts(start: Start, answer: Any) -> None:
+    setup = await start(Playlist(answer, [Say("Hm.")]))
+    items = (await setup.ask({"tools": [EXEC]})).response["output"]
+    assert "function_call" not in {item["type"] for item in items}
