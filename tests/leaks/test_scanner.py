@@ -297,20 +297,16 @@ FRAMES = {
 }
 
 
-# A fence inside of a fence ends that, and one inside of a line is none.
-FRAMED = {
-    f"{frame}: {leak}": (FRAMES[frame], NEAR[leak])
-    for frame in FRAMES
-    for leak in NEAR
-    if "```" not in NEAR[leak] or ("```" not in FRAMES[frame] and frame != "assignment")
-}
-
-
-@pytest.mark.parametrize(("frame", "leak"), FRAMED.values(), ids=FRAMED)
-def test_a_call_that_is_shown_and_not_made_stays_text(frame: str, leak: str) -> None:
-    answer = frame.replace("{}", leak.replace("\n", " ") if "\n" not in frame else leak)
-    assert scan(answer) == [answer]
-    assert scan(*answer) == [answer]
+@pytest.mark.parametrize("frame", FRAMES)
+def test_a_call_that_is_shown_and_not_made_stays_text(frame: str) -> None:
+    for name, leak in NEAR.items():
+        # A fence inside of a fence ends that, and one inside of a line is none.
+        if "```" in leak and ("```" in FRAMES[frame] or frame == "assignment"):
+            continue
+        shown = leak.replace("\n", " ") if "\n" not in FRAMES[frame] else leak
+        answer = FRAMES[frame].replace("{}", shown)
+        assert scan(answer) == [answer], name
+        assert scan(*answer) == [answer], name
 
 
 UNKNOWN = {name: leak.replace("exec_command", "no_such_tool") for name, leak in ALL.items()}
