@@ -222,7 +222,7 @@ async def test_a_key_is_shown_and_a_wrong_one_refused_once(
     assert "asks for an API key" in wrong.output
     assert "Reconnecting" not in wrong.output
     lines = [formatEvent(event) for event in logged.events]
-    assert len([line for line in lines if line.startswith("POST /v1/responses of")]) == 1
+    assert len([line for line in lines if line.startswith("POST /v1/responses from")]) == 1
 
 
 @pytest_twisted.ensureDeferred
