@@ -28,6 +28,7 @@ PURE = {
     "html",
     "itertools",
     "orjson",
+    "posixpath",
     "re",
     "shlex",
     "unicodedata",

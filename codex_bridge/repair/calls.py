@@ -7,7 +7,7 @@ from attrs import field, frozen
 
 from codex_bridge.leaks.json_calls import WrittenCall
 from codex_bridge.leaks.quotations import Quotations, TooManyCalls, plain
-from codex_bridge.repair import lenient_json, names, patches
+from codex_bridge.repair import lenient_json, names, other_tools, patches
 from codex_bridge.repair.arguments import UNDECLARED, repair_arguments
 from codex_bridge.repair.raw_input import raw_input, strict_raw_input
 from codex_bridge.tools.declarations import INPUT, Kind, Tool
@@ -18,6 +18,7 @@ from codex_bridge.vocabulary import Json
 
 NOTHING_READ = Quotations()
 NAME, STAND_IN, PATCH_AS_COMMAND = "name", "stand-in name", "patch as command"
+OTHER_TOOL = "tool of another agent"
 
 
 @frozen
@@ -106,6 +107,9 @@ def repair_call(written: str, text: str, toolbox: Toolbox, *, repair: bool) -> R
                 return call
         if call_of_shell := _patch_as_command(written, text, toolbox):
             return call_of_shell
+        command = other_tools.as_command(names.undecorated(written), text)
+        if command and (call_of_shell := _call_of_shell({"cmd": command}, toolbox, OTHER_TOOL)):
+            return call_of_shell
     return RepairedCall(Kind.FUNCTION, written, None, text.strip() or "{}")
 
 
@@ -153,9 +157,15 @@ def _patch_as_command(written: str, text: str, toolbox: Toolbox) -> RepairedCall
     patch, _ = raw_input(text, patch_tool)
     if not patches.is_valid(patch):
         return None
-    arguments = orjson.dumps({**_beside_input(text), "cmd": patches.as_command(patch)}).decode()
+    arguments = {**_beside_input(text), "cmd": patches.as_command(patch)}
+    return _call_of_shell(arguments, toolbox, PATCH_AS_COMMAND)
+
+
+def _call_of_shell(arguments: Json, toolbox: Toolbox, step: str) -> RepairedCall | None:
+    """A call of the tool that runs commands, if one is offered that takes these arguments."""
+    text = orjson.dumps(arguments).decode()
     for function in names.stand_ins("shell", toolbox.offered):
-        call = _for_tool(toolbox.offered[function], arguments, PATCH_AS_COMMAND)
+        call = _for_tool(toolbox.offered[function], text, step)
         if call.fits and UNDECLARED not in call.steps:
             return call
     return None
@@ -200,7 +210,9 @@ class Judge:
         if name not in self._known:
             offered = self._toolbox.offered
             self._known[name] = bool(
-                names.function_for(name, offered) or names.stand_ins(name, offered)
+                names.function_for(name, offered)
+                or names.stand_ins(name, offered)
+                or (other_tools.is_known(name) and names.stand_ins("shell", offered))
             )
         return self._known[name]
 

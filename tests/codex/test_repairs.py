@@ -176,6 +176,31 @@ async def test_patches_with_mistakes_apply(start: Start, codex: Codex) -> None:
     await _repaired(start, codex, steps, upstream_api="chat")
 
 
+def _other(name: str, result: str = "", leaves: Json | None = None, **arguments: str) -> Step:
+    """A call of a tool that only other agents have."""
+    return Step(
+        "exec_command",
+        {},
+        result,
+        style=lambda function, _: [Call(name, arguments)],
+        exact=False,
+        leaves=leaves or {},
+    )
+
+
+@pytest.mark.parametrize("codex", OLDEST_AND_NEWEST, indirect=True)
+@pytest_twisted.ensureDeferred
+async def test_tools_of_other_agents_do_what_they_do_there(start: Start, codex: Codex) -> None:
+    written = {"a b.txt": "one $HOME\ntwo\n"}
+    steps = [
+        _other("write_file", leaves=written, path="a b.txt", content=written["a b.txt"]),
+        _other("read_file", "one $HOME\ntwo", path="a b.txt"),
+        _other("list_dir", "a b.txt", path="."),
+        _other("grep_search", "a b.txt:2:two", query="two"),
+    ]
+    await _repaired(start, codex, steps)
+
+
 @pytest.mark.parametrize("codex", OLDEST_AND_NEWEST, indirect=True)
 @pytest_twisted.ensureDeferred
 async def test_commands_in_the_forms_of_later_families_run(start: Start, codex: Codex) -> None:

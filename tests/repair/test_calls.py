@@ -32,7 +32,7 @@ def dump(value: Any) -> str:
         ("search_tools", {"q": "x"}, "tool_search", {"query": "x"}),
         # Nothing in these arguments is a command.
         ("bash", {"language": "python"}, "bash", {"language": "python"}),
-        ("read_file", {"path": "x"}, "read_file", {"path": "x"}),
+        ("read_mail", {"path": "x"}, "read_mail", {"path": "x"}),
     ],
 )
 def test_the_tool_that_is_meant(name: str, arguments: Any, full_name: str, payload: Any) -> None:
