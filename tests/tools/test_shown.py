@@ -30,7 +30,7 @@ def parameters(tool: Json, profile: ToolProfile = ToolProfile.ESSENTIAL) -> set[
 CODEX_TOOLS: dict[str, tuple[str, dict[str, str]]] = {
     "exec_command": (
         "Run a shell command. Returns its output, or a session_id if it still runs.",
-        {"cmd": "", "workdir": ""},
+        {"cmd": "one shell command line, not a list", "workdir": ""},
     ),
     "shell_command": ("Run a shell command.", {"command": "", "workdir": ""}),
     "shell": ("Run a program with arguments.", {"command": "", "workdir": ""}),
