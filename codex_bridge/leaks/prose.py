@@ -162,7 +162,8 @@ class Prose:
     def announces(self) -> bool:
         """Whether the last sentence says that the model does something now."""
         sentence = self._last_sentence
-        return bool(INTENT.search(sentence)) and not CONDITION.search(sentence)
+        is_put_off = CONDITION.search(sentence) or HESITATION.search(sentence)
+        return bool(INTENT.search(sentence)) and not is_put_off
 
     @property
     def hesitates(self) -> bool:
