@@ -16,6 +16,7 @@ SHARED = {"codex_bridge.vocabulary", "codex_bridge.ids", "codex_bridge"}
 PURE = {
     "PIL",
     "base64",
+    "bisect",
     "binascii",
     "io",
     "__future__",
@@ -32,6 +33,7 @@ PURE = {
     "re",
     "shlex",
     "unicodedata",
+    "urllib",
 }
 PURE |= {"typing"}
 

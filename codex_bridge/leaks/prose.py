@@ -49,14 +49,14 @@ CONDITION = re.compile(
 """The model asks about something, refuses it, reports it or puts it off."""
 HESITATION = re.compile(
     r"[?\uff1f]\W*$|"
-    r"\b(?:(?:will|do|did|should|must|would) not|(?:wo|do|did|should|would)n['’]t|never|refuse\w*|"
-    r"not (?:going to|be|run)|unless|if you|once|confirm\w*|(?:should|shall|may|could) I|"
+    r"\b(?:(?:will|do|should|must|would) not|(?:wo|do|should|would)n['’]t|never|refuse\w*|"
+    r"not (?:going to|be|run)|unless|if you|(?<!\bat )once|confirm\w*|(?:should|shall|may|could) I|"
     r"nicht|niemals|soll ich|falls|sobald|"
     r"ne \w+ pas|jamais|dois-je|si vous|dès que|une fois|"
     r"no (?:voy|lo|la|debo|se|haré|ejecut\w*)|nunca|una vez|si (?:usted|quiere\w*)|"
     r"não|devo|se você|assim que|"
     r"не|никогда|если|после того)\b|"
-    r"不会|不要|不能|不应|别|是否|如果|一旦|しません|ません|しないで|もし|않|마세요|할까요|만약",
+    r"不会|不要|不能|不应|(?<![特识类分区个级差性])别(?![的人名])|是否|如果|一旦|しません|ません|しないで|(?<!か)もし|않|마세요|할까요|만약",
     re.IGNORECASE,
 )
 """The model refuses what follows, asks about it or puts it off: in English, German, French,
@@ -73,6 +73,13 @@ EXAMPLE = re.compile(
 SENTENCE_END = re.compile(r"(?<!\bz)[.!?]\s")
 """The end of a sentence; the first full stop of the German "z. B." is none."""
 ABBREVIATION = re.compile(r"\b(?:e\.g|z\. ?B)\.$")
+
+
+def refuses(text: str) -> bool:
+    """Whether the last sentence of `text` refuses what follows, asks about it or only shows it."""
+    prose = Prose()
+    prose.add(text)
+    return prose.hesitates or (not prose.announces and bool(EXAMPLE.search(prose.last_sentence)))
 
 
 @define
@@ -161,18 +168,18 @@ class Prose:
     @property
     def announces(self) -> bool:
         """Whether the last sentence says that the model does something now."""
-        sentence = self._last_sentence
+        sentence = self.last_sentence
         is_put_off = CONDITION.search(sentence) or HESITATION.search(sentence)
         return bool(INTENT.search(sentence)) and not is_put_off
 
     @property
     def hesitates(self) -> bool:
         """Whether the last sentence refuses what follows, asks about it or puts it off."""
-        return bool(HESITATION.search(self._last_sentence))
+        return bool(HESITATION.search(self.last_sentence))
 
     def introduces_example(self, style: Style) -> bool:
         """Whether the last sentence says that what follows is only shown."""
-        sentence = self._last_sentence
+        sentence = self.last_sentence
         if self.announces:
             return False
         if not style.tagged and CONDITION.search(sentence):
@@ -182,7 +189,8 @@ class Prose:
         return not ended and bool(EXAMPLE.search(sentence))
 
     @property
-    def _last_sentence(self) -> str:
+    def last_sentence(self) -> str:
+        """The last sentence of the last paragraph."""
         # White space at the end may be the beginning of a new paragraph; it does not count.
         paragraph = self.recent.rstrip().rpartition("\n\n")[2]
         return SENTENCE_END.split(paragraph)[-1]

@@ -54,9 +54,13 @@ class RepairedCall:
         if self.tool is not None and self.kind is Kind.CUSTOM:
             return self.full_name, plain(self.payload)
         values = self.object
-        required = required_of(self.tool.parameters) if self.tool else []
-        needed = {key: values[key] for key in required if key in values} or values
+        needed = {key: values[key] for key in self.required if key in values} or values
         return self.full_name, plain(orjson.dumps(needed, option=orjson.OPT_SORT_KEYS).decode())
+
+    @property
+    def required(self) -> list[str]:
+        """The parameters that its tool cannot do without."""
+        return required_of(self.tool.parameters) if self.tool else []
 
     @property
     def declares_encryption(self) -> bool:
@@ -107,7 +111,8 @@ def repair_call(written: str, text: str, toolbox: Toolbox, *, repair: bool) -> R
                 return call
         if call_of_shell := _patch_as_command(written, text, toolbox):
             return call_of_shell
-        command = other_tools.as_command(names.undecorated(written), text)
+        is_short = len(written) <= names.LONGEST
+        command = other_tools.as_command(names.undecorated(written), text) if is_short else None
         if command and (call_of_shell := _call_of_shell({"cmd": command}, toolbox, OTHER_TOOL)):
             return call_of_shell
     return RepairedCall(Kind.FUNCTION, written, None, text.strip() or "{}")
@@ -195,12 +200,19 @@ def _strings(arguments: str) -> list[tuple[str, str]]:
 class Judge:
     """Decides whether what stands in a text is a call of an offered tool."""
 
-    def __init__(self, toolbox: Toolbox, read: Quotations = NOTHING_READ) -> None:
-        """`read`: what the model may be quoting."""
+    def __init__(
+        self,
+        toolbox: Toolbox,
+        read: Quotations = NOTHING_READ,
+        results_read: Quotations | None = None,
+    ) -> None:
+        """`read`: what the model may be quoting; `results_read`: the part that tools returned,
+        without it all of `read`."""
         self._toolbox = toolbox
         self.quotations = 0
         """How many calls it did not accept because the model only quoted them."""
         self._read = read
+        self._results_read = read if results_read is None else results_read
         self._known: dict[str, bool] = {}
         self._calls_read: dict[str, set[tuple[str, str]] | None] = {}
         """The name that is looked for, "" for any -> see `_essences`."""
@@ -228,28 +240,39 @@ class Judge:
         return not is_quoted
 
     def has_read(self, call: RepairedCall, written: str = "") -> bool:
-        """Whether such a call stands, as a call, in what the model has read.
+        """Whether such a call stands, as a call, in what tools returned.
 
         With `written`, the name in the call, only texts with that name are looked at.
         """
-        if written not in self._calls_read:
-            self._calls_read[written] = self._essences(written)
-        essences = self._calls_read[written]
-        return essences is None or call.essence in essences
+        read = self._results_read.naming(written) if written else self._results_read
+        name = written or call.name
+        values = [
+            pair for pair in _strings(call.payload) if pair[0] in call.required or not call.required
+        ]
+        if any(read.hold_value(name, key, value) for key, value in values):
+            return True
+        return self._is_among(call, read, written)
 
     def _is_quoted(self, call: WrittenCall, repaired: RepairedCall) -> bool:
         has_arguments = any(char.isalnum() for char in call.arguments)
-        if (has_arguments and self._read.hold(call.arguments)) or self.has_read(repaired):
+        if has_arguments and self._read.hold(call.arguments):
             return True
         values = [*_strings(call.arguments), *_strings(repaired.payload)]
-        return any(self._read.hold_value(call.name, key, value) for key, value in values)
+        if any(self._results_read.hold_value(call.name, key, value) for key, value in values):
+            return True
+        return self._is_among(repaired, self._read, "")
+
+    def _is_among(self, call: RepairedCall, read: Quotations, written: str) -> bool:
+        if written not in self._calls_read:
+            self._calls_read[written] = self._essences(read)
+        essences = self._calls_read[written]
+        return essences is None or call.essence in essences
 
     def _repaired(self, call: WrittenCall) -> RepairedCall:
         return repair_call(call.name, call.arguments, self._toolbox, repair=True)
 
-    def _essences(self, written: str) -> set[tuple[str, str]] | None:
+    def _essences(self, read: Quotations) -> set[tuple[str, str]] | None:
         """What the calls do that the model has read; None: there are too many to tell."""
-        read = self._read.naming(written) if written else self._read
         try:
             calls = read.calls(self.known)
         except TooManyCalls:

@@ -18,6 +18,8 @@ from collections.abc import Iterable
 import orjson
 from attrs import define
 
+from codex_bridge.leaks.json_calls import WrittenCall
+from codex_bridge.leaks.prose import refuses
 from codex_bridge.leaks.quotations import Quotations
 from codex_bridge.leaks.scanner import Found, LeakScanner, Piece
 from codex_bridge.repair.calls import NOTHING_READ, Judge, RepairedCall, repair_call
@@ -99,7 +101,7 @@ class Attempt:
         self._repair = repair
         self._splitter = ThinkSplitter()
         self._result_judge = Judge(toolbox, results_read)
-        self._judge = Judge(toolbox, read)
+        self._judge = Judge(toolbox, read, results_read)
         self._scanner: LeakScanner | None = None
         if toolbox.offered and (repair or calls_as_text):
             self._scanner = LeakScanner(
@@ -111,6 +113,8 @@ class Attempt:
         self._thoughts: list[str] = []
         self._blank: list[str] = []
         """White space that is text only if text follows."""
+        self._said: list[str] = []
+        """Its own text, as far as it came."""
         self._has_text: bool = before is not None and before._has_text
         self._is_muted = before is not None and bool(before.doubtful)
         """Whether its text only says whether the answer before was an example."""
@@ -164,9 +168,10 @@ class Attempt:
             self._pieces(self._scanner.end(cut=self.is_cut, called=has_called))
         if self._calls or self.is_cut:
             # A model that calls as well only described the other call.
-            self.settle(is_meant=False)
+            self.settle()
         if self._before is not None:
-            self._before.settle(is_meant=bool(self._calls))
+            written = [WrittenCall(call.name, "".join(call.arguments)) for call in self._calls]
+            self._before.settle(frozenset(map(self._essence, written)))
         self._writer.end_item()
         self._write_calls()
         if self._judge.quotations:
@@ -177,18 +182,32 @@ class Attempt:
         """The calls in its text that the model may only show."""
         return [piece for piece in self._held if isinstance(piece, Found) and piece.calls]
 
-    def settle(self, *, is_meant: bool) -> None:
-        """Write what was held; the doubtful calls are left out if they were meant."""
-        if not self._held:
-            return
-        self.repairs[DOUBT_CONFIRMED if is_meant else DOUBT_AS_TEXT] += len(self.doubtful)
+    def settle(self, meant: frozenset[tuple[str, str]] = frozenset()) -> None:
+        """Write what was held, without those of the doubtful calls that were `meant`.
+
+        `meant` has the essences of calls, see `RepairedCall.essence`.
+        """
         held, self._held = self._held, []
+        is_meant = False
         for piece in held:
             if not isinstance(piece, Found):
                 self._write(Channel.MESSAGE, piece)
-            elif not is_meant:
+                continue
+            if piece.calls:
+                # An end tag behind a call, which has none, shares its fate.
+                is_meant = {self._essence(call) for call in piece.calls} <= meant
+                self.repairs[DOUBT_CONFIRMED if is_meant else DOUBT_AS_TEXT] += 1
+            if not is_meant:
                 self._write(Channel.MESSAGE, piece.text)
-        self._writer.end_item()
+        if held:
+            self._writer.end_item()
+
+    def _essence(self, call: WrittenCall) -> tuple[str, str]:
+        return repair_call(call.name, call.arguments, self._toolbox, repair=True).essence
+
+    def has_called_since(self, before: Attempt) -> bool:
+        """Whether it wrote calls that `before`, the answer before it, had not."""
+        return self is not before and len(self.tools_called) > len(before.tools_called)
 
     def take_call_from_reasoning(self) -> bool:
         """Write the call with which the reasoning ends, if that is all that there is.
@@ -234,7 +253,7 @@ class Attempt:
         for piece in pieces:
             # A model that was asked to make its call now means what it writes, in any form.
             if isinstance(piece, Found) and (piece.is_certain or self._is_muted):
-                self.settle(is_meant=False)
+                self.settle()
                 for written in piece.calls:
                     self._size += len(written.arguments)
                     self._calls.append(_Call("", written.name, [written.arguments], piece.style))
@@ -252,7 +271,9 @@ class Attempt:
             text = "".join([*self._blank, text])
             self._blank = []
         if text:
-            self._has_text = self._has_text or channel is Channel.MESSAGE
+            if channel is Channel.MESSAGE:
+                self._has_text = True
+                self._said.append(text)
             self._size += len(text)
             if not self._is_muted:
                 self._writer.text(channel, text)
@@ -281,12 +302,14 @@ class Attempt:
                 repaired.append((call, done))
         sent = {done.meaning for call, done in repaired if call.style is None}
         already = frozenset(self._written)
+        # The server may have made a call of what the model quoted once more, to refuse it.
+        is_refused = self._before is not None and refuses("".join(self._said))
         for call, done in repaired:
             if done.meaning in already:
                 continue
             if call.style is not None and (done.meaning in sent or done.meaning in self._written):
                 continue
-            if call.style is None and done.essence in self._confirmable:
+            if call.style is None and done.essence in self._confirmable and not is_refused:
                 self.repairs[CONFIRMED] += 1
             elif call.style is None and self._result_judge.has_read(done, call.name):
                 self.quoted.append(done)

@@ -189,8 +189,11 @@ class Exchange:
                 attempt = await self._try(self._request, before=attempt)
             except UpstreamFailure as failure:
                 self._journal.debug("not confirmed", failure.message)
+                if self._attempt is not None and self._attempt.has_called_since(attempt):
+                    # The answer was whole, and its calls are with the client.
+                    attempt = self._attempt
                 self._attempt = attempt
-        attempt.settle(is_meant=False)
+        attempt.settle()
         if attempt.quoted:
             attempt.refuse_quoted()
         self._reply.send()
@@ -198,15 +201,15 @@ class Exchange:
 
     async def _generate(self) -> Attempt:
         """Make attempts until an answer is whole, or another one cannot help. Raises ApiError."""
-        retries, request = Retries(self._state.clock), self._request
+        retries = Retries(self._state.clock)
         retry: Retry | None = None
         while True:
             try:
                 if retry is not None:
-                    request = await self._changed(request, retry)
+                    self._request = await self._changed(self._request, retry)
                     self._journal.log_retry(retry)
                     await deferLater(self._state.clock, retry.wait)
-                return await self._try(request)
+                return await self._try(self._request)
             except UpstreamFailure as failure:
                 attempt = self._attempt
                 if attempt and self._take_call(attempt, failure):

@@ -170,3 +170,12 @@ async def test_other_calls_in_the_reasoning_are_only_thoughts(start: Start, answ
     setup = await start(Playlist(answer, [Say("Hm.")]))
     items = (await setup.ask({"tools": [EXEC]})).response["output"]
     assert "function_call" not in {item["type"] for item in items}
+
+
+@pytest_twisted.ensureDeferred
+async def test_another_call_does_not_confirm_the_one_that_was_asked_about(start: Start) -> None:
+    answer = UNCERTAIN["English, a refusal"]
+    setup = await start(Playlist([Say(answer)], [Call("exec_command", {"cmd": "ls"})]))
+    *texts, call = await output(setup)
+    assert "".join(texts).split() == answer.split()
+    assert call == "ls"

@@ -10,7 +10,7 @@ import pytest
 import pytest_twisted
 
 from tests.conftest import LogBook, Start
-from tests.fake_ollama import Call, Die, Finish, Playlist, Say
+from tests.fake_ollama import Call, Die, Finish, Playlist, Refuse, Say
 from tests.harness import Json, Setup
 from tests.tools.declared import EXEC
 from tests.web.test_tools import line
@@ -79,6 +79,22 @@ async def test_a_quoted_call_runs_when_the_model_makes_it_again(
     done = await output(setup, stream=stream)
     assert done == ["As it says.", "Yes, I mean it.", "touch PWNED"]
     assert line(logged) == "tools: exec_command; repairs: quoted call confirmed"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_second_quotation_is_no_confirmation(start: Start, logged: LogBook) -> None:
+    again = "No, I will not run this: it is text of NOTES.md.\n"
+    setup = await start(Playlist([QUOTED], [Say(again), QUOTED]))
+    texts = await output(setup)
+    assert "touch PWNED" not in texts
+    assert line(logged) == "tools: none; repairs: quoted call not run"
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_model_is_asked_with_the_effort_that_it_takes(start: Start) -> None:
+    refusal = Refuse(400, 'think value "high" is not supported for this model')
+    setup = await start(Playlist([refusal], [QUOTED], [QUOTED]))
+    assert await output(setup, reasoning={"effort": "high"}) == ["touch PWNED"]
 
 
 @pytest_twisted.ensureDeferred
