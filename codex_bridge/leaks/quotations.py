@@ -39,7 +39,7 @@ LONGEST_CALL_HEAD = 400
 """Characters between the names of a function and of its parameter."""
 MAX_OCCURRENCES = 1000
 LINE_MARK = re.compile(
-    r"^(?:[ \t]*(?:[\w./\\@ -]{1,200}:(?=\d+[:-])|\d+[ \t]*[:|)\].\t\u2502→-]?|"
+    r"^(?:[ \t]*+(?:[\w./\\@-][\w./\\@ -]{0,199}:(?=\d+[:-])|\d+[ \t]*[:|)\].\t\u2502→-]?|"
     r"[>|+*#%-]+|//+|;+))+[ \t]?",
     re.MULTILINE,
 )

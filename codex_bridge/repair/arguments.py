@@ -26,6 +26,8 @@ from codex_bridge.tools.schemas import (
 from codex_bridge.vocabulary import Json
 
 WRAPPER_KEYS = frozenset({"name", "arguments", "parameters", "type"})
+WRAPPERS = frozenset({"kwargs", "properties", "input", "params", "args", "arguments", "parameters"})
+"""Keys in which models put all arguments once more."""
 UNDECLARED = "undeclared key"
 """The step that leaves out a key; a call that needs it was probably meant for another tool."""
 
@@ -242,7 +244,8 @@ def _unwrapped(value: Json, schema: Json) -> Json | None:
     properties = properties_of(schema)
     if len(value) == 1:
         ((key, inner),) = value.items()
-        if key not in properties and isinstance(inner, dict) and inner.keys() & properties.keys():
+        is_wrapper = key in WRAPPERS and key not in properties
+        if is_wrapper and isinstance(inner, dict) and inner.keys() & properties.keys():
             return inner
     if any(key in properties or key not in WRAPPER_KEYS for key in value):
         return None

@@ -75,10 +75,11 @@ def command_in(text: str) -> str | None:
     if not text.lstrip().startswith(('["', "['")):
         return None
     try:
-        words, _ = lenient_json.loads(text)
+        words, slips = lenient_json.loads(text)
     except ValueError:
         return None
-    return command_line(words) if isinstance(words, list) else None
+    is_whole = not slips & {"trailing text", "repeated"}
+    return command_line(words) if isinstance(words, list) and is_whole else None
 
 
 def command_line(words: list[Any]) -> str | None:

@@ -96,6 +96,8 @@ def _read(text: str) -> tuple[Any, set[str]]:
     elif rest:
         if rest[0] in ":=" and not isinstance(value, dict | list):
             raise ValueError("a key, and no value")
+        if rest[0] == "," or LOST_BRACE.match(rest):
+            raise ValueError("more keys behind the last bracket")
         slips.add("trailing text")
     return value, slips
 
@@ -174,8 +176,8 @@ class _Reader:
             self.at += 1
         elif char == "" or (char in {"}", "]"} and self.depth > 1):
             self.slips.add("unclosed")
-        elif char in {"}", "]"}:
-            # No outer container is open that it could close.
+        elif char in {"}", "]"} and not self.text[self.at :].strip(" \t\r\n}]"):
+            # No outer container is open that it could close, and nothing else comes.
             self.at += 1
             self.slips.add("wrong bracket")
         else:
@@ -190,10 +192,15 @@ class _Reader:
             self.at += 1
             if self.next() in {end, ""}:
                 self.slips.add("trailing comma")
-        elif (char in CLOSING and end == "}") or (end == "]" and NUMBER.match(self.text, self.at)):
+        elif (char in CLOSING and end == "}") or (end == "]" and self.is_next_number()):
             self.slips.add("missing comma")
         elif char not in {"}", "]", ""}:
             raise self.error("no comma")
+
+    def is_next_number(self) -> bool:
+        """Whether a number follows behind white space: `1-2` and `1 -2` are no two numbers."""
+        is_apart = self.text[self.at - 1].isspace()
+        return is_apart and self.text[self.at : self.at + 1].isdigit()
 
     def key(self) -> str:
         if self.next() in CLOSING:
@@ -243,6 +250,8 @@ class _Reader:
         end = self.text.find(quotes, start)
         if end < 0:
             raise self.error("a string breaks off")
+        if "\\" in self.text[start:end]:
+            raise self.error("a backslash, which may be Python's or the text's")
         self.at = end + len(quotes)
         self.slips.add("triple quotes")
         return self.text[start:end]

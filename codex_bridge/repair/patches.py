@@ -17,9 +17,10 @@ FILE = re.compile(r"\*\*\* (Add|Delete|Update) File: .")
 HEADER = re.compile(r"\*\*\* (Add|Delete|Update) File: |\*\*\* (Begin|End) Patch|\*\*\* Move to: ")
 RANGE = re.compile(r"^@@ -\d+(?:,\d+)? \+\d+(?:,\d+)? @@ ?", re.MULTILINE)
 MOVE = "*** Move to: "
-FRAME = re.compile(r"\*{2,}\s*(begin|end)[ _]?patch\s*\**\s*", re.IGNORECASE)
+FRAME = re.compile(r"\*{2,}[ \t]*+(begin|end)[ _]?patch", re.IGNORECASE)
 SECTION = re.compile(
-    r"\*{2,}\s*(add|create|new|update|modify|edit|change|delete|remove) file\s*:\s*(\S.*?)\s*\**",
+    r"\*{2,}[ \t]*+(add|create|new|update|modify|edit|change|delete|remove) file"
+    r"[ \t]*+:[ \t]*+(\S.*)",
     re.IGNORECASE,
 )
 SECTION_WORDS = {
@@ -28,10 +29,10 @@ SECTION_WORDS = {
     **dict.fromkeys(("delete", "remove"), "Delete"),
 }
 """What models write for the three kinds of sections."""
-OLD_FILE = re.compile(r"--- (?:a/)?([^\t]+)(?:\t.*)?")
-NEW_FILE = re.compile(r"\+\+\+ (?:b/)?([^\t]+)(?:\t.*)?")
+OLD_FILE, NEW_FILE = re.compile(r"--- ([^\t]+)"), re.compile(r"\+\+\+ ([^\t]+)")
 """In a unified diff. A time may follow the path, behind a tab."""
 NO_FILE = "/dev/null"
+HUNK = re.compile(r"@@ -\d+(?:,(\d+))? \+\d+(?:,(\d+))? @@")
 DIFF_NOISE = re.compile(
     r"diff --git |index [0-9a-f]+\.\.|(?:new|deleted) file mode |old mode |new mode |similarity |"
     r"\\ No newline"
@@ -124,16 +125,24 @@ def repair_patch(patch: str) -> str | None:
     if END in lines:
         # The last one: a patch may add a file that holds a patch.
         lines = lines[: len(lines) - 1 - lines[::-1].index(END)]
-    body = [line for kind, section in _sections(lines) for line in _repair_section(kind, section)]
+    sections = _sections(lines)
+    if any(kind == "Update" and _has_hunk_without_place(section) for kind, section in sections):
+        return None
+    body = [line for kind, section in sections for line in _repair_section(kind, section)]
     repaired = "\n".join([BEGIN, *body, END]) + "\n"
     return repaired if is_valid(repaired) else None
 
 
 def _canonical(line: str) -> str:
     """A line that frames a patch or begins a section, in Codex's words; other lines unchanged."""
-    if frame := FRAME.fullmatch(line):
+    if not line.startswith("**"):
+        return line
+    bare = line.rstrip()
+    if bare.endswith(" ***"):
+        bare = bare[: -len("***")].rstrip()
+    if frame := FRAME.fullmatch(bare):
         return BEGIN if frame[1].lower() == "begin" else END
-    if section := SECTION.fullmatch(line):
+    if section := SECTION.fullmatch(bare):
         return f"*** {SECTION_WORDS[section[1].lower()]} File: {section[2]}"
     return line.rstrip() if HEADER.match(line) else line
 
@@ -141,25 +150,42 @@ def _canonical(line: str) -> str:
 def _from_diff(lines: list[str]) -> list[str]:
     """The sections of a unified diff in Codex's format; other lines unchanged."""
     converted: list[str] = []
+    left = [0, 0]
+    """Lines that the hunk still has, of the old file and of the new one."""
     n = 0
     while n < len(lines):
-        old = OLD_FILE.fullmatch(lines[n])
-        new = NEW_FILE.fullmatch(lines[n + 1]) if old and n + 1 < len(lines) else None
-        if old and new:
-            if old[1] == NO_FILE:
-                converted.append(f"*** Add File: {new[1]}")
-            elif new[1] == NO_FILE:
-                converted.append(f"*** Delete File: {old[1]}")
-            else:
-                converted.append(f"*** Update File: {old[1]}")
-                if new[1] != old[1]:
-                    converted.append(f"{MOVE}{new[1]}")
-            n += 2
-            continue
-        if not DIFF_NOISE.match(lines[n]):
-            converted.append(lines[n])
+        line = lines[n]
+        if max(left) > 0:
+            left = [left[0] - (line[:1] != "+"), left[1] - (line[:1] != "-")]
+            converted.append(line)
+        elif header := _diff_header(lines[n : n + 3]):
+            converted.append(header)
+            n += 1
+        elif hunk := HUNK.match(line):
+            left = [int(hunk[1] or 1), int(hunk[2] or 1)]
+            converted.append(line)
+        elif not DIFF_NOISE.match(line):
+            converted.append(line)
         n += 1
     return converted
+
+
+def _diff_header(lines: list[str]) -> str:
+    """The section that three lines of a diff begin: two with paths, and a hunk; "" if none."""
+    if len(lines) < 3 or not lines[2].startswith("@@"):
+        return ""
+    found, found_new = OLD_FILE.match(lines[0]), NEW_FILE.match(lines[1])
+    if not found or not found_new:
+        return ""
+    old, new = found[1], found_new[1]
+    if old == NO_FILE:
+        return f"*** Add File: {new.removeprefix('b/')}"
+    if new == NO_FILE:
+        return f"*** Delete File: {old.removeprefix('a/')}"
+    if old.startswith("a/") and new.startswith("b/"):
+        old, new = old[2:], new[2:]
+    # Other names may be a rename, a copy that was kept, or another prefix.
+    return f"*** Update File: {old}" if old == new else ""
 
 
 def _repair_section(kind: str, lines: list[str]) -> list[str]:
@@ -200,6 +226,19 @@ def _repair_update(lines: list[str]) -> list[str]:
         else:
             repaired.append(line)
     return repaired
+
+
+def _has_hunk_without_place(lines: list[str]) -> bool:
+    """Whether only the line number of a hunk says where it belongs: it has no line of the file."""
+    hunks: list[list[str]] = []
+    for line in lines:
+        if RANGE.match(line):
+            hunks.append([])
+        elif line.startswith("@@"):
+            hunks.append([" "])
+        elif hunks:
+            hunks[-1].append(line[:1])
+    return any(hunk and set(hunk) == {"+"} for hunk in hunks)
 
 
 def as_command(patch: str) -> str:

@@ -393,7 +393,10 @@ CLOSED = {
         ('{"cmd": "[\\"ls\\", \\"-la\\"]"}', '{"cmd":"ls -la"}', ["word list"]),
         ('"cmd": "ls -la"}', '{"cmd":"ls -la"}', ["lost brace"]),
         ('{"cmd": "ls", "why": "x"}', '{"cmd":"ls"}', ["undeclared key"]),
+        # Half of a command is none.
+        ('{"cmd": "[\\"ls\\"] && rm x"}', '{"cmd": "[\\"ls\\"] && rm x"}', []),
         # What may be the missing one is not left out.
+        ('{"env": {"cmd": "ls"}}', None, []),
         ('{"code": "ls", "language": "bash"}', None, []),
         ('{"description": "Lists files"}', None, []),
         ('{"options": {"depth": 1}}', None, []),

@@ -118,9 +118,25 @@ def test_what_the_grammar_forbids_is_not_valid(patch: str) -> None:
             "*** Begin Patch\n*** Add File: n\n+one\n*** End Patch\n",
         ),
         ("--- a/a.txt\n+++ /dev/null\n@@ -1 +0,0 @@\n-one\n", DELETE),
+        # A rename, a copy that was kept, or another prefix: that cannot be told.
+        ("--- a/o\n+++ b/n\n@@ -1 +1 @@\n-a\n+b\n", None),
+        ("--- x.py.orig\n+++ x.py\n@@ -1 +1 @@\n-a\n+b\n", None),
         (
-            "--- a/o\n+++ b/n\n@@ -1 +1 @@\n-a\n+b\n",
-            "*** Begin Patch\n*** Update File: o\n*** Move to: n\n@@\n-a\n+b\n*** End Patch\n",
+            "--- a/x.py\n+++ a/x.py\n@@ -1 +1 @@\n-a\n+b\n",
+            "*** Begin Patch\n*** Update File: a/x.py\n@@\n-a\n+b\n*** End Patch\n",
+        ),
+        # Only its number says where such a hunk belongs.
+        ("--- a/a.py\n+++ b/a.py\n@@ -10,0 +11,2 @@\n+x\n+y\n", None),
+        (UPDATE.replace("@@\n x = 1\n-y = 2\n", "@@ -1,0 +2 @@\n"), None),
+        # Lines of a hunk that look like the header of a file.
+        (
+            "--- a/q.sql\n+++ b/q.sql\n@@ -1,2 +1,2 @@\n--- old note\n+++ new note\n x\n",
+            "*** Begin Patch\n*** Update File: q.sql\n@@\n--- old note\n+++ new note\n x\n"
+            "*** End Patch\n",
+        ),
+        (
+            "***Begin Patch\n*** Delete File: build/*\n*** End Patch",
+            "*** Begin Patch\n*** Delete File: build/*\n*** End Patch\n",
         ),
         ("--- a.py\nno second line\n", None),
         (f"```\n{UPDATE}```  ", UPDATE),

@@ -216,3 +216,9 @@ def test_arguments_nested_too_deeply_in_a_history_reach_both_dialects(levels: in
     (message, _) = asked(input=[call("c", arguments), result("c")])["messages"]
     sent = message["tool_calls"][0]["function"]["arguments"]
     assert sent == arguments if levels == 200 else orjson.loads(sent) == {"input": arguments}
+
+
+@pytest.mark.parametrize("line", ["*** Add File: a{}b", "*** End Patch{}b", "*** {}b", "**{}"])
+def test_a_long_line_of_a_patch_takes_no_longer_than_its_length(line: str) -> None:
+    for filler in (" ", "*", " *"):
+        assert repair_patch(line.format(filler * LONG)) is None
