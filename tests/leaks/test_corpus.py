@@ -42,7 +42,7 @@ def test_every_form_has_its_outcome(situation: Situation) -> None:
 @pytest.mark.parametrize("situation", SITUATIONS, ids=lambda situation: situation.name)
 def test_the_outcome_does_not_depend_on_where_the_text_was_cut(situation: Situation) -> None:
     for case in CASES:
-        if case.situation is situation and len(case.answer) < 90:
+        if case.situation is situation and len(case.answer) < 70:
             whole = outcome(scan(case, case.answer))
             for at in range(1, len(case.answer)):
                 cut = scan(case, case.answer[:at], case.answer[at:])
