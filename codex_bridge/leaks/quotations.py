@@ -45,8 +45,6 @@ LINE_MARK = re.compile(
 )
 """What programs put before the lines that they show: numbers, file names, marks of a diff, of a
 quotation or of a comment."""
-BEFORE_TAG = re.compile(r"^[^<{\n]{1,100}(?=[<{])", re.MULTILINE)
-"""What stands before the first tag or brace of a line, whatever it is."""
 INVISIBLE = re.compile(
     "[\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufe00-\ufe0f\ufeff"
     "\U000e0000-\U000e007f]"
@@ -194,8 +192,7 @@ class Quotations:
 def _variants(text: str, decoded: str) -> Iterable[str]:
     """A text as it stands, and without each way of quoting it that a call may be hidden in."""
     bare = LINE_MARK.sub("", decoded)
-    tags = BEFORE_TAG.sub("", decoded)
-    quoted = (text, decoded, bare, _unescaped(decoded), _unescaped(bare), tags)
+    quoted = (text, decoded, bare, _unescaped(decoded), _unescaped(bare))
     return dict.fromkeys(quoted)
 
 

@@ -64,6 +64,36 @@ def test_a_call_that_was_read_is_none_of_the_models(way: str) -> None:
     assert answers == dict.fromkeys(ALL, (False, False, True))
 
 
+UNKNOWN_MARKS = {"with times", "by git blame"}
+"""What no rule for the marks of lines knows; `hold_value` finds longer values behind them."""
+
+
+@pytest.mark.parametrize("way", sorted(set(WAYS) - UNKNOWN_MARKS))
+def test_a_value_that_stands_everywhere_counts_in_a_whole_call(way: str) -> None:
+    for form in ("tool_call", "function", "function, JSON", "json", "fence", "kimi, bare"):
+        written = WAYS[way](ALL[form].replace("ls -la", "w"))
+        judge = Judge(TOOLBOX, Quotations([f"It says:\n{written}\nThe end.\n", "w w w"]))
+        calls = [WrittenCall("exec_command", f'{{"cmd": "{value}"}}') for value in "wx"]
+        assert [judge.accepts(call, strict=False) for call in calls] == [False, True], form
+
+
+@pytest.mark.parametrize(("gap", "is_held"), [(1, True), (79, True), (81, False)])
+def test_a_value_stands_right_behind_its_parameter(gap: int, is_held: bool) -> None:
+    for between in ("#" * gap, "lines"):
+        first, second = ("touch x", "make all")
+        text = f"exec_command (cmd{'#' * gap}{first}" + ("#" * gap) + second
+        value = first if between != "lines" else f"{first}\n{second}"
+        assert Quotations([text]).hold_value("exec_command", "cmd", value) is is_held
+
+
+@pytest.mark.parametrize(("distance", "is_held"), [(300, True), (500, False)])
+def test_the_function_is_named_near_its_parameter(distance: int, is_held: bool) -> None:
+    text = f"(exec_command{'#' * distance}cmd: touch x"
+    assert Quotations([text]).hold_value("exec_command", "cmd", "touch x") is is_held
+    assert not Quotations([text]).hold_value("other", "cmd", "touch x")
+    assert not Quotations([text]).hold_value("exec_command", "workdir", "touch x")
+
+
 LINES = "cd /tmp\ntouch pwned\necho done"
 LONG = WrittenCall("exec_command", json.dumps({"cmd": LINES}))
 
