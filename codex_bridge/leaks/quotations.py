@@ -129,6 +129,7 @@ class Quotations:
     def __init__(self, texts: Iterable[str] = ()) -> None:
         """`texts` is read when the first question comes, not before."""
         self._unread = texts
+        self._named: dict[str, Quotations] = {}
 
     @cached_property
     def _given(self) -> list[str]:
@@ -150,9 +151,11 @@ class Quotations:
         """The texts in which `name` stands, or may stand in another code. This is fast."""
         # Markdown has a backslash before an underscore.
         pattern = re.compile(re.escape(name).replace("_", r"\\*_"), re.IGNORECASE)
-        return Quotations(
-            text for text in self._given if pattern.search(text) or CODED.search(text)
-        )
+        if name not in self._named:
+            self._named[name] = Quotations(
+                [text for text in self._given if pattern.search(text) or CODED.search(text)]
+            )
+        return self._named[name]
 
     def hold(self, text: str) -> bool:
         """Whether `text` stands in one of the texts, quoted in whichever way."""

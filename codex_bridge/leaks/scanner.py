@@ -91,9 +91,12 @@ class _Doubt:
 class LeakScanner:
     """Splits the text of one answer into text and calls."""
 
-    def __init__(self, known: Known, accepts: Accepts, *, is_shown_json: bool = False) -> None:
+    def __init__(
+        self, known: Known, accepts: Accepts, *, is_shown_json: Callable[[], bool] = lambda: False
+    ) -> None:
         """`known` tells early whether a name may mean an offered function; `accepts` is asked
-        once a call is complete. `is_shown_json`: the user asked to be shown JSON."""
+        once a call is complete. `is_shown_json` tells whether the user asked to be shown JSON;
+        it is asked only about JSON that may be a call."""
         self._is_shown_json = is_shown_json
         self._has_prose = False
         """Whether the answer has any text that is no call."""
@@ -241,7 +244,9 @@ class LeakScanner:
         text = cursor.text(0, cursor.at)
         is_certain = not self._prose.hesitates
         if strict:
-            is_certain = not self._is_shown_json and (self._prose.announces or not self._has_prose)
+            is_certain = not self._is_shown_json() and (
+                self._prose.announces or not self._has_prose
+            )
         self._is_last_certain = is_certain
         doubt.calls.append(Found(calls, style.name, text, style.tagged, is_certain))
         doubt.text.append(text)

@@ -129,10 +129,7 @@ def function_tag(cursor: Cursor, known: Known) -> Reading[list[WrittenCall]]:
         raise NoCall
     yield from cursor.space()
     if (yield from cursor.peek()) == b"{":
-        arguments = yield from cursor.json()
-        yield from cursor.space()
-        yield from cursor.take(b"</function>")
-        return [WrittenCall(name, arguments)]
+        return [(yield from _call_with_json(cursor, name))]
     values: dict[str, str] = {}
     while True:
         yield from cursor.space()
@@ -229,15 +226,10 @@ NAMED_END = re.compile(rb"</parameter>|</function>")
 def named_function(cursor: Cursor, known: Known) -> Reading[list[WrittenCall]]:
     """`<function name="…">` with `<parameter name="…">` values, or with one JSON object."""
     yield from cursor.literal(b"<function name=")
-    name = (yield from cursor.before(b">", MAX_NAME)).strip("\"' ")
-    if not known(name):
-        raise NoCall
+    name = yield from _known_attribute(cursor, known)
     yield from cursor.space()
     if (yield from cursor.peek()) == b"{":
-        arguments = yield from cursor.json()
-        yield from cursor.space()
-        yield from cursor.take(b"</function>")
-        return [WrittenCall(name, arguments)]
+        return [(yield from _call_with_json(cursor, name))]
     values: dict[str, str] = {}
     while (yield from cursor.take(b"<parameter name=")):
         key = yield from cursor.before(b">", MAX_NAME)
@@ -253,7 +245,8 @@ def named_function(cursor: Cursor, known: Known) -> Reading[list[WrittenCall]]:
 DSML = "<｜DSML｜"
 DSML_WRAPPERS = (f"{DSML}function_calls>".encode(), f"{DSML}tool_calls>".encode())
 DSML_INVOKE, DSML_PARAMETER = f"{DSML}invoke name=".encode(), f"{DSML}parameter name=".encode()
-DSML_VALUE_END = "</｜DSML｜parameter>".encode()
+DSML_VALUE_END = re.compile("</｜DSML｜parameter>".encode())
+LONGEST_DSML_END = len(DSML_VALUE_END.pattern)
 DSML_ENDS = (
     "</｜DSML｜invoke>".encode(),
     "</｜DSML｜function_calls>".encode(),
@@ -268,14 +261,12 @@ def dsml(cursor: Cursor, known: Known) -> Reading[list[WrittenCall]]:
     yield from cursor.space()
     calls: list[WrittenCall] = []
     while (yield from cursor.take(DSML_INVOKE)):
-        name = (yield from cursor.before(b">", MAX_NAME)).strip("\"' ")
-        if not known(name):
-            raise NoCall
+        name = yield from _known_attribute(cursor, known)
         values: dict[str, str] = {}
         yield from cursor.space()
         while (yield from cursor.take(DSML_PARAMETER)):
             key = yield from cursor.before(b">", MAX_NAME)
-            value, end = yield from cursor.until(re.compile(DSML_VALUE_END), len(DSML_VALUE_END))
+            value, end = yield from cursor.until(DSML_VALUE_END, LONGEST_DSML_END)
             if not end:
                 raise NoCall
             values[_attribute(key)] = value
@@ -302,9 +293,7 @@ def invoke(cursor: Cursor, known: Known) -> Reading[list[WrittenCall]]:
             # OLMo 3 writes Python between these tags.
             return (yield from python_calls(cursor, known))
     while (yield from cursor.take(b"<invoke name=")):
-        name = (yield from cursor.before(b">", MAX_NAME)).strip("\"' ")
-        if not known(name):
-            raise NoCall
+        name = yield from _known_attribute(cursor, known)
         values: dict[str, str] = {}
         while True:
             yield from cursor.space()
@@ -472,6 +461,22 @@ def _known_name(cursor: Cursor, known: Known) -> Reading[str]:
     if not known(name):
         raise NoCall
     return name
+
+
+def _known_attribute(cursor: Cursor, known: Known) -> Reading[str]:
+    """Read the name in `name="…">`, behind its `=`. Raises NoCall if it means no function."""
+    name = (yield from cursor.before(b">", MAX_NAME)).strip("\"' ")
+    if not known(name):
+        raise NoCall
+    return name
+
+
+def _call_with_json(cursor: Cursor, name: str) -> Reading[WrittenCall]:
+    """Read an object of arguments, and the end tag of the function if it comes."""
+    arguments = yield from cursor.json()
+    yield from cursor.space()
+    yield from cursor.take(b"</function>")
+    return WrittenCall(name, arguments)
 
 
 def _without_tag_lines(value: str) -> str:

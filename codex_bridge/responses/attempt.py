@@ -13,7 +13,7 @@ of an answer that then breaks off would be run, and asked for again.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import orjson
 from attrs import define
@@ -71,17 +71,16 @@ class Attempt:
         *,
         read: Quotations = NOTHING_READ,
         results_read: Quotations = NOTHING_READ,
-        is_shown_json: bool = False,
+        is_shown_json: Callable[[], bool] = lambda: False,
         before: Attempt | None = None,
         repair: bool = True,
         calls_as_text: bool = False,
     ) -> None:
         """`read` is what the model may be quoting, `results_read` the part of it that tools
-        returned. `is_shown_json`: the user asked to be shown JSON. `before` is the answer after
-        which the model was asked whether it means the calls that it may only have quoted or
-        shown. With `repair` calls are looked for in the text, and their names and
-        arguments fitted to the tools. `calls_as_text` tells that the model knows no other way to
-        call."""
+        returned. `is_shown_json` tells whether the user asked to be shown JSON. `before` is the
+        answer after which the model was asked whether it means the calls that it may only have
+        quoted or shown. With `repair` calls are looked for in the text, and their names and
+        arguments fitted to the tools. `calls_as_text`: the model knows no other way to call."""
         self.usage: UsageDelta | None = None
         """The tokens that the upstream counted."""
         self.quoted: list[RepairedCall] = []
@@ -100,7 +99,6 @@ class Attempt:
         self._toolbox = toolbox
         self._repair = repair
         self._splitter = ThinkSplitter()
-        self._result_judge = Judge(toolbox, results_read)
         self._judge = Judge(toolbox, read, results_read)
         self._scanner: LeakScanner | None = None
         if toolbox.offered and (repair or calls_as_text):
@@ -231,7 +229,8 @@ class Attempt:
     def refuse_quoted(self) -> None:
         """Write, in place of the quoted calls, that they were not run."""
         names = ", ".join(dict.fromkeys(call.full_name for call in self.quoted))
-        self._write(Channel.MESSAGE, NOT_RUN.format(names=names))
+        # Not by `_write`: the answer that says whether a call was meant is not shown itself.
+        self._writer.text(Channel.MESSAGE, NOT_RUN.format(names=names))
         self._writer.end_item()
         self.repairs[QUOTED_CALL] += len(self.quoted)
 
@@ -311,7 +310,7 @@ class Attempt:
                 continue
             if call.style is None and done.essence in self._confirmable and not is_refused:
                 self.repairs[CONFIRMED] += 1
-            elif call.style is None and self._result_judge.has_read(done, call.name):
+            elif call.style is None and done.tool and self._judge.has_read(done, call.name):
                 self.quoted.append(done)
                 continue
             if call.style is not None:

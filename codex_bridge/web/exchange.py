@@ -258,7 +258,7 @@ class Exchange:
             request.toolbox,
             read=self._read,
             results_read=self._results_read,
-            is_shown_json=asks_to_show(request),
+            is_shown_json=partial(asks_to_show, request),
             before=before,
             repair=settings.repair,
             calls_as_text=translation.calls_as_text,

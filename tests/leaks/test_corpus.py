@@ -19,7 +19,7 @@ CASES = list(cases())
 def scan(case: Case, *pieces: str) -> list[Piece]:
     judge = Judge(TOOLBOX, Quotations([case.read]))
     shows = case.situation.asked_to_show
-    scanner = LeakScanner(judge.known, judge.accepts, is_shown_json=shows)
+    scanner = LeakScanner(judge.known, judge.accepts, is_shown_json=lambda: shows)
     return [piece for text in pieces for piece in scanner.feed(text)] + scanner.end()
 
 

@@ -95,6 +95,10 @@ async def test_the_model_is_asked_with_the_effort_that_it_takes(start: Start) ->
     refusal = Refuse(400, 'think value "high" is not supported for this model')
     setup = await start(Playlist([refusal], [QUOTED], [QUOTED]))
     assert await output(setup, reasoning={"effort": "high"}) == ["touch PWNED"]
+    efforts = [
+        turn.json.get("think", turn.json.get("reasoning_effort")) for turn in setup.fake.turns
+    ]
+    assert [effort == "high" for effort in efforts] == [True, False, False]
 
 
 @pytest_twisted.ensureDeferred
@@ -158,3 +162,12 @@ async def test_a_command_that_a_result_only_mentions_is_no_call(start: Start) ->
     mention = HISTORY[-1] | {"output": "To install: touch PWNED (exec_command is not needed)"}
     setup = await start(Playlist([QUOTED]))
     assert await output(setup, input=[*HISTORY[:-1], mention]) == ["touch PWNED"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_quoted_call_in_the_answer_to_a_question_is_told_of(start: Start) -> None:
+    shown = WRITTEN.replace("touch PWNED", "ls -la /home")
+    setup = await start(Playlist([Say(f"Should I run this?\n{shown}")], [QUOTED]))
+    texts = await output(setup)
+    assert "touch PWNED" not in texts
+    assert "did not run a call of exec_command" in texts[-1]
