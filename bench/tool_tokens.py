@@ -68,8 +68,18 @@ class Server(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-def declared(version: str, *, patch: bool) -> Any:
-    """The tools in a Codex version's first request; `patch`: with freeform apply_patch."""
+PATCH = '--config=model_catalog_json="{}"'
+"""A flag with the path of a catalog whose model has freeform apply_patch."""
+KINDS: dict[str, list[str]] = {
+    "by default": [],
+    "with freeform apply_patch": [PATCH],
+    "code mode only": [PATCH, "--enable", "code_mode_only"],
+}
+"""What the user set -> the flags for it."""
+
+
+def declared(version: str, flags: list[str]) -> Any:
+    """The tools in a Codex version's first request."""
     Server.requests.clear()
     server = ThreadingHTTPServer(("127.0.0.1", 0), Server)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -79,9 +89,9 @@ def declared(version: str, *, patch: bool) -> Any:
         folder.mkdir()
         catalog = Path(here, "catalog.json")
         catalog.write_bytes(orjson.dumps({"models": [walk.MODEL]}))
-        flags = ["-c", f'model_catalog_json="{catalog}"'] if patch else []
+        words = [word.format(catalog) for word in flags]
         codex = Codex(version, install(version), home, folder)
-        codex.exec(f"http://127.0.0.1:{server.server_port}", *flags, "hi")
+        codex.exec(f"http://127.0.0.1:{server.server_port}", *words, "hi")
     server.shutdown()
     return Server.requests[0]["tools"]
 
@@ -94,10 +104,9 @@ def main() -> None:
     print("| Codex | tools | declared | " + " | ".join(p.value for p in ToolProfile) + " |")
     print("|---|---|---|" + "---|" * len(ToolProfile))
     for version in versions:
-        for patch in (False, True):
-            tools = declared(version, patch=patch)
+        for kind, flags in KINDS.items():
+            tools = declared(version, flags)
             shown = [Toolbox.from_request(tools, profile=p).functions() for p in ToolProfile]
             sizes = [orjson.dumps(block) for block in (tools, *shown)]
             cells = [f"{len(text):,} B, {count(text):,} tokens" for text in sizes]
-            kind = "with freeform apply_patch" if patch else "by default"
             print(f"| {version} | {kind}: {len(shown[0])} | {' | '.join(cells)} |")

@@ -57,6 +57,8 @@ def entry(info: ModelInfo, context: int | None, priority: int = 1) -> Json:
         "shell_type": "unified_exec",
         "apply_patch_tool_type": "freeform" if info.can("tools") else None,
         "supports_parallel_tool_calls": True,
+        # Tools of MCP servers, often hundreds, are then found by a search when they are needed.
+        "supports_search_tool": info.can("tools"),
         "experimental_supported_tools": [],
         "input_modalities": ["text", "image"] if info.can("vision") else ["text"],
         "truncation_policy": {"mode": "bytes", "limit": output_bytes(context)},

@@ -13,7 +13,7 @@ from attrs import field, frozen
 
 from codex_bridge.errors import invalid
 from codex_bridge.repair.lenient_json import can_be_written
-from codex_bridge.responses.contents import refuse_remote_images
+from codex_bridge.responses.contents import item_text, refuse_remote_images
 from codex_bridge.responses.messages import INSTRUCTION_ROLES, SILENT
 from codex_bridge.responses.title import is_title_request, question_alone
 from codex_bridge.tools.choice import ToolChoice, choose
@@ -25,6 +25,8 @@ STRING_FIELDS = ("type", "role", "name", "namespace", "call_id")
 """Fields that are strings in every kind of item that has them."""
 OTHER_ROLES = INSTRUCTION_ROLES | {"assistant"}
 """Whose messages are not a user's."""
+PLAN_MODE = "<collaboration_mode># Plan Mode"
+"""With these words Codex (0.130 to 0.169) tells the model that it plans from now on."""
 ECHOED = (
     *("model", "instructions", "tools", "tool_choice", "parallel_tool_calls", "max_tool_calls"),
     *("max_output_tokens", "reasoning", "text", "temperature", "top_p", "presence_penalty"),
@@ -130,7 +132,9 @@ def read(
     max_output_tokens = _typed(request, "max_output_tokens", int)
     stream = bool(_typed(request, "stream", bool))
     text_format = _text_format(text.get("format"))
-    toolbox = Toolbox.from_request(request.get("tools"), items, tool_profile)
+    has_planned = any(map(_begins_plan_mode, items))
+    tools = request.get("tools")
+    toolbox = Toolbox.from_request(tools, items, tool_profile, has_planned=has_planned)
     return ResponsesRequest(
         model=model,
         items=items,
@@ -146,6 +150,10 @@ def read(
         echo=echo,
         size=size,
     )
+
+
+def _begins_plan_mode(item: Json) -> bool:
+    return item.get("role") == "developer" and item_text(item).startswith(PLAN_MODE)
 
 
 def echoed(request: Json) -> Json:

@@ -12,7 +12,7 @@ from enum import Enum
 from functools import lru_cache
 from typing import Any
 
-from codex_bridge.tools import freeform
+from codex_bridge.tools import code_mode, freeform
 from codex_bridge.tools.declarations import Kind, Tool
 from codex_bridge.tools.schemas import portable, properties_of, required_of
 from codex_bridge.vocabulary import Json
@@ -42,18 +42,34 @@ CODEX_TOOLS: dict[str, tuple[str, dict[str, str]]] = {
     "request_user_input": ("Ask the user.", {"questions": "1 to 3"}),
     "spawn_agent": (
         "Start a sub-agent, only if the user wants agents. Returns its id.",
-        {"agent_type": "default, explorer or worker", "message": "its task", "items": ""},
+        {"message": "its task"},
     ),
-    "send_input": (
-        "Send a message to an agent.",
-        {"target": "agent id", "message": "", "items": ""},
-    ),
+    "send_input": ("Send a message to an agent.", {"target": "agent id", "message": ""}),
     "resume_agent": ("Reopen a closed agent.", {"id": ""}),
     "wait_agent": ("Wait until one of the agents is done.", {"targets": "agent ids"}),
-    "close_agent": ("Close an agent that is no longer needed.", {"target": "agent id"}),
+    "close_agent": ("Close an agent.", {"target": "agent id"}),
+    "get_goal": ("Read the goal.", {}),
+    "create_goal": (
+        "Set a goal, only if the user asks for one.",
+        {"objective": "", "token_budget": ""},
+    ),
+    "update_goal": (
+        "complete: all of the goal is done. blocked: stuck for three turns. paused: if the user "
+        "asks.",
+        {"status": ""},
+    ),
+    "wait": (
+        "Wait for a program of exec that still runs.",
+        {"cell_id": "", "terminate": "true stops it"},
+    ),
 }
 """Codex's own tools in the essential profile: a description, and the parameters that are shown
 beside the required ones, each with its description."""
+HIDDEN = frozenset({"resume_agent"})
+"""Codex's own tools that the essential profile does not show; a call of one works all the same."""
+PLAN_TOOL = "request_user_input"
+ONLY_PLAN = re.compile(r"\bonly available in Plan mode\b")
+"""In every other mode Codex refuses a call of such a tool."""
 
 
 class ToolProfile(Enum):
@@ -67,6 +83,19 @@ class ToolProfile(Enum):
     """As declared, in the keywords that Ollama keeps."""
 
 
+def is_hidden(tool: Tool, profile: ToolProfile, *, has_planned: bool) -> bool:
+    """Whether the model is not shown a tool that it may call.
+
+    `has_planned` tells whether Codex was in Plan mode in this conversation. From then on its tool
+    stays: each change of the tools costs the model's whole prompt cache.
+    """
+    if profile is not ToolProfile.ESSENTIAL or tool.is_mcp:
+        return False
+    if tool.name == PLAN_TOOL:
+        return not has_planned and bool(ONLY_PLAN.search(tool.description))
+    return tool.name in HIDDEN
+
+
 @lru_cache(maxsize=500)
 def declaration(function: str, tool: Tool, profile: ToolProfile) -> Json:
     """The `function` object of a chat request that shows `tool` to the model.
@@ -74,10 +103,16 @@ def declaration(function: str, tool: Tool, profile: ToolProfile) -> Json:
     It is cached, since Codex sends the same tools with every request: do not change it.
     """
     description = tool.description
-    if tool.kind is Kind.CUSTOM:
+    own = None if tool.is_mcp else CODEX_TOOLS.get(tool.name)
+    if own and own[1] and not own[1].keys() & properties_of(tool.parameters).keys():
+        # Another tool of the same name.
+        own = None
+    if code_mode.is_code_mode(tool) and profile is not ToolProfile.FULL:
+        description, schema = _code_mode(tool, profile), freeform.SHOWN_SCHEMA
+    elif tool.kind is Kind.CUSTOM:
         description, schema = freeform.explain(tool), freeform.SHOWN_SCHEMA
-    elif profile is ToolProfile.ESSENTIAL and tool.name in CODEX_TOOLS and not tool.is_mcp:
-        description, shown = CODEX_TOOLS[tool.name]
+    elif profile is ToolProfile.ESSENTIAL and own:
+        description, shown = own
         if condition := CONDITION.search(tool.description):
             description = f"{description} {condition[0].strip()}"
         schema = _essential(tool.parameters, shown)
@@ -89,6 +124,27 @@ def declaration(function: str, tool: Tool, profile: ToolProfile) -> Json:
             description = shorten(description, tool_limit)
             schema = _described(schema, lambda text: shorten(text, limit))
     return {"name": function, "description": description, "parameters": schema}
+
+
+def _code_mode(tool: Tool, profile: ToolProfile) -> str:
+    """The description of code mode's `exec`, with each nested tool as a function of that name."""
+    lines = []
+    for nested in code_mode.nested_tools(tool.description):
+        is_mcp = nested.name.startswith("mcp__")
+        name = nested.name if is_mcp else nested.name.rpartition("__")[2]
+        description, shown = CODEX_TOOLS.get(name, ("", None))
+        if profile is ToolProfile.ESSENTIAL and name in HIDDEN:
+            continue
+        if name == freeform.PATCH_TOOL:
+            description, shown = freeform.PATCH_HELP, None
+        elif profile is not ToolProfile.ESSENTIAL or not description:
+            limit = LIMITS["mcp" if is_mcp else profile.value][0]
+            description, shown = shorten(nested.description, limit), None
+        elif condition := CONDITION.search(nested.description):
+            description = f"{description} {condition[0].strip()}"
+        names = set(shown) if shown is not None else None
+        lines.append(f"- {code_mode.signature(nested, names)}\n  {description}")
+    return code_mode.explain(tool, lines)
 
 
 def shorten(text: str, limit: int) -> str:

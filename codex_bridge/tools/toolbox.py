@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from codex_bridge.tools.declarations import Tool, declared, declared_by_items
-from codex_bridge.tools.shown import ToolProfile, declaration
+from codex_bridge.tools.shown import ToolProfile, declaration, is_hidden
 from codex_bridge.vocabulary import Json
 
 MAX_NAME = 64
@@ -25,14 +25,24 @@ class Toolbox:
     """The bijection between the tools of one request and the functions the model sees."""
 
     def __init__(
-        self, tools: Iterable[Tool] = (), profile: ToolProfile = ToolProfile.ESSENTIAL
+        self,
+        tools: Iterable[Tool] = (),
+        profile: ToolProfile = ToolProfile.ESSENTIAL,
+        *,
+        has_planned: bool = False,
     ) -> None:
+        """`has_planned`: whether Codex was in Plan mode in this conversation."""
         self._profile = profile
         self._by_function: dict[str, Tool] = {}
         self._functions: dict[tuple[str | None, str], str] = {}
         for tool in tools:
             self._add(tool)
         self._offered = dict(self._by_function)
+        self._hidden = {
+            function
+            for function, tool in self._by_function.items()
+            if is_hidden(tool, profile, has_planned=has_planned)
+        }
 
     @classmethod
     def from_request(
@@ -40,29 +50,34 @@ class Toolbox:
         tools: Any,
         items: Sequence[Json] = (),
         profile: ToolProfile = ToolProfile.ESSENTIAL,
+        *,
+        has_planned: bool = False,
     ) -> Toolbox:
         """Take the `tools` of a Responses request, then those that its `input` items bring.
 
         Tools that came later are last, so that those shown before keep name and place in the
         prompt. Raises ApiError for a malformed declaration in `tools`.
         """
-        return cls([*declared(tools), *declared_by_items(items)], profile)
+        tools = [*declared(tools), *declared_by_items(items)]
+        return cls(tools, profile, has_planned=has_planned)
 
     def offer_only(self, functions: Collection[str]) -> None:
-        """Show the model these functions alone; all tools keep their names in the history."""
+        """Offer these functions alone, each shown; all tools keep their names in the history."""
         wanted = set(functions)
+        self._hidden -= wanted
         self._offered = {name: tool for name, tool in self._by_function.items() if name in wanted}
 
     @property
     def offered(self) -> dict[str, Tool]:
-        """What the model is shown: function name -> tool, in the order of declaration."""
+        """What the model may call: function name -> tool, in the order of declaration."""
         return self._offered
 
     def functions(self) -> list[Json]:
-        """The declarations for the chat request, in the order of the tools."""
+        """The declarations that the model is shown, in the order of the tools."""
         return [
             {"type": "function", "function": declaration(function, tool, self._profile)}
             for function, tool in self._offered.items()
+            if function not in self._hidden
         ]
 
     def function_name(self, name: str, namespace: str | None) -> str:

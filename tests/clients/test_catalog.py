@@ -67,6 +67,7 @@ def test_an_entry_is_in_the_words_of_codex() -> None:
         "shell_type": "unified_exec",
         "apply_patch_tool_type": "freeform",
         "supports_parallel_tool_calls": True,
+        "supports_search_tool": True,
         "experimental_supported_tools": [],
         "input_modalities": ["text"],
         "truncation_policy": {"mode": "bytes", "limit": 10000},
@@ -123,6 +124,11 @@ def test_pictures_are_for_models_that_see() -> None:
     assert entry(model(), 1)["input_modalities"] == ["text"]
     seeing = model("llava", "completion", "vision")
     assert entry(seeing, 1)["input_modalities"] == ["text", "image"]
+
+
+def test_tools_are_searched_for_by_models_that_call_tools() -> None:
+    assert entry(ModelInfo("unknown"), 1)["supports_search_tool"] is True
+    assert entry(model("gemma3:4b", "completion"), 1)["supports_search_tool"] is False
 
 
 def test_patches_are_for_models_that_call_tools() -> None:

@@ -1,4 +1,7 @@
-"""An MCP server on stdin and stdout, for the real Codex CLI to start."""
+"""An MCP server on stdin and stdout, for the real Codex CLI to start.
+
+python mcp_server.py [NUMBER]     NUMBER: how many more tools it has, which do nothing
+"""
 
 from __future__ import annotations
 
@@ -55,6 +58,14 @@ def call(name: str, arguments: Json) -> list[Json]:
     return [{"type": "text", "text": "a red picture"}, picture]
 
 
+def idle(n: int) -> Json:
+    """The declaration of a tool that nobody calls."""
+    properties = {"text": {"type": "string", "description": f"What number {n} is about."}}
+    schema = {"type": "object", "properties": properties}
+    description = f"Does what number {n} does, and says so at some length."
+    return {"name": f"idle_{n}", "description": description, "inputSchema": schema}
+
+
 def result(method: str, params: Json) -> Json:
     """The answer to one request."""
     if method == "initialize":
@@ -64,7 +75,8 @@ def result(method: str, params: Json) -> Json:
             "serverInfo": {"name": "demo", "version": "1"},
         }
     if method == "tools/list":
-        return {"tools": TOOLS}
+        more = int(sys.argv[1]) if len(sys.argv) > 1 else 0
+        return {"tools": TOOLS + [idle(n) for n in range(more)]}
     if method == "tools/call":
         return {"content": call(params["name"], params.get("arguments") or {})}
     return {}

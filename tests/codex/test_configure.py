@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,9 @@ from codex_bridge.cli.codex_config import PROFILE
 from codex_bridge.cli.codex_program import own_instructions
 from codex_bridge.clients.instructions import INSTRUCTIONS
 from tests.cli.command import Done, call
+from tests.codex import mcp_server
 from tests.codex.program import NEEDS_CLI, Codex, Run
+from tests.codex.scenario import Chat, Json
 from tests.conftest import Start
 from tests.fake_ollama import Call, FakeOllama, ModelFacts, Playlist, Say
 
@@ -97,6 +101,41 @@ async def test_codex_knows_the_models_until_it_is_undone(
     assert config.read_bytes() == before
     assert before.startswith(MINE)
     assert not list(codex.home.glob("*bridge*"))
+
+
+@pytest_twisted.ensureDeferred
+async def test_of_very_many_tools_the_model_sees_those_that_it_finds(
+    start: Start, codex_in_path: Codex, reactor_under_test: Any
+) -> None:
+    codex = codex_in_path
+    server = [sys.executable, mcp_server.__file__, "120"]
+    (codex.home / "config.toml").write_text(
+        f"[mcp_servers.demo]\ncommand = {json.dumps(server[0])}\nargs = {json.dumps(server[1:])}\n"
+    )
+
+    def reverse(request: Json) -> list[Any]:
+        (name,) = (n for n in Chat(request).functions if n.endswith("reverse_text"))
+        return [Call(name, {"text": "abc"})]
+
+    turns = iter(
+        [
+            lambda _: [Call("tool_search", {"query": "reverse a text", "limit": 1})],
+            reverse,
+            lambda _: [Say("Done.")],
+        ]
+    )
+    fake = FakeOllama(reactor_under_test, model=lambda request: next(turns)(request), models=MODELS)
+    setup = await start(fake=fake)
+    await configured(codex, "--bridge-url", setup.url)
+    await run(codex, "reverse it")
+    chats = [Chat(turn.json) for turn in fake.turns]
+    assert "tool_search" in chats[0].functions
+    assert len(chats[0].functions) <= 13
+    assert not any("idle" in name for name in chats[0].functions)
+    assert len(json.dumps(chats[0].request["tools"])) < 5_000
+    # A search that finds one tool adds one: the tools before it keep their places.
+    assert chats[1].functions[: len(chats[0].functions)] == chats[0].functions
+    assert "reversed: cba" in chats[2].results[-1]
 
 
 @pytest_twisted.ensureDeferred

@@ -11,7 +11,7 @@ from twisted.internet.threads import deferToThread
 
 from tests.codex import walk
 from tests.codex.conftest import run
-from tests.codex.program import NEEDS_CLI, VERSIONS, Codex
+from tests.codex.program import NEEDS_CLI, OLDEST_AND_NEWEST, VERSIONS, Codex
 from tests.codex.scenario import DONE, Scenario, Step, Style, real
 from tests.codex.styles import LEAKED, MARKS, Writer, leaked
 from tests.conftest import Start
@@ -95,6 +95,29 @@ async def test_experimental_tools_work(start: Start, codex: Codex) -> None:
     steps = [*own(tools), walk.code(), *walk.server(), *walk.team()]
     options = {"tool_profile": "compact"}
     await walk_through(start, codex, steps, *flags, options=options, use_responses_lite=True)
+
+
+@pytest.mark.parametrize("codex", OLDEST_AND_NEWEST, indirect=True)
+@pytest_twisted.ensureDeferred
+async def test_programs_can_call_every_tool_though_few_words_describe_them(
+    start: Start, codex: Codex
+) -> None:
+    scenario = Scenario(walk.program())
+    walk.prepare(codex.folder)
+    setup = await start(scenario)
+    flags = ["--enable", "code_mode_only"]
+    done = await run(codex, setup, *walk.settings(codex.folder), *flags, walk.TASK)
+    scenario.verify(setup.fake.turns)
+    assert done.code == 0, done.output
+    assert walk.left(codex.folder) == {"notes.txt": walk.NOTES} | scenario.leaves
+    (declared,) = (
+        tool["function"]
+        for tool in setup.fake.turns[0].json["tools"]
+        if tool["function"]["name"] == "exec"
+    )
+    for name in ("exec_command", "apply_patch", "view_image", "spawn_agent", "reverse_text"):
+        assert f"{name}(" in declared["description"]
+    assert len(declared["description"]) < 6_000
 
 
 @pytest.mark.parametrize("write", LEAKED, ids=lambda write: write.__name__)

@@ -187,6 +187,28 @@ def code() -> Step:
     return Step("exec", {"input": f"text({run});"}, "js-25", leaves={"js.txt": "js-25\n"})
 
 
+def program() -> list[Step]:
+    """Programs that call each kind of tool, where nothing but programs can be run."""
+    patch = "*** Begin Patch\\n*** Add File: program.txt\\n+made\\n*** End Patch"
+    return [
+        code(),
+        Step(
+            "exec",
+            {"input": f'text(await tools.apply_patch("{patch}"));'},
+            leaves={"program.txt": "made\n"},
+        ),
+        Step(
+            "exec",
+            {
+                "input": 'const found = ALL_TOOLS.find(t => t.name.endsWith("reverse_text"));\n'
+                'const r = await tools[found.name]({text: "a < b"});\n'
+                "text(r.content[0].text);"
+            },
+            "reversed: b < a",
+        ),
+    ]
+
+
 def arrived(arguments: Json) -> Check:
     """A check that these arguments, and no others, reached our server's show_arguments."""
     # 0.130 and 0.145 show the content of a server's result as JSON, where quotes are escaped.

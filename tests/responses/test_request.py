@@ -11,7 +11,7 @@ import pytest
 from codex_bridge.engines.openai_chat import encode
 from codex_bridge.errors import ApiError
 from codex_bridge.responses.events import ResponseTemplate, frame
-from codex_bridge.responses.request import parse
+from codex_bridge.responses.request import parse, read
 from tests.responses.asked import translate
 
 BASE: dict[str, Any] = {"model": "qwen3:14b", "input": "hi"}
@@ -259,3 +259,31 @@ def test_a_wrong_type_anywhere_is_accepted_or_refused_but_never_a_fault(
             continue
         encode(translation.chat, stream=True)
         frame({"type": "x", "response": ResponseTemplate("r", 0, request).response("x", [])})
+
+
+PLAN_MODE = "<collaboration_mode># Plan Mode (Conversational)\n\nYou plan first."
+ASK = {
+    "type": "function",
+    "name": "request_user_input",
+    "description": "Asks. This tool is only available in Plan mode.",
+    "parameters": {"type": "object", "properties": {"questions": {"type": "array"}}},
+}
+
+
+@pytest.mark.parametrize(
+    ("role", "text", "is_shown"),
+    [
+        ("developer", PLAN_MODE, True),
+        ("user", PLAN_MODE, False),
+        ("developer", "<collaboration_mode># Collaboration Mode: Default\n\nNo Plan Mode.", False),
+    ],
+)
+def test_the_tool_of_plan_mode_is_shown_once_codex_has_begun_to_plan(
+    role: str, text: str, is_shown: bool
+) -> None:
+    items = [
+        {"type": "message", "role": role, "content": [{"type": "input_text", "text": text}]},
+        {"type": "message", "role": "user", "content": "hi"},
+    ]
+    request = read({"model": "m", "input": items, "tools": [ASK]})
+    assert bool(request.toolbox.functions()) is is_shown

@@ -46,15 +46,24 @@ CODEX_TOOLS: dict[str, tuple[str, dict[str, str]]] = {
     "request_user_input": ("Ask the user.", {"questions": "1 to 3"}),
     "spawn_agent": (
         "Start a sub-agent, only if the user wants agents. Returns its id.",
-        {"agent_type": "default, explorer or worker", "message": "its task", "items": ""},
+        {"message": "its task"},
     ),
-    "send_input": (
-        "Send a message to an agent.",
-        {"target": "agent id", "message": "", "items": ""},
-    ),
-    "resume_agent": ("Reopen a closed agent.", {"id": ""}),
+    "send_input": ("Send a message to an agent.", {"target": "agent id", "message": ""}),
     "wait_agent": ("Wait until one of the agents is done.", {"targets": "agent ids"}),
-    "close_agent": ("Close an agent that is no longer needed.", {"target": "agent id"}),
+    "close_agent": ("Close an agent.", {"target": "agent id"}),
+    "create_goal": (
+        "Set a goal, only if the user asks for one.",
+        {"objective": "", "token_budget": ""},
+    ),
+    "update_goal": (
+        "complete: all of the goal is done. blocked: stuck for three turns. paused: if the user "
+        "asks.",
+        {"status": ""},
+    ),
+    "wait": (
+        "Wait for a program of exec that still runs.",
+        {"cell_id": "", "terminate": "true stops it"},
+    ),
 }
 """What the model is shown of Codex's own tools: description, parameters and theirs."""
 
@@ -121,9 +130,49 @@ def test_when_a_tool_may_be_called_is_told_in_the_words_of_codex() -> None:
 
 
 def test_a_newer_tool_of_codex_keeps_its_parameters_and_loses_its_prose() -> None:
-    tool = declared.GOAL | {"description": LONG}
+    status = {"type": "string", "enum": ["complete", "blocked"], "description": "Required."}
+    tool = function("change_theme", ["status"], status=status) | {"description": LONG}
     assert shown(tool)["description"] == FIRST + OTHER * 2
     assert shown(tool)["parameters"]["properties"]["status"]["enum"] == ["complete", "blocked"]
+
+
+def test_a_tool_with_none_of_our_parameters_is_another_one_of_the_same_name() -> None:
+    tool = function("wait", ["seconds"], seconds="number") | {"description": "Sleep a while."}
+    assert shown(tool)["description"] == "Sleep a while."
+    assert shown(tool)["parameters"]["properties"] == {"seconds": {"type": "number"}}
+
+
+def hidden(profile: ToolProfile, *tools: Json, has_planned: bool = False) -> set[str]:
+    """The tools that may be called, and are not shown."""
+    toolbox = Toolbox.from_request(list(tools), profile=profile, has_planned=has_planned)
+    return set(toolbox.offered) - {each["function"]["name"] for each in toolbox.functions()}
+
+
+ASK = function("request_user_input", questions="string") | {
+    "description": "Asks the user. This tool is only available in Plan mode."
+}
+
+
+def test_what_only_plan_mode_allows_is_shown_from_then_on() -> None:
+    assert hidden(ToolProfile.ESSENTIAL, ASK) == {"request_user_input"}
+    assert hidden(ToolProfile.ESSENTIAL, ASK, has_planned=True) == set()
+    assert hidden(ToolProfile.COMPACT, ASK) == set()
+    always = ASK | {"description": "Asks. This tool is only available in Default or Plan mode."}
+    assert hidden(ToolProfile.ESSENTIAL, always) == set()
+
+
+def test_an_agent_is_not_offered_to_be_reopened_but_can_be() -> None:
+    resume = function("resume_agent", ["id"], id="string")
+    agents = namespace("multi_agent_v1", resume, function("close_agent", target="string"))
+    of_server = namespace("mcp__x", resume)
+    assert hidden(ToolProfile.ESSENTIAL, agents, of_server) == {"multi_agent_v1__resume_agent"}
+    assert hidden(ToolProfile.FULL, agents) == set()
+
+
+def test_a_tool_that_the_client_chooses_is_shown() -> None:
+    toolbox = Toolbox.from_request([ASK, declared.EXEC])
+    toolbox.offer_only(["request_user_input"])
+    assert [each["function"]["name"] for each in toolbox.functions()] == ["request_user_input"]
 
 
 def test_an_mcp_tool_keeps_all_parameters_even_under_a_name_of_codex() -> None:
