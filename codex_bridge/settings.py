@@ -23,7 +23,7 @@ OTHER_VARIABLES = frozenset({URL_VARIABLE, f"{PREFIX}STATE_DIR", f"{PREFIX}VENV"
 """Variables that set no setting. The last two are those of deploy/codex-bridge-ctl.sh."""
 
 UPSTREAM_APIS = ("auto", "chat", "ollama")
-TOOL_PROFILES = ("essential", "compact", "full")
+TOOL_PROFILES = ("small", "essential", "compact", "full")
 
 
 def _setting(default: T, check: Callable[[str], T], meaning: str, **more: Any) -> T:
@@ -146,7 +146,7 @@ class Settings:
     tool_profile: str = _setting(
         "essential",
         values.one_of(*TOOL_PROFILES),
-        "how much of each tool the model is shown: `essential`, `compact` or `full` "
+        "how much of each tool the model is shown: `small`, `essential`, `compact` or `full` "
         "([what that means](docs/tools.md))",
     )
     directives: bool = _flag(True, "do not tell the model how to call functions")

@@ -23,6 +23,7 @@ PURE = {
     "ast",
     "attrs",
     "collections",
+    "contextlib",
     "enum",
     "functools",
     "hashlib",

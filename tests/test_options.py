@@ -245,7 +245,7 @@ def test_nothing_but_the_settings_keeps_the_key(
         (["--grace", "1e1"], "--grace: give a number of seconds"),
         (["--drain", "-1"], "--drain: give a number of seconds"),
         (["--upstream-timeout", "x"], "--upstream-timeout: give a number of seconds"),
-        (["--tool-profile", "tiny"], "--tool-profile: give one of essential, compact, full"),
+        (["--tool-profile", "tiny"], "--tool-profile: give one of small, essential, compact, full"),
         (["--interface", "http://x"], "IP address"),
         (["--ollama-url", "localhost:11433"], "--ollama-url: give a URL such as"),
         (["--ollama-url", "ftp://localhost"], "give a URL"),

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import orjson
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from codex_bridge.leaks.json_calls import WrittenCall
 from codex_bridge.leaks.quotations import Quotations, TooManyCalls, plain
-from codex_bridge.repair import lenient_json, names, other_tools, patches
-from codex_bridge.repair.arguments import UNDECLARED, repair_arguments
-from codex_bridge.repair.raw_input import raw_input, strict_raw_input
+from codex_bridge.repair import editor, lenient_json, names, other_tools, patches
+from codex_bridge.repair.arguments import UNDECLARED, RepairedArguments, repair_arguments
+from codex_bridge.repair.conversions import COMMAND_NAMES
+from codex_bridge.repair.editor import Equivalent
+from codex_bridge.repair.raw_input import raw_input, repaired_patch, strict_raw_input
+from codex_bridge.repair.seen import NOTHING_SEEN, Seen
 from codex_bridge.tools.declarations import INPUT, Kind, Tool
 from codex_bridge.tools.freeform import PATCH_TOOL
 from codex_bridge.tools.schemas import properties_of, required_of
@@ -88,52 +91,24 @@ class RepairedCall:
         return {next(iter(self._properties), INPUT): self.payload}
 
 
-def repair_call(written: str, text: str, toolbox: Toolbox, *, repair: bool) -> RepairedCall:
+def repair_call(
+    written: str, text: str, toolbox: Toolbox, *, repair: bool, seen: Seen = NOTHING_SEEN
+) -> RepairedCall:
     """Find the tool of a call, and bring its arguments into the form the tool takes.
 
-    `written` and `text` are name and arguments as the model wrote them. A name that means no
-    offered tool, and arguments that cannot be repaired, stay as they are: Codex tells the model.
+    `written` and `text` are name and arguments as the model wrote them, `seen` is what it has read
+    of files. A name that means no offered tool, and arguments that cannot be repaired, stay as they
+    are: Codex tells the model.
     Without `repair` only a declared tool's exact name is found, and arguments stay as they are.
     """
     tool = toolbox.tool(written)
-    if tool and not repair:
-        return _unrepaired(tool, text)
-    if tool:
-        return _for_tool(tool, text)
-    if repair:
-        offered = toolbox.offered
-        function = names.function_for(written, offered)
-        if function:
-            return _for_tool(offered[function], text, NAME)
-        for function in names.stand_ins(written, offered):
-            call = _for_tool(offered[function], text, STAND_IN)
-            if call.fits:
-                return call
-        if call_of_shell := _patch_as_command(written, text, toolbox):
-            return call_of_shell
-        is_short = len(written) <= names.LONGEST
-        command = other_tools.as_command(names.undecorated(written), text) if is_short else None
-        if command and (call_of_shell := _call_of_shell({"cmd": command}, toolbox, OTHER_TOOL)):
-            return call_of_shell
+    if repair or (tool and tool.kind is Kind.EDITOR):
+        return _Repairer(toolbox, seen).repaired(written, text)
+    return _unrepaired(tool, text) if tool else _of_no_tool(written, text)
+
+
+def _of_no_tool(written: str, text: str) -> RepairedCall:
     return RepairedCall(Kind.FUNCTION, written, None, text.strip() or "{}")
-
-
-def _for_tool(tool: Tool, text: str, *steps: str) -> RepairedCall:
-    """The call of `tool` with the arguments `text`, repaired; `steps` come before its own."""
-    if tool.kind is Kind.CUSTOM:
-        payload, more = raw_input(text, tool)
-        return _freeform_call(tool, payload, [*steps, *more])
-    repaired = repair_arguments(text, tool.parameters)
-    return RepairedCall(
-        tool.kind,
-        tool.name,
-        tool.namespace,
-        repaired.text,
-        [*steps, *repaired.steps],
-        tool,
-        readable=isinstance(repaired.value, dict),
-        fits=repaired.fits,
-    )
 
 
 def _unrepaired(tool: Tool, text: str) -> RepairedCall:
@@ -151,29 +126,119 @@ def _freeform_call(tool: Tool, payload: str, steps: list[str]) -> RepairedCall:
     return RepairedCall(tool.kind, tool.name, tool.namespace, payload, steps, tool, readable, fits)
 
 
-def _patch_as_command(written: str, text: str, toolbox: Toolbox) -> RepairedCall | None:
-    """A call of apply_patch where Codex offers it only as a command of the shell.
+@frozen
+class _Repairer:
+    """Repairs calls of the tools in one toolbox; `seen` is what the model has read of files."""
 
-    Codex's own instructions tell the model to use apply_patch even then.
-    """
-    if len(written) > names.LONGEST or names.undecorated(written) != PATCH_TOOL:
+    toolbox: Toolbox
+    seen: Seen
+
+    def repaired(self, written: str, text: str) -> RepairedCall:
+        """The call with this name and these arguments, see `repair_call`."""
+        if tool := self.toolbox.tool(written):
+            return self._for_tool(tool, text)
+        if len(written) > names.LONGEST:
+            return _of_no_tool(written, text)
+        offered = self.toolbox.offered
+        if function := names.function_for(written, offered):
+            return self._for_tool(offered[function], text, NAME)
+        for function in names.stand_ins(written, offered):
+            call = self._for_tool(offered[function], text, STAND_IN)
+            if call.fits:
+                return call
+        return (
+            self._patch_as_command(written, text)
+            or self._of_other_agent(written, text)
+            or _of_no_tool(written, text)
+        )
+
+    def _for_tool(self, tool: Tool, text: str, *steps: str) -> RepairedCall:
+        """The call of `tool` with the arguments `text`; `steps` come before its own."""
+        if tool.kind is Kind.CUSTOM:
+            payload, more = raw_input(text, tool, self.seen)
+            return _freeform_call(tool, payload, [*steps, *more])
+        if tool.kind is Kind.EDITOR:
+            return self._of_editor(tool, text, [*steps])
+        repaired = repair_arguments(text, tool.parameters)
+        if tool.runs_commands:
+            repaired = self._with_repaired_patch(repaired)
+        return RepairedCall(
+            tool.kind,
+            tool.name,
+            tool.namespace,
+            repaired.text,
+            [*steps, *repaired.steps],
+            tool,
+            readable=isinstance(repaired.value, dict),
+            fits=repaired.fits,
+        )
+
+    def _with_repaired_patch(self, repaired: RepairedArguments) -> RepairedArguments:
+        """The arguments of a command; if it applies a patch, with that patch repaired."""
+        value = repaired.value
+        for key in COMMAND_NAMES & value.keys() if isinstance(value, dict) else ():
+            found = patches.in_command(value[key]) if isinstance(value[key], str) else None
+            if found is None:
+                continue
+            patch, steps = repaired_patch(found.patch, self.seen)
+            if steps or (found.is_bare and patches.is_valid(patch)):
+                value = {**value, key: found.folder + patches.as_command(patch)}
+                text = orjson.dumps(value).decode()
+                steps = [*repaired.steps, *(steps or [PATCH_AS_COMMAND])]
+                return evolve(repaired, text=text, value=value, steps=steps)
+        return repaired
+
+    def _patch_as_command(self, written: str, text: str) -> RepairedCall | None:
+        """A call of apply_patch where Codex offers it only as a command of the shell.
+
+        Codex's own instructions tell the model to use apply_patch even then.
+        """
+        if names.undecorated(written) != PATCH_TOOL:
+            return None
+        patch_tool = Tool(Kind.CUSTOM, PATCH_TOOL, None, "", {})
+        patch, _ = raw_input(text, patch_tool, self.seen)
+        if not patches.is_valid(patch):
+            return None
+        arguments = {**_beside_input(text), "cmd": patches.as_command(patch)}
+        return self._of_shell(arguments, self.toolbox.offered, [PATCH_AS_COMMAND])
+
+    def _of_other_agent(self, written: str, text: str) -> RepairedCall | None:
+        """The call that does what that of a tool of another agent would do there."""
+        same = other_tools.equivalent(names.undecorated(written), text, self.seen)
+        return self._call_of(same, self.toolbox.offered, [OTHER_TOOL]) if same else None
+
+    def _of_editor(self, tool: Tool, text: str, steps: list[str]) -> RepairedCall:
+        """The call that does what that of a function of ours for small models says."""
+        arguments = repair_arguments(text, tool.parameters)
+        found: Equivalent | str = f"{tool.name} takes {', '.join(required_of(tool.parameters))}."
+        if arguments.fits:
+            found = editor.equivalent(tool.name, arguments.value, self.seen)
+        if isinstance(found, str):
+            found = editor.failing(found, tool.name, text)
+        steps = [*steps, *arguments.steps]
+        call = self._call_of(found, self.toolbox.declared, steps)
+        return evolve(call, fits=arguments.fits) if call else _of_no_tool(tool.name, text)
+
+    def _call_of(
+        self, same: Equivalent, among: dict[str, Tool], steps: list[str]
+    ) -> RepairedCall | None:
+        """The call of a command or a patch, if one of the tools `among` takes it."""
+        patch_tool = among.get(PATCH_TOOL)
+        if same.patch and patch_tool and patch_tool.kind is Kind.CUSTOM:
+            return _freeform_call(patch_tool, same.patch, steps)
+        command = same.command or patches.as_command(same.patch)
+        return self._of_shell({"cmd": command}, among, steps)
+
+    def _of_shell(
+        self, arguments: Json, among: dict[str, Tool], steps: list[str]
+    ) -> RepairedCall | None:
+        """A call of the tool that runs commands, if one is there that takes these arguments."""
+        text = orjson.dumps(arguments).decode()
+        for function in names.stand_ins("shell", among):
+            call = self._for_tool(among[function], text)
+            if call.fits and UNDECLARED not in call.steps:
+                return evolve(call, steps=[*steps, *call.steps])
         return None
-    patch_tool = Tool(Kind.CUSTOM, PATCH_TOOL, None, "", {})
-    patch, _ = raw_input(text, patch_tool)
-    if not patches.is_valid(patch):
-        return None
-    arguments = {**_beside_input(text), "cmd": patches.as_command(patch)}
-    return _call_of_shell(arguments, toolbox, PATCH_AS_COMMAND)
-
-
-def _call_of_shell(arguments: Json, toolbox: Toolbox, step: str) -> RepairedCall | None:
-    """A call of the tool that runs commands, if one is offered that takes these arguments."""
-    text = orjson.dumps(arguments).decode()
-    for function in names.stand_ins("shell", toolbox.offered):
-        call = _for_tool(toolbox.offered[function], text, step)
-        if call.fits and UNDECLARED not in call.steps:
-            return call
-    return None
 
 
 def _beside_input(text: str) -> Json:
@@ -205,10 +270,12 @@ class Judge:
         toolbox: Toolbox,
         read: Quotations = NOTHING_READ,
         results_read: Quotations | None = None,
+        seen: Seen = NOTHING_SEEN,
     ) -> None:
         """`read`: what the model may be quoting; `results_read`: the part that tools returned,
-        without it all of `read`."""
+        without it all of `read`; `seen`: what it has read of files."""
         self._toolbox = toolbox
+        self._seen = seen
         self.quotations = 0
         """How many calls it did not accept because the model only quoted them."""
         self._read = read
@@ -269,7 +336,7 @@ class Judge:
         return essences is None or call.essence in essences
 
     def _repaired(self, call: WrittenCall) -> RepairedCall:
-        return repair_call(call.name, call.arguments, self._toolbox, repair=True)
+        return repair_call(call.name, call.arguments, self._toolbox, repair=True, seen=self._seen)
 
     def _essences(self, read: Quotations) -> set[tuple[str, str]] | None:
         """What the calls do that the model has read; None: there are too many to tell."""

@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from codex_bridge.repair import lenient_json, patches
+from codex_bridge.repair.patch_slips import needs_repair, repair_patch
 from codex_bridge.repair.validation import is_of_type
 from codex_bridge.tools.freeform import PATCH_TOOL
 
@@ -89,7 +90,7 @@ def command_line(words: list[Any]) -> str | None:
     script: str = words[-1]
     if len(words) == 2 and words[0] == PATCH_TOOL:
         # The form that Codex's own instructions teach.
-        patch = patches.repair_patch(script) if patches.needs_repair(script) else script
+        patch = repair_patch(script) if needs_repair(script) else script
         return patches.as_command(patch) if patch else None
     if len(words) == 3 and words[0] in SHELLS and SHELL_OPTION.fullmatch(words[1]):
         return script

@@ -17,7 +17,7 @@ SPACE = re.compile(r"\s*")
 COMMENT = re.compile(r"//[^\n]*+|/\*.*?\*/", re.DOTALL)
 NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?(?![\w.])")
 ODD_NUMBER = re.compile(
-    r"([+-]?)((?:0|[1-9]\d*(?:_\d+)*)?(?:\.\d+)?(?:[eE][+-]?\d+)?)(?<=\d)(?![\w.])"
+    r"(?=[+-]?\.?\d)([+-]?)((?:0|[1-9]\d*(?:_\d+)*)?(?:\.\d+)?(?:[eE][+-]?\d+)?)(?<=\d)(?![\w.])"
 )
 """A number as Python and JavaScript also write it: .5, +1, 1_000."""
 WORD = re.compile(r"[A-Za-z_][\w-]*")

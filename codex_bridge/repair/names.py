@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from codex_bridge.tools.declarations import Tool
+from codex_bridge.tools.declarations import SHELL_TOOLS, Tool
 
 DECORATION = re.compile(
     r"^(?:functions|function|tools|tool|default_api|api|namespace)\s*[./:]+\s*|"
@@ -18,7 +18,7 @@ SHELL_WORDS = (
     "exec_command", "command_line", "terminal_exec",
 )  # fmt: skip
 STAND_INS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
-    (SHELL_WORDS, ("exec_command", "shell_command", "shell", "local_shell")),
+    (SHELL_WORDS, SHELL_TOOLS),
     (("read_image", "open_image", "show_image", "image_view", "see_image"), ("view_image",)),
     (("send_stdin", "write_to_stdin", "send_keys", "stdin"), ("write_stdin",)),
     (("plan", "set_plan", "todo_write", "write_todos"), ("update_plan",)),

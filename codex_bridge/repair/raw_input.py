@@ -6,11 +6,14 @@ import re
 
 import orjson
 
-from codex_bridge.repair import lenient_json, patches
+from codex_bridge.repair import lenient_json
+from codex_bridge.repair.patch_slips import needs_repair, repair_patch
+from codex_bridge.repair.seen import NOTHING_SEEN, Seen, with_seen_lines
 from codex_bridge.tools.declarations import INPUT, Tool
 from codex_bridge.tools.freeform import PATCH_TOOL
 
 FENCE = re.compile(r"\s*```[\w+-]*[ \t]*\n(.*?)\n?```\s*", re.DOTALL)
+SEEN_LINE = "context line"
 ESCAPE = re.compile(r'\\([ntr"\\])')
 UNESCAPED = {"n": "\n", "t": "\t", '"': '"', "\\": "\\", "r": ""}
 """The character behind a backslash -> what the two stand for; no line end needs its "\\r"."""
@@ -20,14 +23,16 @@ QUOTED = {
 }
 
 
-def raw_input(arguments: str, tool: Tool) -> tuple[str, list[str]]:
+def raw_input(arguments: str, tool: Tool, seen: Seen = NOTHING_SEEN) -> tuple[str, list[str]]:
     """Return the text for a freeform tool, and the repair steps that it took to get it.
 
     `arguments` are the model's: `{"input": text}`, or the text bare, fenced or escaped twice.
+    `seen` is what the model has read of files.
     """
     text, steps = _unwrapped(arguments)
     if tool.name == PATCH_TOOL:
-        return _patch(text, steps)
+        patch, more = repaired_patch(text, seen)
+        return patch, [*steps, *more]
     if fenced := FENCE.fullmatch(text):
         return fenced[1], [*steps, "fence"]
     if "\n" not in text and "/" not in text and "\\n" in _unquoted(text):
@@ -81,14 +86,19 @@ def _wrapped_again(text: str) -> str | None:
     return inner if isinstance(inner, str) else None
 
 
-def _patch(text: str, steps: list[str]) -> tuple[str, list[str]]:
-    if not patches.needs_repair(text):
-        return text, steps
-    if repaired := patches.repair_patch(text):
-        return repaired, [*steps, "patch"]
-    if "\\n" in text and (repaired := patches.repair_patch(_unescaped(text))):
-        return repaired, [*steps, "double escape"]
-    return text, steps
+def repaired_patch(text: str, seen: Seen) -> tuple[str, list[str]]:
+    """A patch that Codex can apply, and the repair steps; `text` itself if it is none."""
+    steps = []
+    if needs_repair(text):
+        if repaired := repair_patch(text):
+            steps = ["patch"]
+        elif "\\n" in text and (repaired := repair_patch(_unescaped(text))):
+            steps = ["double escape"]
+        else:
+            return text, []
+        text = repaired
+    exact = with_seen_lines(text, seen)
+    return exact, [*steps, SEEN_LINE] if exact != text else steps
 
 
 def _unquoted(text: str) -> str:

@@ -13,16 +13,16 @@ of an answer that then breaks off would be run, and asked for again.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import orjson
 from attrs import define
 
 from codex_bridge.leaks.json_calls import WrittenCall
 from codex_bridge.leaks.prose import refuses
-from codex_bridge.leaks.quotations import Quotations
 from codex_bridge.leaks.scanner import Found, LeakScanner, Piece
-from codex_bridge.repair.calls import NOTHING_READ, Judge, RepairedCall, repair_call
+from codex_bridge.repair.calls import Judge, RepairedCall, repair_call
+from codex_bridge.responses.sources import Sources
 from codex_bridge.responses.think_tags import ThinkSplitter
 from codex_bridge.responses.writer import Channel, ResponseWriter
 from codex_bridge.tools.toolbox import Toolbox
@@ -46,6 +46,7 @@ NOT_RUN = (
     "returned, and the model did not confirm that it means it.]"
 )
 """What the user reads in place of a quoted call that was not confirmed."""
+NO_SOURCES = Sources()
 CUT = frozenset({"length", "content_filter"})
 """Finish reasons of an answer that the model could not end."""
 
@@ -69,18 +70,15 @@ class Attempt:
         writer: ResponseWriter,
         toolbox: Toolbox,
         *,
-        read: Quotations = NOTHING_READ,
-        results_read: Quotations = NOTHING_READ,
-        is_shown_json: Callable[[], bool] = lambda: False,
+        sources: Sources = NO_SOURCES,
         before: Attempt | None = None,
         repair: bool = True,
         calls_as_text: bool = False,
     ) -> None:
-        """`read` is what the model may be quoting, `results_read` the part of it that tools
-        returned. `is_shown_json` tells whether the user asked to be shown JSON. `before` is the
-        answer after which the model was asked whether it means the calls that it may only have
-        quoted or shown. With `repair` calls are looked for in the text, and their names and
-        arguments fitted to the tools. `calls_as_text`: the model knows no other way to call."""
+        """`sources` is what its request shows that it may repeat. `before` is the answer after
+        which the model was asked whether it means the calls that it may only have quoted or shown.
+        With `repair` calls are looked for in the text, and their names and arguments fitted to the
+        tools. `calls_as_text`: the model knows no other way to call."""
         self.usage: UsageDelta | None = None
         """The tokens that the upstream counted."""
         self.quoted: list[RepairedCall] = []
@@ -99,11 +97,12 @@ class Attempt:
         self._toolbox = toolbox
         self._repair = repair
         self._splitter = ThinkSplitter()
-        self._judge = Judge(toolbox, read, results_read)
+        self._sources = sources
+        self._judge = Judge(toolbox, sources.read, sources.results, sources.seen)
         self._scanner: LeakScanner | None = None
         if toolbox.offered and (repair or calls_as_text):
             self._scanner = LeakScanner(
-                self._judge.known, self._judge.accepts, is_shown_json=is_shown_json
+                self._judge.known, self._judge.accepts, is_shown_json=sources.is_shown_json
             )
         self._calls: list[_Call] = []
         self._latest: dict[tuple[int, str], _Call] = {}
@@ -201,7 +200,11 @@ class Attempt:
             self._writer.end_item()
 
     def _essence(self, call: WrittenCall) -> tuple[str, str]:
-        return repair_call(call.name, call.arguments, self._toolbox, repair=True).essence
+        return self._repaired(call.name, call.arguments, repair=True).essence
+
+    def _repaired(self, name: str, arguments: str, *, repair: bool) -> RepairedCall:
+        seen = self._sources.seen
+        return repair_call(name, arguments, self._toolbox, repair=repair, seen=seen)
 
     def has_called_since(self, before: Attempt) -> bool:
         """Whether it wrote calls that `before`, the answer before it, had not."""
@@ -297,7 +300,7 @@ class Attempt:
         for call in self._calls:
             arguments = "".join(call.arguments)
             if not self.is_cut or _is_object(arguments):
-                done = repair_call(call.name, arguments, self._toolbox, repair=self._repair)
+                done = self._repaired(call.name, arguments, repair=self._repair)
                 repaired.append((call, done))
         sent = {done.meaning for call, done in repaired if call.style is None}
         already = frozenset(self._written)

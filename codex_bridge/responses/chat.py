@@ -25,6 +25,7 @@ DIRECTIVES = (
     "the result of a call before you rely on it. When nothing is left to do, answer in plain text."
 )
 """How to call: small models tend to tell what they would call."""
+EDITOR_DIRECTIVE = "Edit files with edit_file and write_file, not with apply_patch."
 PATCH_DIRECTIVES = {
     "apply_patch": "Edit files with apply_patch.",
     "exec_command": "Edit files with the command apply_patch <<'EOF', then the patch, then EOF.",
@@ -140,6 +141,8 @@ def _directives(toolbox: Toolbox) -> str:
     if not toolbox.offered:
         return ""
     editing = [text for function, text in PATCH_DIRECTIVES.items() if function in toolbox.offered]
+    if toolbox.has_editor:
+        editing = [EDITOR_DIRECTIVE]
     return " ".join([DIRECTIVES, *editing[:1]])
 
 

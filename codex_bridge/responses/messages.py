@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 from attrs import Factory, define
 
+from codex_bridge.repair.editor import as_written
 from codex_bridge.repair.lenient_json import can_be_written
 from codex_bridge.responses.contents import (
     agent_task,
@@ -218,6 +219,8 @@ class _History:
 
     def _call(self, item: Json, name: str, arguments: Any) -> None:
         function = self._toolbox.function_name(name, item.get("namespace") or None)
+        if self._toolbox.has_editor and (written := as_written(name, _object(arguments))):
+            function, arguments = written
         call_id = item.get("call_id")
         message = {
             "id": self._unique_id(call_id),
@@ -290,6 +293,16 @@ def _arguments(arguments: Any) -> str:
     if isinstance(parsed, dict) and can_be_written(parsed):
         return arguments
     return "{}" if parsed is None else orjson.dumps({"input": arguments}).decode()
+
+
+def _object(arguments: Any) -> Json:
+    """The arguments of an earlier call as an object; an empty one if they are none."""
+    if isinstance(arguments, str):
+        try:
+            arguments = orjson.loads(arguments)
+        except orjson.JSONDecodeError:
+            return {}
+    return arguments if isinstance(arguments, dict) else {}
 
 
 def _local_shell_arguments(item: Json) -> Json:

@@ -1,10 +1,16 @@
-"""The texts of a request that the model did not write: those that it may quote."""
+"""What a request shows that its answer may repeat: what the model may quote, and files."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
+import orjson
+from attrs import Factory, frozen
+
+from codex_bridge.leaks.quotations import Quotations
+from codex_bridge.repair.seen import Seen
 from codex_bridge.responses.contents import (
     agent_task,
     agent_text,
@@ -28,6 +34,30 @@ SHOWING = re.compile(
 """A user asks to be shown something that may look like a call."""
 
 
+@frozen
+class Sources:
+    """What the texts of one request say about its answer. Each is read when it is asked for."""
+
+    read: Quotations = Factory(Quotations)
+    """All that the model did not write itself: what it may be quoting."""
+    results: Quotations = Factory(Quotations)
+    """The part of that which tools returned."""
+    seen: Seen = Factory(Seen)
+    """What the model has read, and written, of files."""
+    is_shown_json: Callable[[], bool] = lambda: False
+    """Whether the user asked to be shown JSON."""
+
+    @classmethod
+    def of(cls, request: ResponsesRequest) -> Sources:
+        """The sources of a request."""
+        return cls(
+            Quotations(all_texts(request)),
+            Quotations(results(request)),
+            Seen(file_texts(request)),
+            partial(asks_to_show, request),
+        )
+
+
 def asks_to_show(request: ResponsesRequest) -> bool:
     """Whether the answer may hold JSON that is no call: the user asks for it, or a schema does."""
     if request.text_format is not None:
@@ -44,6 +74,30 @@ def results(request: ResponsesRequest) -> Iterator[str]:
             yield output_content(item.get("output"), sees=False)[0]
         elif item["type"] not in OWN_KINDS and item["type"] != "message":
             yield other_text(item)
+
+
+def file_texts(request: ResponsesRequest) -> Iterator[tuple[str, str]]:
+    """Calls and their results, each with the text of the call, in their order."""
+    calls: dict[str, str] = {}
+    for item in request.items:
+        call_id = str(item.get("call_id"))
+        if item["type"] in CALL_KINDS:
+            calls[call_id] = text = _call_text(item)
+            yield text, text
+        elif item["type"] in RESULT_KINDS:
+            yield calls.get(call_id, ""), output_content(item.get("output"), sees=False)[0]
+
+
+def _call_text(item: Json) -> str:
+    """All texts in the arguments of a call."""
+    _, arguments = CALL_KINDS[item["type"]](item)
+    if isinstance(arguments, str):
+        try:
+            arguments = orjson.loads(arguments)
+        except orjson.JSONDecodeError:
+            return str(arguments)
+    values = arguments.values() if isinstance(arguments, dict) else ()
+    return "\n".join(value for value in values if isinstance(value, str))
 
 
 def all_texts(request: ResponsesRequest) -> Iterator[str]:

@@ -14,6 +14,8 @@ from codex_bridge.vocabulary import Json
 
 INPUT = "input"
 """The one parameter of the function that stands for a freeform tool."""
+SHELL_TOOLS = ("exec_command", "shell_command", "shell", "local_shell")
+"""Codex's tools that run commands, best first."""
 FREEFORM_SCHEMA: Json = {
     "type": "object",
     "properties": {INPUT: {"type": "string"}},
@@ -51,6 +53,8 @@ class Kind(Enum):
     SEARCH = auto()
     """`tool_search`: Codex answers with more tools."""
     LOCAL_SHELL = auto()
+    EDITOR = auto()
+    """One of ours for small models, see editor.py: its calls become calls of Codex's tools."""
 
 
 @frozen
@@ -79,6 +83,11 @@ class Tool:
     def is_mcp(self) -> bool:
         """Whether it comes from an MCP server, and not from Codex itself."""
         return (self.namespace or self.name).startswith("mcp__")
+
+    @property
+    def runs_commands(self) -> bool:
+        """Whether this is one of Codex's tools that run commands."""
+        return self.name in SHELL_TOOLS and not self.is_mcp
 
 
 def declared(tools: Any) -> list[Tool]:

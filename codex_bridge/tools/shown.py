@@ -17,7 +17,7 @@ from codex_bridge.tools.declarations import Kind, Tool
 from codex_bridge.tools.schemas import portable, properties_of, required_of
 from codex_bridge.vocabulary import Json
 
-LIMITS = {"essential": (140, 80), "compact": (200, 120), "mcp": (800, 300)}
+LIMITS = {"small": (140, 80), "essential": (140, 80), "compact": (200, 120), "mcp": (800, 300)}
 """Longest description of a tool and of a parameter, in characters. MCP tools get more room in
 the essential profile: no model knows them from its training."""
 SENTENCE_END = re.compile(r"(?<=[.!?;])(?<!e\.g\.)(?<!i\.e\.)(?= )")
@@ -67,6 +67,11 @@ CODEX_TOOLS: dict[str, tuple[str, dict[str, str]]] = {
 beside the required ones, each with its description."""
 HIDDEN = frozenset({"resume_agent"})
 """Codex's own tools that the essential profile does not show; a call of one works all the same."""
+HIDDEN_FROM_SMALL = frozenset(
+    {"spawn_agent", "send_input", "wait_agent", "close_agent"}
+    | {"get_goal", "create_goal", "update_goal"}
+)
+"""The same for the profile `small`: what small models get wrong, or use when nobody asked."""
 PLAN_TOOL = "request_user_input"
 ONLY_PLAN = re.compile(r"\bonly available in Plan mode\b")
 """In every other mode Codex refuses a call of such a tool."""
@@ -75,6 +80,8 @@ ONLY_PLAN = re.compile(r"\bonly available in Plan mode\b")
 class ToolProfile(Enum):
     """What `--tool-profile` chooses from."""
 
+    SMALL = "small"
+    """As `essential`, for models below some 15B: with functions for files in place of patches."""
     ESSENTIAL = "essential"
     """Of Codex's own tools the parameters that matter; short descriptions."""
     COMPACT = "compact"
@@ -82,15 +89,25 @@ class ToolProfile(Enum):
     FULL = "full"
     """As declared, in the keywords that Ollama keeps."""
 
+    @property
+    def is_essential(self) -> bool:
+        """Whether only the parameters that matter are shown."""
+        return self in {ToolProfile.SMALL, ToolProfile.ESSENTIAL}
 
-def is_hidden(tool: Tool, profile: ToolProfile, *, has_planned: bool) -> bool:
+
+def is_hidden(tool: Tool, profile: ToolProfile, *, has_planned: bool, has_editor: bool) -> bool:
     """Whether the model is not shown a tool that it may call.
 
     `has_planned` tells whether Codex was in Plan mode in this conversation. From then on its tool
-    stays: each change of the tools costs the model's whole prompt cache.
+    stays: each change of the tools costs the model's whole prompt cache. `has_editor` tells whether
+    our functions for files are shown.
     """
-    if profile is not ToolProfile.ESSENTIAL or tool.is_mcp:
+    if not profile.is_essential or tool.is_mcp:
         return False
+    if tool.name == freeform.PATCH_TOOL:
+        return has_editor
+    if profile is ToolProfile.SMALL and tool.name in HIDDEN_FROM_SMALL:
+        return True
     if tool.name == PLAN_TOOL:
         return not has_planned and bool(ONLY_PLAN.search(tool.description))
     return tool.name in HIDDEN
@@ -111,7 +128,7 @@ def declaration(function: str, tool: Tool, profile: ToolProfile) -> Json:
         description, schema = _code_mode(tool, profile), freeform.SHOWN_SCHEMA
     elif tool.kind is Kind.CUSTOM:
         description, schema = freeform.explain(tool), freeform.SHOWN_SCHEMA
-    elif profile is ToolProfile.ESSENTIAL and own:
+    elif profile.is_essential and own:
         description, shown = own
         if condition := CONDITION.search(tool.description):
             description = f"{description} {condition[0].strip()}"
@@ -119,7 +136,7 @@ def declaration(function: str, tool: Tool, profile: ToolProfile) -> Json:
     else:
         schema = portable(tool.parameters)
         if profile is not ToolProfile.FULL:
-            more_room = profile is ToolProfile.ESSENTIAL and tool.is_mcp
+            more_room = profile.is_essential and tool.is_mcp
             tool_limit, limit = LIMITS["mcp" if more_room else profile.value]
             description = shorten(description, tool_limit)
             schema = _described(schema, lambda text: shorten(text, limit))
@@ -133,11 +150,11 @@ def _code_mode(tool: Tool, profile: ToolProfile) -> str:
         is_mcp = nested.name.startswith("mcp__")
         name = nested.name if is_mcp else nested.name.rpartition("__")[2]
         description, shown = CODEX_TOOLS.get(name, ("", None))
-        if profile is ToolProfile.ESSENTIAL and name in HIDDEN:
+        if profile.is_essential and name in HIDDEN:
             continue
         if name == freeform.PATCH_TOOL:
             description, shown = freeform.PATCH_HELP, None
-        elif profile is not ToolProfile.ESSENTIAL or not description:
+        elif not profile.is_essential or not description:
             limit = LIMITS["mcp" if is_mcp else profile.value][0]
             description, shown = shorten(nested.description, limit), None
         elif condition := CONDITION.search(nested.description):

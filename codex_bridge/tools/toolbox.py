@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from codex_bridge.tools.declarations import Tool, declared, declared_by_items
+from codex_bridge.tools.editor import EDITOR_TOOLS
 from codex_bridge.tools.shown import ToolProfile, declaration, is_hidden
 from codex_bridge.vocabulary import Json
 
@@ -33,6 +34,16 @@ class Toolbox:
     ) -> None:
         """`has_planned`: whether Codex was in Plan mode in this conversation."""
         self._profile = profile
+        tools = list(tools)
+        names = {tool.name for tool in tools if not tool.namespace}
+        self.has_editor = (
+            profile is ToolProfile.SMALL
+            and any(tool.runs_commands for tool in tools)
+            and names.isdisjoint(tool.name for tool in EDITOR_TOOLS)
+        )
+        """Whether the model is shown our functions for files, in place of patches."""
+        if self.has_editor:
+            tools = [*EDITOR_TOOLS, *tools]
         self._by_function: dict[str, Tool] = {}
         self._functions: dict[tuple[str | None, str], str] = {}
         for tool in tools:
@@ -41,7 +52,7 @@ class Toolbox:
         self._hidden = {
             function
             for function, tool in self._by_function.items()
-            if is_hidden(tool, profile, has_planned=has_planned)
+            if is_hidden(tool, profile, has_planned=has_planned, has_editor=self.has_editor)
         }
 
     @classmethod
@@ -71,6 +82,11 @@ class Toolbox:
     def offered(self) -> dict[str, Tool]:
         """What the model may call: function name -> tool, in the order of declaration."""
         return self._offered
+
+    @property
+    def declared(self) -> dict[str, Tool]:
+        """All tools by function name, also those that are not offered."""
+        return self._by_function
 
     def functions(self) -> list[Json]:
         """The declarations that the model is shown, in the order of the tools."""

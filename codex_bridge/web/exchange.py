@@ -13,13 +13,12 @@ from twisted.internet.task import deferLater
 from codex_bridge.clients.traits import ClientTraits, traits_of
 from codex_bridge.engines.retries import Change, Retries, Retry
 from codex_bridge.errors import ApiError, from_upstream, internal, stopping, too_large
-from codex_bridge.leaks.quotations import Quotations
 from codex_bridge.repair.complaints import call_from_complaint
 from codex_bridge.responses.attempt import Attempt
 from codex_bridge.responses.chat import Translation, asked_whether_meant, translate
 from codex_bridge.responses.events import ResponseTemplate
 from codex_bridge.responses.request import ResponsesRequest
-from codex_bridge.responses.sources import all_texts, asks_to_show, results
+from codex_bridge.responses.sources import Sources
 from codex_bridge.responses.writer import ResponseWriter
 from codex_bridge.tools.shown import ToolProfile
 from codex_bridge.vocabulary import ChatRequest, Delta, FailureKind, FinishDelta, UpstreamFailure
@@ -119,10 +118,7 @@ class Exchange:
         self._reply = reply
         self._journal = journal
         self._state = state
-        self._read = Quotations(all_texts(request))
-        """What the model may be quoting when it writes the text of a call."""
-        self._results_read = Quotations(results(request))
-        """The part of that which tools returned."""
+        self._sources = Sources.of(request)
         self._attempt: Attempt | None = None
         """The one that is under way, or was kept."""
         self._work: Deferred[None] | None = None
@@ -256,9 +252,7 @@ class Exchange:
         attempt = self._attempt = Attempt(
             self._reply.writer,
             request.toolbox,
-            read=self._read,
-            results_read=self._results_read,
-            is_shown_json=partial(asks_to_show, request),
+            sources=self._sources,
             before=before,
             repair=settings.repair,
             calls_as_text=translation.calls_as_text,

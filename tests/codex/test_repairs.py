@@ -13,7 +13,7 @@ from codex_bridge.tools.freeform import PATCH_EXAMPLE
 from tests.codex import walk
 from tests.codex.conftest import run
 from tests.codex.program import NEEDS_CLI, OLDEST_AND_NEWEST, Codex
-from tests.codex.scenario import Json, Scenario, Step, Style
+from tests.codex.scenario import Chat, Json, Scenario, Step, Style
 from tests.codex.styles import LATER, argued, leaked, named, renamed_key, with_input, with_keys
 from tests.conftest import Start
 from tests.fake_ollama import Call
@@ -124,6 +124,15 @@ PATCHES: dict[str, Style] = {
             .replace("*** End Patch\n", "")
         )
     ),
+    "block": with_input(
+        lambda patch: (
+            patch.replace("*** Add File: ", "")
+            .replace(".txt\n", ".txt\n<<<<<<< SEARCH\n=======\n")
+            .replace("*** End Patch\n", ">>>>>>> REPLACE\n")
+            .replace("*** Begin Patch\n", "")
+            .replace("\n+", "\n")
+        )
+    ),
     "no pluses": with_input(lambda patch: patch.replace("\n+", "\n")),
 }
 """Mistakes in the patch of apply_patch, or in its wrapping."""
@@ -178,8 +187,9 @@ async def test_patches_with_mistakes_apply(start: Start, codex: Codex) -> None:
 
 def _other(name: str, result: str = "", leaves: Json | None = None, **arguments: str) -> Step:
     """A call of a tool that only other agents have."""
+    is_patch = name in {"write_file", "edit_file", "str_replace_editor"}
     return Step(
-        "exec_command",
+        "apply_patch" if is_patch else "exec_command",
         {},
         result,
         style=lambda function, _: [Call(name, arguments)],
@@ -197,8 +207,61 @@ async def test_tools_of_other_agents_do_what_they_do_there(start: Start, codex: 
         _other("read_file", "one $HOME\ntwo", path="a b.txt"),
         _other("list_dir", "a b.txt", path="."),
         _other("grep_search", "a b.txt:2:two", query="two"),
+        _other("edit_file", path="a b.txt", old_string="one $HOME", new_string="three"),
+        _other(
+            "str_replace_editor",
+            "M a b.txt",
+            {"a b.txt": "three\n2\n"},
+            command="str_replace",
+            path="a b.txt",
+            old_str="two\n",
+            new_str="2\n",
+        ),
     ]
     await _repaired(start, codex, steps)
+
+
+@pytest.mark.parametrize("is_freeform", [True, False])
+@pytest.mark.parametrize("codex", OLDEST_AND_NEWEST, indirect=True)
+@pytest_twisted.ensureDeferred
+async def test_a_small_model_edits_files_without_patches(
+    start: Start, codex: Codex, is_freeform: bool
+) -> None:
+    """It sees the calls that it made, byte for byte, though Codex ran others."""
+    walk.prepare(codex.folder)
+    code = 'def greet():\n    name = ask()\n    print("Hi")\n'
+    steps = [
+        Step("write_file", {"path": "src/app.py", "content": code}),
+        Step("write_file", {"path": "odd.txt", "content": "no line end"}),
+        Step("read_file", {"path": "src/app.py"}, '    print("Hi")\n'),
+        Step(
+            "edit_file",
+            {
+                "path": "src/app.py",
+                "old": '    print("Hi")',
+                "new": '    if name:\n        print("Hi", name)',
+            },
+        ),
+        # What it wrote itself it need not read again.
+        Step(
+            "edit_file",
+            {"path": "src/app.py", "old": "    if name:", "new": "    if name and True:"},
+        ),
+        Step("edit_file", {"path": "src/app.py", "old": "no such", "new": "x"}, "No earlier"),
+        Step("read_file", {"path": "src/app.py", "start_line": 3, "end_line": 4}, "and True"),
+        Step("exec_command", {"cmd": "ls"}, "src"),
+    ]
+    model = Scenario(steps)
+    setup = await start(model, tool_profile="small")
+    kind = {} if is_freeform else {"apply_patch_tool_type": None}
+    done = await run(codex, setup, *walk.settings(codex.folder, **kind), walk.TASK)
+    model.verify(setup.fake.turns)
+    assert done.code == 0, done.output
+    assert (codex.folder / "src" / "app.py").read_text() == (
+        'def greet():\n    name = ask()\n    if name and True:\n        print("Hi", name)\n'
+    )
+    assert (codex.folder / "odd.txt").read_text() == "no line end"
+    assert not any("apply_patch" in name for name in Chat(setup.fake.turns[0].json).functions)
 
 
 @pytest.mark.parametrize("codex", OLDEST_AND_NEWEST, indirect=True)
@@ -257,8 +320,51 @@ UPDATES = {
         "--- a/src/app.py\n+++ b/src/app.py\n@@ -1,3 +1,3 @@\n def greet():\n     name = ask()\n"
         '-    print("Hi")\n+    print("Hello", name)\n'
     ),
+    "blocks": (
+        "src/app.py\n```python\n<<<<<<< SEARCH\n"
+        '    print("Hi")\n=======\n    print("Hello", name)\n>>>>>>> REPLACE\n```\n'
+    ),
     "line numbers": PATCH_EXAMPLE.replace("@@ def greet():", "@@ -2,2 +2,2 @@"),
 }
+
+
+SLIP = PATCH_EXAMPLE.replace("*** Begin Patch", "***Begin Patch")
+COMMANDED: dict[str, tuple[str, ...]] = {
+    "a slip in a heredoc": (f"apply_patch <<'EOF'\n{SLIP}\nEOF",),
+    "a slip in a folder": (f"cd . && apply_patch <<'EOF'\n{SLIP}\nEOF",),
+    "no command at all": (PATCH_EXAMPLE,),
+    "a slip in an argument": (f"apply_patch '{SLIP}'",),
+    "other white space than in the file": (
+        "cat src/app.py",
+        "apply_patch <<'EOF'\n"
+        + PATCH_EXAMPLE.replace("name = ask()", "name  =  ask()").replace('("Hi")', '( "Hi" )')
+        + "\nEOF",
+    ),
+}
+"""Commands that apply a patch with slips, the last of each."""
+
+
+@pytest.mark.parametrize("codex", OLDEST_AND_NEWEST, indirect=True)
+@pytest_twisted.ensureDeferred
+async def test_patches_with_slips_in_commands_apply(start: Start, codex: Codex) -> None:
+    walk.prepare(codex.folder)
+    app = codex.folder / "src" / "app.py"
+    app.parent.mkdir()
+    code = 'def greet():\n    name = ask()\n    print("Hi")\n'
+    restore = f"printf %s {shlex.quote(code)} > src/app.py"
+    steps = []
+    for commands in COMMANDED.values():
+        steps.append(Step("exec_command", {"cmd": restore}))
+        for command in commands:
+            result = "" if command.startswith("cat") else "M src/app.py"
+            steps.append(Step("exec_command", {"cmd": command}, result, exact=False))
+    steps.append(Step("exec_command", {"cmd": "cat src/app.py"}, 'print("Hello", name)'))
+    model = Scenario(steps)
+    setup = await start(model)
+    done = await run(codex, setup, *walk.settings(codex.folder), walk.TASK)
+    model.verify(setup.fake.turns)
+    assert done.code == 0, done.output
+    assert app.read_text() == code.replace('"Hi"', '"Hello", name')
 
 
 @pytest.mark.parametrize("patch", UPDATES.values(), ids=UPDATES)

@@ -9,9 +9,10 @@ import pytest
 
 from codex_bridge.leaks.json_calls import WrittenCall
 from codex_bridge.repair.calls import Judge, RepairedCall, repair_call
+from codex_bridge.repair.seen import Seen
 from codex_bridge.tools.declarations import Kind
 from codex_bridge.tools.toolbox import Toolbox
-from tests.tools.declared import CODE, CODEX, EXEC, MCP, PATCH, VALID_PATCH, function
+from tests.tools.declared import CODE, CODEX, EXEC, MCP, PATCH, VALID_PATCH, function, namespace
 
 TOOLBOX = Toolbox.from_request(CODEX)
 SHELL = function("shell", ["command"], command={"type": "array", "items": {"type": "string"}})
@@ -53,6 +54,43 @@ def test_a_patch_inside_of_a_command_is_a_command() -> None:
     arguments = dump({"cmd": f"apply_patch <<'EOF'\n{VALID_PATCH}EOF"})
     call = repair_call("exec_command", arguments, Toolbox.from_request([EXEC, PATCH]), repair=True)
     assert (call.name, call.payload, call.steps) == ("exec_command", arguments, [])
+
+
+BROKEN = VALID_PATCH.replace("*** Begin Patch", "*** Begin Patch ***")
+COMMAND = f"apply_patch <<'EOF'\n{VALID_PATCH}EOF"
+
+
+@pytest.mark.parametrize(
+    ("command", "repaired", "step"),
+    [
+        (f"apply_patch <<'EOF'\n{BROKEN}EOF", COMMAND, "patch"),
+        (f"cd src && apply_patch <<'EOF'\n{BROKEN}EOF", f"cd src && {COMMAND}", "patch"),
+        (VALID_PATCH, COMMAND, "patch as command"),
+        (BROKEN, COMMAND, "patch"),
+    ],
+)
+def test_a_patch_in_a_command_is_repaired(command: str, repaired: str, step: str) -> None:
+    toolbox = Toolbox.from_request([EXEC])
+    call = repair_call("exec_command", dump({"cmd": command}), toolbox, repair=True)
+    assert orjson.loads(call.payload) == {"cmd": repaired}
+    assert call.steps == [step]
+    assert call.fits
+    of_server = Toolbox.from_request([namespace("mcp__x", EXEC)])
+    call = repair_call("mcp__x__exec_command", dump({"cmd": command}), of_server, repair=True)
+    assert orjson.loads(call.payload) == {"cmd": command}
+
+
+def test_lines_that_were_read_are_corrected_in_patches_and_commands() -> None:
+    seen = Seen([("cat src/app.py", "def greet():\n\treturn  1\n")])
+    patch = "*** Begin Patch\n*** Update File: src/app.py\n@@\n-    return 1\n+x\n*** End Patch\n"
+    right = patch.replace("    return 1", "\treturn  1")
+    toolbox = Toolbox.from_request([EXEC, PATCH])
+    call = repair_call("apply_patch", dump({"input": patch}), toolbox, repair=True, seen=seen)
+    assert (call.payload, call.steps) == (right, ["context line"])
+    command = dump({"cmd": f"apply_patch <<'EOF'\n{patch}EOF"})
+    call = repair_call("exec_command", command, toolbox, repair=True, seen=seen)
+    assert orjson.loads(call.payload) == {"cmd": f"apply_patch <<'EOF'\n{right}EOF"}
+    assert call.steps == ["context line"]
 
 
 @pytest.mark.parametrize("shell", [EXEC, SHELL])

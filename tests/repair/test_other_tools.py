@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codex_bridge.repair.calls import Judge, repair_call
-from codex_bridge.repair.other_tools import as_command, is_known
+from codex_bridge.repair.other_tools import Equivalent, equivalent, is_known
+from codex_bridge.repair.seen import Seen
 from codex_bridge.tools.toolbox import Toolbox
 from tests.tools.declared import CODEX, EXEC, function
 
@@ -27,7 +28,7 @@ from tests.tools.declared import CODEX, EXEC, function
         ("list_dir", {"directory": "src"}, "ls -la -- src"),
         ("grep", {"pattern": "TODO"}, "grep -rnF -e TODO -- ."),
         ("grep_search", {"query": "-v x", "path": "src"}, "grep -rnF -e '-v x' -- src"),
-        ("write_file", {"path": "a", "content": "x\n"}, "printf %s 'x\n' > a"),
+        ("write_file", {"path": "a", "content": "x\ny"}, "printf %s 'x\ny' > a"),
         ("create_file", {"path": "d/a", "contents": "$x"}, "mkdir -p -- d && printf %s '$x' > d/a"),
         # What does more than one command, or what is not clear.
         ("read_file", {"path": "a", "start_line": 0, "end_line": 5}, None),
@@ -41,28 +42,127 @@ from tests.tools.declared import CODEX, EXEC, function
         ("grep", {"pattern": "x", "include": "*.py"}, None),
         ("write_file", {"path": "a", "content": "x", "append": True}, None),
         ("write_file", {"path": "a"}, None),
-        ("write_file", {"path": "a", "content": 100_001 * "x"}, None),
-        ("edit_file", {"path": "a", "old": "x", "new": "y"}, None),
+        ("edit_file", {"path": "a", "code_edit": "// ... existing code ..."}, None),
+        ("edit_file", {"path": "a", "old": "x", "new": "y", "replace_all": True}, None),
+        ("edit_file", {"path": "a", "old": "x"}, None),
+        ("edit_file", {"path": "a", "old": "", "new": "x"}, None),
+        ("edit_file", {"path": "a\nb", "old": "x", "new": "y"}, None),
+        ("str_replace_editor", {"command": "undo_edit", "path": "a"}, None),
+        ("str_replace_editor", {"command": "view", "path": "a"}, "cat -- a"),
+        ("str_replace_editor", {"command": "view", "path": "a", "view_range": [1, 2]}, None),
+        (
+            "str_replace_based_edit_tool",
+            {"command": "create", "path": "a", "file_text": "x"},
+            "printf %s x > a",
+        ),
         ("delete_file", {"path": "a"}, None),
     ],
 )
 def test_only_what_one_command_does_is_translated(
     name: str, arguments: Any, command: str | None
 ) -> None:
-    assert as_command(name, json.dumps(arguments)) == command
+    made = equivalent(name, json.dumps(arguments), Seen())
+    assert made == (None if command is None else Equivalent(command))
 
 
 @pytest.mark.parametrize("arguments", ["", "[1]", "{", '"a.txt"'])
 def test_arguments_that_are_no_object_mean_nothing(arguments: str) -> None:
-    assert as_command("read_file", arguments) is None
+    assert equivalent("read_file", arguments, Seen()) is None
+
+
+def lines_of_file(n: int = 1) -> str:
+    return "def greet():\n    name = ask()\n    print(name)\n" * n
+
+
+READ = ("cat src/app.py", f"Process exited with code 0\nOutput:\n{lines_of_file()}")
+
+
+def edited(old: str, new: str, *texts: tuple[str, str], name: str = "edit_file") -> Any:
+    """What becomes of an edit of src/app.py after these calls and their results."""
+    arguments = {"path": "src/app.py", "old_string": old, "new_string": new}
+    return equivalent(name, json.dumps(arguments), Seen(texts or [READ]))
+
+
+def body(*lines: str) -> Equivalent:
+    frame = ["*** Begin Patch", "*** Update File: src/app.py", "@@", *lines, "*** End Patch", ""]
+    return Equivalent(patch="\n".join(frame))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "lines"),
+    [
+        # A part of a line, the whole of one, several.
+        ("ask()", "input()", ["-    name = ask()", "+    name = input()"]),
+        ("    name = ask()\n", "    name = 1\n", ["-    name = ask()", "+    name = 1"]),
+        (
+            "name = ask()\n    print(",
+            "x = 1\n    show(",
+            [
+                *("-    name = ask()", "-    print(name)"),
+                *("+    x = 1", "+    show(name)"),
+            ],
+        ),
+        # What stays is context.
+        (
+            "def greet():\n    name = ask()\n    print(name)",
+            "def greet():\n    name = 5\n    print(name)",
+            [" def greet():", "-    name = ask()", "+    name = 5", "     print(name)"],
+        ),
+        # Lines that are taken away, and one that is added.
+        ("    name = ask()\n", "", ["-    name = ask()"]),
+        ("name = ask()", "", ["-    name = ask()", "+    "]),
+        ("def greet():\n", "# new\ndef greet():\n", ["+# new", " def greet():"]),
+    ],
+)
+def test_an_edit_of_a_text_that_was_read_is_a_patch_of_whole_lines(
+    old: str, new: str, lines: list[str]
+) -> None:
+    assert edited(old, new) == body(*lines)
+    assert edited(old, new, name="str_replace") == body(*lines)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "texts", "why"),
+    [
+        ("ask()", "x", [("cat src/app.py", "")], "No earlier result shows"),
+        ("ask()", "x", [("cat app.py", lines_of_file(2))], "several places"),
+        ("print(name)\n", "x", [READ], "ends with a line end"),
+        ("name = ask()\n", "", [READ], "ends with a line end"),
+        ("ask()", "ask()", [READ], "the same"),
+    ],
+)
+def test_an_edit_that_could_go_wrong_fails_and_says_why(
+    old: str, new: str, texts: list[tuple[str, str]], why: str
+) -> None:
+    made = edited(old, new, *texts)
+    assert made is not None
+    done = subprocess.run(["sh", "-c", made.command], capture_output=True, check=False)
+    assert done.returncode == 1
+    assert "Nothing was changed." in done.stderr.decode()
+    assert why in done.stderr.decode()
+
+
+def test_a_call_that_edits_goes_to_the_tool_for_patches() -> None:
+    arguments = json.dumps({"path": "src/app.py", "old": "ask()", "new": "input()"})
+    call = repair_call(
+        "edit_file", arguments, Toolbox.from_request(CODEX), repair=True, seen=Seen([READ])
+    )
+    patch = body("-    name = ask()", "+    name = input()").patch
+    assert (call.name, call.payload) == ("apply_patch", patch)
+    assert call.steps == ["tool of another agent"]
+    call = repair_call(
+        "edit_file", arguments, Toolbox.from_request([EXEC]), repair=True, seen=Seen([READ])
+    )
+    assert call.name == "exec_command"
+    assert json.loads(call.payload)["cmd"] == f"apply_patch <<'EOF'\n{patch}EOF"
 
 
 @settings(max_examples=30)
 @given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=60))
 def test_a_written_file_has_the_content_and_nothing_else_happens(content: str) -> None:
-    command = as_command("write_file", json.dumps({"path": "f", "content": content}))
-    if command is not None:
-        shell = command.removesuffix(" > f")
+    made = equivalent("write_file", json.dumps({"path": "f", "content": content}), Seen())
+    if made is not None:
+        shell = made.command.removesuffix(" > f")
         done = subprocess.run(["sh", "-c", shell], capture_output=True, check=True)
         assert done.stdout.decode() == content
 
@@ -94,14 +194,14 @@ def test_without_a_shell_nothing_is_translated() -> None:
 
 def test_the_commands_do_what_the_tools_do(tmp_path: Path) -> None:
     def run(name: str, **arguments: str) -> str:
-        command = as_command(name, json.dumps(arguments))
-        assert command is not None
+        made = equivalent(name, json.dumps(arguments), Seen())
+        assert made is not None
         done = subprocess.run(
-            ["bash", "-c", command], cwd=tmp_path, capture_output=True, check=True
+            ["bash", "-c", made.command], cwd=tmp_path, capture_output=True, check=True
         )
         return done.stdout.decode()
 
-    run("write_file", path="a/b c/d.txt", content="one $HOME\ntwo\n")
-    assert run("read_file", path="a/b c/d.txt") == "one $HOME\ntwo\n"
+    run("write_file", path="a/b c/d.txt", content="one $HOME\ntwo")
+    assert run("read_file", path="a/b c/d.txt") == "one $HOME\ntwo"
     assert "d.txt" in run("list_dir", path="a/b c")
     assert run("grep", pattern="two", path="a") == "a/b c/d.txt:2:two\n"

@@ -1,13 +1,12 @@
-"""The patch format: valid or not, and the slips that leave no doubt."""
+"""The patch format: valid or not, and the commands that apply a patch."""
 
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from codex_bridge.repair import patches
-from codex_bridge.repair.patches import is_valid, repair_patch
+from codex_bridge.repair.patch_slips import needs_repair, repair_patch
+from codex_bridge.repair.patches import is_valid
 from tests.tools.declared import VALID_PATCH
 
 UPDATE = "*** Begin Patch\n*** Update File: a.py\n@@\n x = 1\n-y = 2\n+y = 3\n*** End Patch\n"
@@ -33,6 +32,7 @@ EMPTY = "*** Begin Patch\n*** Update File: a\n*** Move to: b\n*** End Patch\n"
 def test_what_the_grammar_allows_is_valid_and_stays_as_it_is(patch: str) -> None:
     assert is_valid(patch)
     assert repair_patch(patch) == patch.removesuffix("\n") + "\n"
+    assert not needs_repair(patch)
 
 
 @pytest.mark.parametrize(
@@ -66,149 +66,6 @@ def test_what_the_grammar_forbids_is_not_valid(patch: str) -> None:
     assert not is_valid(patch)
 
 
-@pytest.mark.parametrize(
-    ("broken", "whole"),
-    [
-        (UPDATE.replace("\n", "\r\n"), UPDATE),
-        (UPDATE.removeprefix("*** Begin Patch\n"), UPDATE),
-        (UPDATE.removesuffix("*** End Patch\n"), UPDATE),
-        (f"```diff\n{UPDATE}```", UPDATE),
-        (f"apply_patch <<'EOF'\n{UPDATE}EOF", UPDATE),
-        (f"apply_patch <<EOF\n{UPDATE}EOF\n", UPDATE),
-        (UPDATE.replace("\n x = 1", "\nx = 1"), UPDATE),
-        (UPDATE.replace("@@\n", "@@ -1,2 +1,2 @@\n"), UPDATE),
-        (MOVE.replace("@@ def f():", "@@ -10 +10,2 @@ def f():"), MOVE),
-        (ADD.replace("+one\n+\n+two", "one\n\ntwo"), ADD),
-        (ADD.replace("+\n", "\n"), ADD),
-        (f"\n\n{ADD}\n", ADD),
-        (f"Here is the patch:\n\n{ADD}\nIt adds a file.\n", ADD),
-        (ADD.replace("*** Begin Patch", "*** Begin Patch  "), ADD),
-        (f"cd sub && apply_patch <<'EOF'\n{UPDATE}EOF", None),
-        # All context lines lack their space, also those that begin with others.
-        (
-            "*** Begin Patch\n*** Update File: a\n@@\nclass A:\n    def f():\n-x\n*** End Patch",
-            "*** Begin Patch\n*** Update File: a\n@@\n class A:\n     def f():\n-x\n"
-            "*** End Patch\n",
-        ),
-        # Some lack it: which ones cannot be told.
-        ("*** Begin Patch\n*** Update File: a\n@@\nclass A:\n     def f():\n-x\n", None),
-        ("*** Begin Patch ***\n" + UPDATE.partition("\n")[2], UPDATE),
-        (UPDATE.replace("*** Begin", "***Begin").replace("*** End", "***End"), UPDATE),
-        (UPDATE.replace("*** Update File", "*** Modify File"), UPDATE),
-        (ADD.replace("*** Add File", "*** Create File"), ADD),
-        (DELETE.replace("*** Delete File", "*** Remove File"), DELETE),
-        (ADD.replace("Add File: a.txt", "Rename File: a.txt"), None),
-        # What stands behind "@@" is searched for above the lines that follow.
-        (
-            MOVE.replace("@@ def f():\n", "@@ def f():\n def f():\n"),
-            MOVE.replace("@@ def f():\n", "@@\n def f():\n"),
-        ),
-        ("--- a/a.py\n+++ b/a.py\n@@ -1,2 +1,2 @@\n x = 1\n-y = 2\n+y = 3\n", UPDATE),
-        (
-            "diff --git a/a.py b/a.py\nindex 1a2b3c..4d5e6f 100644\n--- a/a.py\n+++ b/a.py\n"
-            "@@ -1,2 +1,2 @@\n x = 1\n-y = 2\n+y = 3\n\\ No newline at end of file\n",
-            UPDATE,
-        ),
-        (
-            "*** Begin Patch\n--- a.py\n+++ a.py\n@@\n x = 1\n-y = 2\n+y = 3\n*** End Patch\n",
-            UPDATE,
-        ),
-        (
-            "--- /dev/null\n+++ b/n\n@@ -0,0 +1 @@\n+one\n",
-            "*** Begin Patch\n*** Add File: n\n+one\n*** End Patch\n",
-        ),
-        ("--- a/a.txt\n+++ /dev/null\n@@ -1 +0,0 @@\n-one\n", DELETE),
-        # A rename, a copy that was kept, or another prefix: that cannot be told.
-        ("--- a/o\n+++ b/n\n@@ -1 +1 @@\n-a\n+b\n", None),
-        ("--- x.py.orig\n+++ x.py\n@@ -1 +1 @@\n-a\n+b\n", None),
-        (
-            "--- a/x.py\n+++ a/x.py\n@@ -1 +1 @@\n-a\n+b\n",
-            "*** Begin Patch\n*** Update File: a/x.py\n@@\n-a\n+b\n*** End Patch\n",
-        ),
-        # Only its number says where such a hunk belongs.
-        ("--- a/a.py\n+++ b/a.py\n@@ -10,0 +11,2 @@\n+x\n+y\n", None),
-        (UPDATE.replace("@@\n x = 1\n-y = 2\n", "@@ -1,0 +2 @@\n"), None),
-        # Lines of a hunk that look like the header of a file.
-        (
-            "--- a/q.sql\n+++ b/q.sql\n@@ -1,2 +1,2 @@\n--- old note\n+++ new note\n x\n",
-            "*** Begin Patch\n*** Update File: q.sql\n@@\n--- old note\n+++ new note\n x\n"
-            "*** End Patch\n",
-        ),
-        (
-            "***Begin Patch\n*** Delete File: build/*\n*** End Patch",
-            "*** Begin Patch\n*** Delete File: build/*\n*** End Patch\n",
-        ),
-        ("--- a.py\nno second line\n", None),
-        (f"```\n{UPDATE}```  ", UPDATE),
-        ("```\n*** Delete File: a.txt\n```  ", DELETE),
-        ("```\n*** Delete File: a.txt", None),
-        ("*** Delete File: a.txt\n```", None),
-        ("``\n*** Delete File: a.txt\n```", None),
-        (f"```\n{UPDATE}``` x", UPDATE),
-        (f'applypatch  <<"EOF"\n{UPDATE}EOF', UPDATE),
-        (f"  {UPDATE}", None),
-        (UPDATE.replace("*** End Patch\n", "*** End Patch  "), UPDATE),
-        (UPDATE.replace("a.py", "a.py  "), UPDATE),
-        (MOVE.replace("Move to: b", "Move to: b "), MOVE),
-        (MANY.replace("*** Delete File: a.txt\n", "*** Delete File: a.txt\n  \n\n"), MANY),
-        (ADD.replace("*** End", "\n\n*** End"), ADD),
-        (UPDATE.replace("*** End", "\n\n*** End"), UPDATE),
-        (UPDATE.replace("-y = 2", "\n-y = 2"), UPDATE.replace("-y = 2", " \n-y = 2")),
-        (UPDATE.replace("\n", "\r\n").replace("x = 1\r\n", "x = 1\n"), None),
-        (UPDATE.replace("@@\n", "@@ -1 +1 @@ def f():\n"), UPDATE.replace("@@", "@@ def f():")),
-        (UPDATE.replace("@@\n", "@@ -1,2 +1,2 @@\n@@ -3 +3 @@\n"), UPDATE.replace("@@", "@@\n@@")),
-        (UPDATE.replace("x = 1", "@@ -1 +1 @@"), UPDATE.replace("x = 1", "@@ -1 +1 @@")),
-        (UPDATE.replace(" x = 1", "x = 1\n    y"), UPDATE.replace(" x = 1", " x = 1\n     y")),
-        (UPDATE.replace(" x = 1", "x = 1\n   y"), None),
-        (ADD + "*** Begin Patch\n", ADD),
-        (f"{ADD}and *** End Patch of it\n", ADD),
-        *(
-            (f"{command}\n{UPDATE}", None)
-            for command in ("cd x", "a && b", "a; b", "apply_patch", "applypatch")
-        ),
-        ("*** Add File: a\none", "*** Begin Patch\n*** Add File: a\n+one\n*** End Patch\n"),
-        ("*** Add File: a\n+one\ntwo", None),
-        ("*** Add File: a\n\n", None),
-        ("x\n*** Delete File: a", None),
-    ],
-)
-def test_slips_are_repaired(broken: str, whole: str | None) -> None:
-    assert repair_patch(broken) == whole
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["", "print('x')", "--- a/x\n@@ -1 +1 @@\n-a\n+b\n", "*** Begin Patch\n*** End Patch"],
-)
-def test_what_is_no_patch_is_not_made_one(text: str) -> None:
-    assert repair_patch(text) is None
-
-
-@pytest.mark.parametrize(
-    ("patch", "needed"),
-    [
-        (UPDATE, False),
-        (UPDATE.replace("@@", "@@ -1 +1 @@"), True),
-        (UPDATE.replace("@@", "@@ -1,2 +1,2 @@ def f"), True),
-        (UPDATE.replace("x = 1", "@@ -1 +1 @@"), False),
-        (UPDATE.strip(), False),
-        ("x", True),
-    ],
-)
-def test_line_numbers_need_a_repair_though_the_grammar_takes_them(patch: str, needed: bool) -> None:
-    assert patches.needs_repair(patch) is needed
-
-
-def test_the_last_end_counts_for_a_patch_that_adds_a_patch() -> None:
-    inner = "".join(f"+{line}\n" for line in ADD.splitlines())
-    patch = f"*** Begin Patch\n*** Add File: b\n{inner}*** End Patch\n"
-    assert repair_patch(f"Here:\n{patch}") == patch
-    bare = "*** Begin Patch\n*** Add File: b\nx\n*** End Patch\n*** End Patch"
-    repaired = repair_patch(bare)
-    assert repaired
-    assert repaired.count("*** End Patch") == 2
-
-
 def test_a_patch_is_applied_by_a_heredoc() -> None:
     command = patches.as_command(DELETE + "\n")
     assert command == f"apply_patch <<'EOF'\n{DELETE}EOF"
@@ -221,18 +78,56 @@ def test_a_patch_becomes_a_command_that_no_line_of_it_ends() -> None:
     assert patches.as_command(tricky).endswith("\nEOF_")
 
 
-lines = st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs"]), max_size=12)
+@pytest.mark.parametrize(
+    ("command", "folder", "is_bare"),
+    [
+        (f"apply_patch <<'EOF'\n{UPDATE}EOF", "", False),
+        (f"apply_patch <<'EOF'\n{UPDATE}EOF\n", "", False),
+        (f"applypatch <<-PATCH\n{UPDATE}PATCH", "", False),
+        (f"cd src && apply_patch << 'EOF'\n{UPDATE}EOF", "cd src && ", False),
+        # The shell would say that the end is missing, and yet run it.
+        (f"apply_patch <<'EOF'\n{UPDATE}", "", False),
+        (f"apply_patch '{UPDATE}'", "", False),
+        (f'apply_patch "{UPDATE}"', "", False),
+        (UPDATE, "", True),
+    ],
+)
+def test_a_command_that_only_applies_a_patch_is_recognised(
+    command: str, folder: str, is_bare: bool
+) -> None:
+    found = patches.in_command(command)
+    assert found
+    assert found.patch.rstrip("\n") == UPDATE.rstrip("\n")
+    assert (found.folder, found.is_bare) == (folder, is_bare)
 
 
-@given(st.lists(lines, min_size=1, max_size=6))
-def test_a_new_file_keeps_every_line(content: list[str]) -> None:
-    body = "".join(f"+{line}\n" for line in content)
-    patch = f"*** Begin Patch\n*** Add File: a\n{body}*** End Patch\n"
-    assert is_valid(patch)
-    assert repair_patch(patch) == patch
+@pytest.mark.parametrize(
+    "command",
+    [
+        "ls",
+        "",
+        f"git stash && apply_patch <<'EOF'\n{UPDATE}EOF",
+        f"apply_patch <<'EOF' && make\n{UPDATE}EOF",
+        f"apply_patch <<'EOF'\n{UPDATE}EOF\nmake",
+        "apply_patch < a.patch",
+        f"apply_patch '{UPDATE}' && make",
+        f"apply_patch '{UPDATE}",
+        f"cd a; rm b && apply_patch <<'EOF'\n{UPDATE}EOF",
+    ],
+)
+def test_a_command_that_does_more_is_left_alone(command: str) -> None:
+    found = patches.in_command(command)
+    assert found is None or not is_valid(found.patch)
 
 
-@given(st.text(max_size=200))
-def test_what_is_repaired_is_valid(text: str) -> None:
-    repaired = repair_patch(text)
-    assert repaired is None or is_valid(repaired)
+def test_a_patch_of_a_replacement_has_what_stays_as_context() -> None:
+    assert patches.replacing("a", ["x", "y", "z"], ["x", "Y", "z"]) == (
+        "*** Begin Patch\n*** Update File: a\n@@\n x\n-y\n+Y\n z\n*** End Patch\n"
+    )
+    # A line that both begin and end with is context once.
+    assert patches.replacing("a", ["x"], ["x", "x"]) == (
+        "*** Begin Patch\n*** Update File: a\n@@\n x\n+x\n*** End Patch\n"
+    )
+    assert patches.replacing("a", ["x"], []) == (
+        "*** Begin Patch\n*** Update File: a\n@@\n-x\n*** End Patch\n"
+    )

@@ -14,7 +14,9 @@ from codex_bridge.engines import ollama_chat as native
 from codex_bridge.engines import openai_chat as chat
 from codex_bridge.repair.calls import repair_call
 from codex_bridge.repair.lenient_json import loads
-from codex_bridge.repair.patches import as_command, repair_patch
+from codex_bridge.repair.patch_slips import repair_patch
+from codex_bridge.repair.patches import as_command
+from codex_bridge.repair.seen import NotSeen, Seen, SeenTwice, with_seen_lines
 from codex_bridge.responses.events import frame
 from codex_bridge.responses.request import parse
 from codex_bridge.responses.think_tags import ThinkSplitter
@@ -222,3 +224,24 @@ def test_arguments_nested_too_deeply_in_a_history_reach_both_dialects(levels: in
 def test_a_long_line_of_a_patch_takes_no_longer_than_its_length(line: str) -> None:
     for filler in (" ", "*", " *"):
         assert repair_patch(line.format(filler * LONG)) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "A line of words\n" * LONG,
+        "\n" * LONG,
+        "A " * LONG,
+        "12:" * LONG,
+        "a:1:x\n" * LONG,
+        "*** Begin Patch\n" + "+x\n" * LONG,
+        "printf %s '" + "x\n" * LONG,
+    ],
+)
+def test_a_long_text_is_searched_for_many_lines(text: str) -> None:
+    seen = Seen([("cat a", text)] * 2)
+    hunks = "@@\n-x\n-\n+y\n" * 300
+    patch = f"*** Begin Patch\n*** Update File: a\n{hunks}*** End Patch"
+    assert with_seen_lines(patch, seen) == patch
+    with pytest.raises((NotSeen, SeenTwice)):
+        seen.place("a", "\n\nx")

@@ -142,7 +142,8 @@ ACTIONS = [
     "complete",
     "fail",
     *Channel.__members__,
-    *Kind.__members__,
+    # Calls of the editor become calls of other kinds before they are written.
+    *Kind.__members__.keys() - {"EDITOR"},
 ]
 
 

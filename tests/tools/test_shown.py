@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
+from codex_bridge.tools.declarations import Kind
 from codex_bridge.tools.shown import ToolProfile, shorten
 from codex_bridge.tools.toolbox import Toolbox
 from tests.tools import declared
@@ -169,6 +170,36 @@ def test_an_agent_is_not_offered_to_be_reopened_but_can_be() -> None:
     assert hidden(ToolProfile.FULL, agents) == set()
 
 
+def test_a_small_model_has_functions_for_files_in_place_of_patches() -> None:
+    tools = [declared.EXEC, declared.PATCH, declared.GOAL, declared.AGENTS, declared.MCP]
+    toolbox = Toolbox.from_request(tools, profile=ToolProfile.SMALL)
+    declarations = [each["function"] for each in toolbox.functions()]
+    assert [each["name"] for each in declarations] == [
+        *("read_file", "edit_file", "write_file", "exec_command", "mcp__demo__echo_text")
+    ]
+    edit = declarations[1]["parameters"]
+    assert list(edit["properties"]) == edit["required"] == ["path", "old", "new"]
+    assert hidden(ToolProfile.SMALL, *tools) == {
+        *("apply_patch", "update_goal", "multi_agent_v1__spawn_agent"),
+        *("multi_agent_v1__wait_agent", "multi_agent_v1__close_agent"),
+    }
+
+
+@pytest.mark.parametrize(
+    "tools",
+    [
+        # There is nothing to run a command with, or a client has such a tool itself.
+        [declared.PATCH, declared.MCP],
+        [declared.PATCH, declared.EXEC, function("edit_file", ["patch"], patch="string")],
+    ],
+)
+def test_where_our_functions_cannot_stand_patches_stay(tools: list[Json]) -> None:
+    toolbox = Toolbox.from_request(tools, profile=ToolProfile.SMALL)
+    assert not toolbox.has_editor
+    assert [tool.kind for tool in toolbox.offered.values() if tool.kind is Kind.EDITOR] == []
+    assert len(toolbox.functions()) == len(tools)
+
+
 def test_a_tool_that_the_client_chooses_is_shown() -> None:
     toolbox = Toolbox.from_request([ASK, declared.EXEC])
     toolbox.offer_only(["request_user_input"])
@@ -288,7 +319,9 @@ def test_descriptions_are_cut_at_the_documented_lengths(profile: ToolProfile, or
 
 
 def test_a_profile_is_chosen_by_its_name() -> None:
-    assert [profile.value for profile in ToolProfile] == ["essential", "compact", "full"]
+    assert [profile.value for profile in ToolProfile] == [
+        *("small", "essential", "compact", "full")
+    ]
 
 
 @pytest.mark.parametrize(
