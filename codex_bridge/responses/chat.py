@@ -62,7 +62,7 @@ def translate(
 ) -> Translation:
     """What the model that `info` describes is asked.
 
-    With `directives` it is told how to call functions.
+    With `directives` it is told how to call functions, also behind calls that failed.
     """
     functions = request.toolbox.functions()
     calls_as_text = bool(functions) and not info.can("tools")
@@ -77,6 +77,7 @@ def translate(
         _closing(request, functions, calls_as_text, directives),
         sees=info.can("vision"),
         thinks=info.can("thinking"),
+        hints=directives,
     )
     sampling = request.sampling
     chat = ChatRequest(

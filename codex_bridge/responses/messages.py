@@ -27,6 +27,7 @@ from codex_bridge.responses.contents import (
     text_and_images,
     user_content,
 )
+from codex_bridge.responses.hints import hint
 from codex_bridge.tools.declarations import INPUT, declared_by_item
 from codex_bridge.tools.shown import shorten
 from codex_bridge.tools.toolbox import Toolbox
@@ -58,16 +59,17 @@ def to_messages(
     *,
     sees: bool = True,
     thinks: bool = True,
+    hints: bool = True,
 ) -> list[Json]:
     """The chat messages of a conversation, system message first.
 
     `items` are the `input` items in their order; an item of an unknown kind leaves a short text.
     `closing` is put at the end of the system message. Images are for models that see, reasoning
-    for models that think.
+    for models that think. With `hints` a sentence behind a failure says how to call.
     """
     leading, others = _leading_instructions(items)
     system = [text for text in (instructions, *map(item_text, leading), closing) if text]
-    history = _History(toolbox, sees, thinks)
+    history = _History(toolbox, sees, thinks, hints)
     for item in others:
         history.add(item)
     head = [{"role": "system", "content": "\n\n".join(system)}] if system else []
@@ -92,6 +94,12 @@ class _Call:
     original_id: str | None
     message: Json
     results: list[str] = Factory(list)
+
+    @property
+    def function(self) -> str:
+        """The name of the function that is called."""
+        name: str = self.message["function"]["name"]
+        return name
 
 
 @define
@@ -119,13 +127,16 @@ class _AssistantMessage:
         self.calls.append(call)
         self._same_id.setdefault(str(call.original_id), []).append(call)
 
-    def answer(self, call_id: Any, result: str) -> bool:
-        """Give a result to its call; False if there is none."""
+    def answer(self, call_id: Any, result: str, hint_for: Callable[[str], str]) -> bool:
+        """Give a result to its call; False if there is none.
+
+        `hint_for` makes of a function's name what stands behind the result of its call.
+        """
         # A result without an id can only belong to the call that waits longest.
         call = self._call_for(str(call_id) if call_id else "")
         if call is None:
             return False
-        call.results.append(result)
+        call.results.append(f"{result}{hint_for(call.function)}")
         self.answered = True
         return True
 
@@ -151,7 +162,7 @@ class _AssistantMessage:
             yield {
                 "role": "tool",
                 "tool_call_id": call.message["id"],
-                "name": call.message["function"]["name"],
+                "name": call.function,
                 "content": "\n".join(call.results) if call.results else ABORTED,
             }
         yield from self.afterwards
@@ -160,8 +171,9 @@ class _AssistantMessage:
 class _History:
     """Collects items into turns and turns into messages."""
 
-    def __init__(self, toolbox: Toolbox, sees: bool, thinks: bool) -> None:
+    def __init__(self, toolbox: Toolbox, sees: bool, thinks: bool, hints: bool) -> None:
         self._toolbox = toolbox
+        self._hints = hints
         self._sees = sees
         self._thinks = thinks
         self._messages: list[Json] = []
@@ -230,7 +242,11 @@ class _History:
         self._assistant().add(_Call(call_id, message))
 
     def _result(self, item: Json, text: str, images: list[Json]) -> None:
-        if self._turn is None or not self._turn.answer(item.get("call_id"), text):
+        def hint_for(function: str) -> str:
+            told = hint(text, function, self._toolbox) if self._hints else ""
+            return f"\n{told}" if told else ""
+
+        if self._turn is None or not self._turn.answer(item.get("call_id"), text, hint_for):
             self._marked("tool_result", text)
         if images:
             # Tool messages carry text only.

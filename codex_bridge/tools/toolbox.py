@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Collection, Iterable, Sequence
+from itertools import takewhile
 from typing import Any
 
 from codex_bridge.tools.declarations import Tool, declared, declared_by_items
@@ -29,16 +30,18 @@ class Toolbox:
         self,
         tools: Iterable[Tool] = (),
         profile: ToolProfile = ToolProfile.ESSENTIAL,
+        later: Iterable[Tool] = (),
         *,
         has_planned: bool = False,
     ) -> None:
-        """`has_planned`: whether Codex was in Plan mode in this conversation."""
+        """`later`: tools that were declared in the course of the conversation. `has_planned`:
+        whether Codex was in Plan mode in it."""
         self._profile = profile
-        tools = list(tools)
+        tools, later = list(tools), list(later)
         names = {tool.name for tool in tools if not tool.namespace}
         self.has_editor = (
             profile is ToolProfile.SMALL
-            and any(tool.runs_commands for tool in tools)
+            and any(tool.runs_commands for tool in [*tools, *later])
             and names.isdisjoint(tool.name for tool in EDITOR_TOOLS)
         )
         """Whether the model is shown our functions for files, in place of patches."""
@@ -48,12 +51,17 @@ class Toolbox:
         self._functions: dict[tuple[str | None, str], str] = {}
         for tool in tools:
             self._add(tool)
+        at_first = list(self._by_function)
+        for tool in later:
+            self._add(tool)
         self._offered = dict(self._by_function)
         self._hidden = {
             function
             for function, tool in self._by_function.items()
             if is_hidden(tool, profile, has_planned=has_planned, has_editor=self.has_editor)
         }
+        self.shown_at_first = [name for name in at_first if name not in self._hidden]
+        """The functions that the model was shown before others were declared."""
 
     @classmethod
     def from_request(
@@ -69,8 +77,14 @@ class Toolbox:
         Tools that came later are last, so that those shown before keep name and place in the
         prompt. Raises ApiError for a malformed declaration in `tools`.
         """
-        tools = [*declared(tools), *declared_by_items(items)]
-        return cls(tools, profile, has_planned=has_planned)
+        # Some versions of Codex send all their tools in an item, the first one.
+        first = list(takewhile(lambda item: item.get("type") == "additional_tools", items))
+        return cls(
+            [*declared(tools), *declared_by_items(first)],
+            profile,
+            declared_by_items(items[len(first) :]),
+            has_planned=has_planned,
+        )
 
     def offer_only(self, functions: Collection[str]) -> None:
         """Offer these functions alone, each shown; all tools keep their names in the history."""

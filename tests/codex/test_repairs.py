@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from itertools import pairwise
 
 import pytest
 import pytest_twisted
@@ -16,7 +17,7 @@ from tests.codex.program import NEEDS_CLI, OLDEST_AND_NEWEST, Codex
 from tests.codex.scenario import Chat, Json, Scenario, Step, Style
 from tests.codex.styles import LATER, argued, leaked, named, renamed_key, with_input, with_keys
 from tests.conftest import Start
-from tests.fake_ollama import Call
+from tests.fake_ollama import Call, Playlist, Say
 
 pytestmark = NEEDS_CLI
 
@@ -326,6 +327,33 @@ UPDATES = {
     ),
     "line numbers": PATCH_EXAMPLE.replace("@@ def greet():", "@@ -2,2 +2,2 @@"),
 }
+
+
+NOWHERE = "*** Begin Patch\n*** Update File: notes.txt\n@@\n-nothing\n+x\n*** End Patch\n"
+FAILURES: list[tuple[Call, str, str]] = [
+    (Call("run_wild", {"a": 1}), "unsupported call: run_wild", "The functions are: exec_command,"),
+    (Call("exec_command", {"workdir": "."}), "missing field `cmd`", 'have this form: {"cmd":"…"}'),
+    (Call("apply_patch", {"input": NOWHERE}), "Failed to find expected lines", "Copy them exactly"),
+    (Call("apply_patch", {"input": "*** Begin Patch\nx"}), "invalid", "*** Update File: src/app"),
+]
+"""A call, what Codex says of it, and what the bridge adds."""
+
+
+@pytest.mark.parametrize("codex", OLDEST_AND_NEWEST, indirect=True)
+@pytest_twisted.ensureDeferred
+async def test_behind_a_failure_the_model_reads_the_right_form(start: Start, codex: Codex) -> None:
+    walk.prepare(codex.folder)
+    answers = [[failing] for failing, _, _ in FAILURES]
+    setup = await start(Playlist(*answers, [Say("I give up.")]))
+    done = await run(codex, setup, *walk.settings(codex.folder), walk.TASK)
+    assert done.code == 0, done.output
+    chats = [Chat(turn.json) for turn in setup.fake.turns]
+    for told, (_, failure, form) in zip(chats[-1].results, FAILURES, strict=True):
+        assert failure in told
+        assert form in told
+    for before, after in pairwise(chats):
+        messages = before.request["messages"]
+        assert after.request["messages"][: len(messages)] == messages
 
 
 SLIP = PATCH_EXAMPLE.replace("*** Begin Patch", "***Begin Patch")
