@@ -129,7 +129,21 @@ def json_calls(cursor: Cursor, known: Known, keys: frozenset[str]) -> Reading[li
 
 
 def untagged_json(cursor: Cursor, known: Known) -> Reading[list[WrittenCall]]:
-    """Read calls as JSON with nothing around it, several divided by semicolons."""
+    """Read calls as JSON with nothing around it, several divided by semicolons; also the message
+    that a server would make of them, `{"tool_calls": [{"function": {"name": …}}]}`."""
+    start = cursor.at
+    yield from cursor.take(b"{")
+    yield from cursor.space()
+    if (yield from cursor.take(b'"tool_calls"')):
+        yield from cursor.space()
+        yield from cursor.literal(b":")
+        yield from cursor.space()
+        calls = yield from json_calls(cursor, known, PLAIN_KEYS)
+        yield from cursor.space()
+        if (yield from cursor.peek()):
+            yield from cursor.literal(b"}")
+        return calls
+    cursor.at = start
     calls = yield from json_calls(cursor, known, PLAIN_KEYS)
     while True:
         end = cursor.at

@@ -16,6 +16,7 @@ from codex_bridge.leaks.json_calls import (
     json_object,
 )
 from codex_bridge.leaks.parts import NAME, known_name, python_calls
+from codex_bridge.leaks.tags import invoke
 
 
 def lfm(cursor: Cursor, known: Known) -> Reading[list[WrittenCall]]:
@@ -130,7 +131,8 @@ HARMONY_MARKS = (
 
 
 def harmony(cursor: Cursor, known: Known) -> Reading[list[WrittenCall]]:
-    """`<|channel|>commentary to=functions.name … <|message|>` and an object."""
+    """`<|channel|>commentary to=functions.name … <|message|>` and an object (gpt-oss); or tags
+    as of `tags.invoke` (Muse Glimmer)."""
     yield from cursor.take(b"<|start|>")
     yield from cursor.take(b"assistant")
     while (yield from cursor.take(*HARMONY_MARKS)):
@@ -141,6 +143,8 @@ def harmony(cursor: Cursor, known: Known) -> Reading[list[WrittenCall]]:
     yield from cursor.space()
     while (yield from cursor.take(*HARMONY_MARKS)):
         yield from cursor.space()
+    if (yield from cursor.peek()) == b"<":
+        return (yield from invoke(cursor, known))
     arguments = yield from json_object(cursor)
     yield from cursor.space()
     yield from cursor.take(b"<|call|>", b"<|end|>")

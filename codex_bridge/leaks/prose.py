@@ -24,9 +24,13 @@ TAGS = [
 """The openers that are tags and not words."""
 TAG = re.compile("|".join(map(re.escape, TAGS)))
 LONGEST_TAG = max(map(len, TAGS))
-RESULT = re.compile(r"<(?:tool_response|tool_result|function_results?)>|\[TOOL_RESULTS\]")
-"""The result of a call, which only the client may give."""
-LONGEST_RESULT = len("<function_results>")
+RESULT_TAGS = (
+    *("<tool_response>", "<tool_result>", "<function_result>", "<function_results>"),
+    "[TOOL_RESULTS]",
+)
+"""The beginning of a call's result, which only the client may give."""
+RESULT = re.compile("|".join(map(re.escape, RESULT_TAGS)))
+LONGEST_RESULT = max(map(len, RESULT_TAGS))
 QUOTING = tuple("\"'`“‘«=\\(|+/#")
 """What follows one of these is quoted or part of some code."""
 TRIPLES = ('"' * 3, "'" * 3)

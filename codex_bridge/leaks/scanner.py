@@ -8,6 +8,9 @@ stays text, byte for byte:
 - as JSON without a tag (bare, or in a fence of its own), unless the words before announce it or
   nothing but white space and other calls comes after it.
 
+Behind a call, a result that the model made up is left out, with all that it says afterwards: the
+false claim would stand in the history.
+
 Some calls are uncertain: JSON that ends an answer behind words which do not announce it, all JSON
 where the user asked to be shown some, and any call behind a refusal, a question or a condition.
 """
@@ -22,10 +25,20 @@ from attrs import Factory, define, frozen
 
 from codex_bridge.leaks.cursor import Cursor, NoCall, Reading
 from codex_bridge.leaks.json_calls import Known, WrittenCall
-from codex_bridge.leaks.prose import Prose
+from codex_bridge.leaks.prose import RESULT_TAGS, Prose
 from codex_bridge.leaks.styles import STYLES, Style
 
-OPENERS = {opener.decode(): style for style in STYLES for opener in style.openers}
+
+def _all_the_rest(cursor: Cursor, known: Known) -> Reading[list[WrittenCall]]:
+    while not cursor.ended:
+        yield
+    cursor.at = len(cursor.buffer)
+    return []
+
+
+INVENTED = Style("invented result", tuple(tag.encode() for tag in RESULT_TAGS), _all_the_rest)
+"""The result of a call that the model made up, and all that it says afterwards."""
+OPENERS = {opener.decode(): style for style in (INVENTED, *STYLES) for opener in style.openers}
 OPENER = re.compile("|".join(re.escape(opener) for opener in OPENERS))
 BEGINNINGS: dict[str, list[Style]] = {}
 """The beginning of an opener, as a piece of text may end with it -> the styles it may open."""
@@ -34,10 +47,11 @@ for _opener, _style in OPENERS.items():
         BEGINNINGS.setdefault(_opener[:_end], []).append(_style)
 LONGEST_BEGINNING = max(map(len, BEGINNINGS))
 STRAY = re.compile(
-    r"(?:</(?:(?:minimax:)?tool_calls?|tools|function|function_calls?|invoke|parameter)>|"
+    r"(?:</(?:(?:minimax:|seed:)?tool_calls?|tools|function|(?:antml:|atem:)?(?:function_calls?|"
+    r"invoke|parameter))>|"
     r"</TOOLCALL>|<\|END_ACTION\|>|<\|tool_call_end\|>|</s>|<\|endoftext\|>|"
     r"</｜DSML｜(?:invoke|function_calls|tool_calls)>|<end_function_call>|<tool_call\|>|"
-    r"<\|(?:eom_id|eot_id|im_end|/tool_call|call|end|tool_calls_section_end)\|>|"
+    r"<\|(?:eom_id|eot_id|im_end|/tool_call|call|end|eom|eot|tool_calls_section_end)\|>|"
     r"<｜tool▁calls▁end｜>)"
 )
 """End tags that models leave behind a call."""
@@ -50,12 +64,15 @@ RESCAN_LIMIT = 2000
 
 @frozen
 class Found:
-    """Calls that stood in the text, and the name of the form they were written in."""
+    """Calls that stood in the text, and the name of the form they were written in.
+
+    Without calls, it is a result that the model made up, or an end tag behind an uncertain call.
+    """
 
     calls: tuple[WrittenCall, ...]
     style: str
     text: str = ""
-    """What they were read from. Without calls, it is an end tag behind an uncertain one."""
+    """What they were read from."""
     is_tagged: bool = True
     """Whether they stood between marks that ordinary text does not contain."""
     is_certain: bool = True
@@ -110,6 +127,8 @@ class LeakScanner:
         self._doubt = _Doubt()
         self._shows_json = False
         """Whether JSON calls turned out to be text; then later ones are text, too."""
+        self._has_called = False
+        """Whether there was a call that the model certainly means."""
         self._after_call = False
         """Whether nothing but white space came since the last call."""
         self._is_last_certain = True
@@ -134,7 +153,7 @@ class LeakScanner:
         In an answer that was `cut` at a limit, nothing unfinished is a call. If the model also
         `called` through the API, a call in doubt is text: it only described that call.
         """
-        if cut and self._candidate is not None:
+        if cut and self._candidate is not None and self._candidate.style is not INVENTED:
             text, self._candidate = self._candidate.cursor.text(0), None
             self._emit(text)
         self._run(ended=True)
@@ -189,12 +208,17 @@ class LeakScanner:
                 # A short opener that may still grow into a longer one.
                 break
             style = OPENERS[opener[0]]
-            if self._prose.admits(style):
+            if self._admits(style):
                 cursor = Cursor(text[start:])
                 self._candidate = _Candidate(style, cursor, style.read(cursor, self._known))
                 return True
         self._emit_certain(text[start:], ended=ended)
         return False
+
+    def _admits(self, style: Style) -> bool:
+        """Whether this form may begin here."""
+        is_called = self._has_called or (self._after_call and self._is_last_certain)
+        return self._prose.admits(style) and (style is not INVENTED or is_called)
 
     def _emit_certain(self, text: str, *, ended: bool) -> None:
         """Pass on `text`; hold back an end of it that may be the beginning of an opener."""
@@ -203,7 +227,7 @@ class LeakScanner:
             if styles := BEGINNINGS.get(text[-length:]):
                 self._emit(text[start:-length])
                 start = len(text) - length
-                if any(self._prose.admits(style) for style in styles):
+                if any(map(self._admits, styles)):
                     break
         else:
             self._emit(text[start:])
@@ -229,6 +253,11 @@ class LeakScanner:
 
     def _take_calls(self, candidate: _Candidate, calls: tuple[WrittenCall, ...]) -> None:
         """Take the calls that were read from a candidate, unless they are only shown."""
+        if candidate.style is INVENTED:
+            self._pending = ""
+            self._decide(calls=True)
+            self._out.append(Found((), INVENTED.name))
+            return
         style, cursor, doubt = candidate.style, candidate.cursor, self._doubt
         strict = not style.tagged
         self._pending = cursor.text(cursor.at)
@@ -262,6 +291,7 @@ class LeakScanner:
         doubt, self._doubt = self._doubt, _Doubt()
         if calls:
             self._out += doubt.calls
+            self._has_called = self._has_called or any(call.is_certain for call in doubt.calls)
         elif doubt.calls:
             text = "".join([*doubt.text, *self._gap])
             self._out.append(text)

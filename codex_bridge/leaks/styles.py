@@ -79,10 +79,11 @@ def _tag_in_fence(cursor: Cursor, known: Known) -> Reading[list[WrittenCall]]:
 STYLES = (
     Style("tool_call tag", tags.TOOL_CALL_TAGS, tags.tool_call),
     Style("function tag", (b"<function=",), tags.function_tag),
-    Style("invoke tag", (*tags.INVOKE_WRAPPERS, b"<invoke name="), tags.invoke),
+    Style("invoke tag", (*tags.INVOKE_WRAPPERS, *tags.INVOKE), tags.invoke),
     Style("named function tag", (b"<function name=",), tags.named_function),
     Style("dsml", (*tags.DSML_WRAPPERS, tags.DSML_INVOKE), tags.dsml),
     Style("lfm", (b"<|tool_call_start|>",), marks.lfm),
+    Style("json tag", (b"<tool_calls>",), tags.tool_calls),
     Style("json tag", marks.JSON_TAGS[:2], marks.tagged_json),
     Style("functools", marks.JSON_TAGS[2:], marks.tagged_json, words=True),
     Style("mistral", (b"[TOOL_CALLS]",), marks.mistral),

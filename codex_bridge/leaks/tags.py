@@ -11,6 +11,7 @@ from codex_bridge.leaks.json_calls import (
     Known,
     WrittenCall,
     json_calls,
+    json_object,
 )
 from codex_bridge.leaks.parts import (
     attribute,
@@ -21,7 +22,12 @@ from codex_bridge.leaks.parts import (
     without_tag_lines,
 )
 
-TOOL_CALL_TAGS = (b"<tool_call>", b"<tools>", b"<function_call>", b"<|tool_call|>")
+TOOL_CALL_TAGS = (
+    *(b"<tool_call>", b"<tools>", b"<function_call>", b"<|tool_call|>", b"<|function_call|>"),
+    b"<seed:tool_call>",
+)
+FENCES = (b"```json", b"```")
+"""What models put around JSON, also between tags."""
 ARG_VALUE_END = re.compile(rb"</arg_value>|</tool_call>")
 
 
@@ -29,17 +35,26 @@ def tool_call(cursor: Cursor, known: Known) -> Reading[list[WrittenCall]]:
     """`<tool_call>` or the like, and JSON, `<function=…>` or a name with `<arg_key>` pairs."""
     yield from cursor.literal(*TOOL_CALL_TAGS)
     yield from cursor.space()
+    is_fenced = yield from cursor.take(*FENCES)
+    yield from cursor.space()
     char = yield from cursor.peek()
     if char == b"<":
-        return (yield from function_tag(cursor, known))
+        calls = yield from function_tag(cursor, known)
+        if is_fenced:
+            yield from _end_of_fence(cursor)
+        return calls
     if char in {b"{", b"["}:
         calls = yield from json_calls(cursor, known, TAGGED_KEYS)
+        if is_fenced:
+            yield from _end_of_fence(cursor)
         if not calls[-1].arguments.endswith("}"):
             # Unclosed brackets have taken in the end tag; they should have closed before it.
             arguments, tag, rest = calls[-1].arguments.partition("</tool_call>")
             calls[-1] = WrittenCall(calls[-1].name, arguments)
             cursor.at -= len((tag + rest).encode())
         return calls
+    if is_fenced:
+        raise NoCall
     name = yield from known_name(cursor, known)
     values: dict[str, str] = {}
     while True:
@@ -57,7 +72,7 @@ def tool_call(cursor: Cursor, known: Known) -> Reading[list[WrittenCall]]:
 QUOTED_NAME = re.compile(rb"[\w.:/\"'-]*")
 PARAMETER_END = re.compile(rb"</parameter>|\n[ \t]{0,40}<parameter=")
 LONGEST_PARAMETER_END = 64
-UNCLOSED_END = re.compile(r"\n[ \t]*(?:</function>|</tool_call>)")
+UNCLOSED_END = re.compile(r"\n[ \t]*(?:</function>|</(?:seed:)?tool_call>)")
 
 
 def function_tag(cursor: Cursor, known: Known) -> Reading[list[WrittenCall]]:
@@ -68,7 +83,7 @@ def function_tag(cursor: Cursor, known: Known) -> Reading[list[WrittenCall]]:
     if not known(name):
         raise NoCall
     yield from cursor.space()
-    if (yield from cursor.peek()) == b"{":
+    if (yield from cursor.peek()) in {b"{", b"`"}:
         return [(yield from call_with_json(cursor, name))]
     values: dict[str, str] = {}
     while True:
@@ -107,7 +122,7 @@ def named_function(cursor: Cursor, known: Known) -> Reading[list[WrittenCall]]:
     yield from cursor.literal(b"<function name=")
     name = yield from known_attribute(cursor, known)
     yield from cursor.space()
-    if (yield from cursor.peek()) == b"{":
+    if (yield from cursor.peek()) in {b"{", b"`"}:
         return [(yield from call_with_json(cursor, name))]
     values: dict[str, str] = {}
     while (yield from cursor.take(b"<parameter name=")):
@@ -122,11 +137,38 @@ def named_function(cursor: Cursor, known: Known) -> Reading[list[WrittenCall]]:
 
 
 def call_with_json(cursor: Cursor, name: str) -> Reading[WrittenCall]:
-    """Read an object of arguments, and the end tag of the function if it comes."""
-    arguments = yield from cursor.json()
+    """Read an object of arguments, maybe in a fence, and the function's end tag if it comes."""
+    is_fenced = yield from cursor.take(*FENCES)
+    yield from cursor.space()
+    arguments = yield from json_object(cursor)
+    if is_fenced:
+        yield from _end_of_fence(cursor)
     yield from cursor.space()
     yield from cursor.take(b"</function>")
     return WrittenCall(name, arguments)
+
+
+def _end_of_fence(cursor: Cursor) -> Reading[None]:
+    yield from cursor.space()
+    yield from cursor.take(b"```")
+
+
+def tool_calls(cursor: Cursor, known: Known) -> Reading[list[WrittenCall]]:
+    """`<tool_calls>` and JSON calls (Jamba), or calls in tags of their own."""
+    yield from cursor.literal(b"<tool_calls>")
+    yield from cursor.space()
+    if (yield from cursor.peek()) != b"<":
+        return (yield from json_calls(cursor, known, TAGGED_KEYS))
+    calls: list[WrittenCall] = []
+    while (yield from cursor.take(b"<tool_call>")):
+        cursor.at -= len(b"<tool_call>")
+        calls += yield from tool_call(cursor, known)
+        yield from cursor.space()
+        yield from cursor.take(b"</tool_call>")
+        yield from cursor.space()
+    if not calls:
+        raise NoCall
+    return calls
 
 
 DSML = "<｜DSML｜"
@@ -167,8 +209,21 @@ def dsml(cursor: Cursor, known: Known) -> Reading[list[WrittenCall]]:
     return calls
 
 
-INVOKE_WRAPPERS = (b"<function_calls>", b"<minimax:tool_call>")
-INVOKE_VALUE_END = re.compile(rb"</parameter>")
+PREFIXES = ("", "antml:", "atem:")
+"""What stands before the names of these tags; "atem:" is that of Muse Glimmer."""
+
+
+def _each(tag: str) -> tuple[bytes, ...]:
+    """A tag with each of the prefixes."""
+    return tuple(tag.format(prefix).encode() for prefix in PREFIXES)
+
+
+INVOKE_WRAPPERS = (*_each("<{}function_calls>"), b"<minimax:tool_call>")
+INVOKE_WRAPPER_ENDS = (*_each("</{}function_calls>"), b"</minimax:tool_call>")
+INVOKE, INVOKE_END = _each("<{}invoke name="), _each("</{}invoke>")
+INVOKE_PARAMETER = _each("<{}parameter name=")
+INVOKE_VALUE_END = re.compile(b"|".join(_each("</{}parameter>")))
+LONGEST_VALUE_END = max(map(len, _each("</{}parameter>")))
 
 
 def invoke(cursor: Cursor, known: Known) -> Reading[list[WrittenCall]]:
@@ -179,23 +234,23 @@ def invoke(cursor: Cursor, known: Known) -> Reading[list[WrittenCall]]:
         if (yield from cursor.peek()).isalpha():
             # OLMo 3 writes Python between these tags.
             return (yield from python_calls(cursor, known))
-    while (yield from cursor.take(b"<invoke name=")):
+    while (yield from cursor.take(*INVOKE)):
         name = yield from known_attribute(cursor, known)
         values: dict[str, str] = {}
         while True:
             yield from cursor.space()
-            if not (yield from cursor.take(b"<parameter name=")):
+            if not (yield from cursor.take(*INVOKE_PARAMETER)):
                 break
             key = yield from cursor.before(b">", MAX_NAME)
-            value, end = yield from cursor.until(INVOKE_VALUE_END, 12)
+            value, end = yield from cursor.until(INVOKE_VALUE_END, LONGEST_VALUE_END)
             if not end:
                 raise NoCall
             values[attribute(key)] = without_tag_lines(value)
         calls.append(call_with_values(name, values))
-        if not (yield from cursor.take(b"</invoke>")) and (yield from cursor.peek()):
+        if not (yield from cursor.take(*INVOKE_END)) and (yield from cursor.peek()):
             raise NoCall
         yield from cursor.space()
     if not calls:
         raise NoCall
-    yield from cursor.take(b"</function_calls>", b"</minimax:tool_call>")
+    yield from cursor.take(*INVOKE_WRAPPER_ENDS)
     return calls

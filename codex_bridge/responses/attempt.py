@@ -256,6 +256,8 @@ class Attempt:
             # A model that was asked to make its call now means what it writes, in any form.
             if isinstance(piece, Found) and (piece.is_certain or self._is_muted):
                 self.settle()
+                if not piece.calls and piece.style:
+                    self.repairs[piece.style] += 1
                 for written in piece.calls:
                     self._size += len(written.arguments)
                     self._calls.append(_Call("", written.name, [written.arguments], piece.style))

@@ -193,8 +193,52 @@ def end_mark(function: str, arguments: Json) -> str:
     return f"{_object(function, arguments)}</s>"
 
 
+def _prefixed(prefix: str, function: str, arguments: Json) -> str:
+    parts = [
+        f'<{prefix}parameter name="{key}">{_plain(v)}</{prefix}parameter>\n'
+        for key, v in arguments.items()
+    ]
+    call = f'<{prefix}invoke name="{function}">\n{"".join(parts)}</{prefix}invoke>'
+    return f"<{prefix}function_calls>\n{call}\n</{prefix}function_calls>"
+
+
+def prefixed_invoke(function: str, arguments: Json) -> str:
+    return _prefixed("antml:", function, arguments)
+
+
+def glimmer(function: str, arguments: Json) -> str:
+    head = f"<|start|>assistant to={function}.{function}<|message|>"
+    return f"{head}{_prefixed('atem:', function, arguments)}<|eom|>"
+
+
+def jamba(function: str, arguments: Json) -> str:
+    return f"<tool_calls>[{_object(function, arguments)}]</tool_calls>"
+
+
+def seed(function: str, arguments: Json) -> str:
+    parts = [f"<parameter={key}>{_plain(v)}</parameter>\n" for key, v in arguments.items()]
+    return (
+        f"<seed:tool_call>\n<function={function}>\n{''.join(parts)}</function>\n</seed:tool_call>"
+    )
+
+
+def fence_inside(function: str, arguments: Json) -> str:
+    return f"<function={function}>\n```json\n{_dump(arguments)}\n```\n</function>"
+
+
+def message(function: str, arguments: Json) -> str:
+    call = {"type": "function", "function": {"name": function, "arguments": arguments}}
+    return _dump({"tool_calls": [call]})
+
+
+def with_result(function: str, arguments: Json) -> str:
+    result = "<tool_response>\nno such file\n</tool_response>\nThe file is not there."
+    return f"{hermes(function, arguments)}\n{result}"
+
+
 LATER: tuple[Writer, ...] = (
-    named_function, dsml, lfm, olmo, tool_code, nemotron, cohere, phi, end_mark
+    named_function, dsml, lfm, olmo, tool_code, nemotron, cohere, phi, end_mark, prefixed_invoke,
+    glimmer, jamba, seed, fence_inside, message, with_result,
 )  # fmt: skip
 """Forms that came with the families of 2025 and 2026."""
 MARKS = ("tool_call", "<function", "<invoke", "TOOL_CALLS", "<|", f"<{BAR}", "functions.", "call:")

@@ -15,7 +15,16 @@ from tests.codex import walk
 from tests.codex.conftest import run
 from tests.codex.program import NEEDS_CLI, OLDEST_AND_NEWEST, Codex
 from tests.codex.scenario import Chat, Json, Scenario, Step, Style
-from tests.codex.styles import LATER, argued, leaked, named, renamed_key, with_input, with_keys
+from tests.codex.styles import (
+    LATER,
+    MARKS,
+    argued,
+    leaked,
+    named,
+    renamed_key,
+    with_input,
+    with_keys,
+)
 from tests.conftest import Start
 from tests.fake_ollama import Call, Playlist, Say
 
@@ -162,8 +171,11 @@ def _patch(mistake: str, style: Style) -> Step:
     return Step("apply_patch", {"input": patch}, "Success", style=style, exact=False, leaves=leaves)
 
 
-async def _repaired(start: Start, codex: Codex, steps: list[Step], **settings: str) -> None:
-    """Let a model take `steps`, whose styles contain mistakes; each step has its effect."""
+async def _repaired(start: Start, codex: Codex, steps: list[Step], **settings: str) -> str:
+    """Let a model take `steps`, whose styles contain mistakes; each step has its effect.
+
+    Returns what the user saw.
+    """
     walk.prepare(codex.folder)
     model = Scenario(steps)
     setup = await start(model, **settings)
@@ -171,6 +183,7 @@ async def _repaired(start: Start, codex: Codex, steps: list[Step], **settings: s
     model.verify(setup.fake.turns)
     assert done.code == 0, done.output
     assert walk.left(codex.folder) == {"notes.txt": walk.NOTES} | model.leaves
+    return done.output
 
 
 @pytest_twisted.ensureDeferred
@@ -269,7 +282,9 @@ async def test_a_small_model_edits_files_without_patches(
 @pytest_twisted.ensureDeferred
 async def test_commands_in_the_forms_of_later_families_run(start: Start, codex: Codex) -> None:
     steps = [_command(write.__name__, leaked(write)) for write in LATER]
-    await _repaired(start, codex, steps)
+    output = await _repaired(start, codex, steps)
+    assert not [mark for mark in MARKS if mark in output]
+    assert "not there" not in output
 
 
 @pytest_twisted.ensureDeferred

@@ -81,6 +81,29 @@ TAGGED |= {
     "cohere": '<|START_ACTION|>[\n{"tool_call_id": "0", "tool_name": "exec_command", '
     '"parameters": {"cmd": "ls -la"}}\n]<|END_ACTION|>',
     "phi": f"functools[{JSON}]",
+    "tool_calls": f"<tool_calls>[{JSON}]</tool_calls>",
+    "tool_calls, tags inside": f"<tool_calls>\n<tool_call>{JSON}</tool_call>\n</tool_calls>",
+    "seed": f"<seed:tool_call>\n{FUNCTION}\n</seed:tool_call>",
+    "function call mark": f"<|function_call|>{JSON}",
+    "function, a fence inside": '<function=exec_command>\n```json\n{"cmd": "ls -la"}\n```\n'
+    "</function>",
+    "tool_call, a fence inside": f"<tool_call>\n```json\n{JSON}\n```\n</tool_call>",
+}
+
+
+def prefixed(prefix: str) -> str:
+    """A call in tags with a prefix."""
+    tags = '<{0}function_calls>\n<{0}invoke name="exec_command">\n<{0}parameter name="cmd">'
+    ends = "</{0}parameter>\n</{0}invoke>\n</{0}function_calls>"
+    return f"{tags}ls -la{ends}".format(prefix)
+
+
+TAGGED |= {
+    "prefixed invoke": prefixed("antml:"),
+    "glimmer": prefixed("atem:"),
+    "glimmer, with its marks": "<|start|>assistant to=exec_command.exec_command<|message|>\n"
+    + prefixed("atem:")
+    + "<|eom|>",
 }
 PLAIN = {
     "json": JSON,
@@ -95,6 +118,7 @@ PLAIN = {
     "fence, Python": '```tool_code\nexec_command(cmd="ls -la")\n```',
     "json, an end mark": f"{JSON}</s>",
     "json, another end mark": f"{JSON}<|im_end|>",
+    "json, a message": f'{{"tool_calls": [{{"type": "function", "function": {JSON}}}]}}',
     "fence around a tag": f"```\n<tool_call>{JSON}</tool_call>\n```",
 }
 ALL = {**TAGGED, **PLAIN}
@@ -204,14 +228,46 @@ def test_a_line_end_that_belongs_to_the_value_stays() -> None:
     assert calls(pieces) == [("write_stdin", {"session_id": 5, "chars": "y\n"})]
 
 
-def test_what_follows_an_invented_result_is_no_call() -> None:
-    leak = f"<tool_call>{JSON}</tool_call>\n"
-    answer = f"{leak}<tool_response>\n5 files\n</tool_response>\n"
+RESULTS = ("<tool_response>", "<tool_result>", "<function_result>", "<function_results>")
+LEAK = f"<tool_call>{JSON}</tool_call>\n"
+
+
+@pytest.mark.parametrize("tag", [*RESULTS, "[TOOL_RESULTS]"])
+@pytest.mark.parametrize(
+    "before", [LEAK, f"{LEAK}It runs.\n", f"{JSON}\n", f"I'll look.\n{JSON}\n"]
+)
+def test_a_result_that_the_model_made_up_goes_and_all_that_it_says_of_it(
+    before: str, tag: str
+) -> None:
+    whole = f"{before}{tag}\n5 files\n</tool_response>\nThere are 5. {LEAK}{JSON}"
     for size in (1, 7, 1000):
-        whole = answer + leak + JSON
         pieces = scan(*(whole[at : at + size] for at in range(0, len(whole), size)))
         assert len(calls(pieces)) == 1
-        assert text(pieces).endswith(f"</tool_response>\n{leak}{JSON}")
+        assert "5" not in text(pieces)
+        assert [piece.style for piece in pieces if isinstance(piece, Found)][1:] == [
+            "invented result"
+        ]
+        # So it is in an answer that was cut inside of the result.
+        assert "5" not in text(scan(*(whole[:-40]), cut=True))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        # Nothing was called before, or only shown, or in doubt.
+        "The format is <tool_response>\n5\n</tool_response>.",
+        "<tool_response>\n5 files\n</tool_response>\n",
+        f"For example:\n{LEAK}<tool_response>5</tool_response>\n",
+        f"This is next.\n{JSON}\n<tool_response>5</tool_response>\n",
+        # It is quoted.
+        f"{LEAK}Then comes `<tool_response>`, with 5 lines.",
+        f"{LEAK}Then:\n```\n<tool_response>\n5\n```\n",
+    ],
+)
+def test_other_results_stay(answer: str) -> None:
+    for pieces in (scan(answer), scan(*answer)):
+        assert "5" in text(pieces)
+        assert "invented result" not in [p.style for p in pieces if isinstance(p, Found)]
 
 
 def test_nothing_unfinished_is_a_call_in_an_answer_that_was_cut() -> None:

@@ -262,11 +262,14 @@ STRAYS = (
     "</tool_call> </tool_calls> </minimax:tool_call> </minimax:tool_calls> </tools> </function> "
     "</function_call> </function_calls> </invoke> </parameter> <end_function_call> <tool_call|> "
     "<|eom_id|> <|eot_id|> <|im_end|> <|/tool_call|> <|call|> <|end|> <|tool_calls_section_end|> "
-    "<｜tool▁calls▁end｜>"
+    "<｜tool▁calls▁end｜> </seed:tool_call> <|eom|> <|eot|>"
+)
+PREFIXED = " ".join(
+    f"</{prefix}:{tag}>" for prefix in ("antml", "atem") for tag in ("function_calls", "invoke")
 )
 
 
-@pytest.mark.parametrize("stray", STRAYS.split())
+@pytest.mark.parametrize("stray", [*STRAYS.split(), *PREFIXED.split()])
 def test_end_tags_behind_a_call_are_left_out(stray: str) -> None:
     call = f'<tool_call>{{"name": "ls", "args": {A}}}</tool_call>'
     for text in (f"{call}{stray}", f"{call}\n{stray}\n", f"{call} {stray}{stray}"):
@@ -282,11 +285,101 @@ def test_an_unknown_tag_behind_a_call_is_text() -> None:
     assert read(f"{call}\n<")[2] == "\n<"
 
 
+def prefixed(prefix: str, *calls: str, wrapped: bool = True) -> str:
+    """Calls, each "name key=value", in tags with a prefix."""
+    text = ""
+    for call in calls:
+        name, *pairs = call.split()
+        text += f'<{prefix}invoke name="{name}">\n'
+        for pair in pairs:
+            key, _, value = pair.partition("=")
+            text += f'<{prefix}parameter name="{key}">{value}</{prefix}parameter>\n'
+        text += f"</{prefix}invoke>\n"
+    return f"<{prefix}function_calls>\n{text}</{prefix}function_calls>" if wrapped else text
+
+
+@pytest.mark.parametrize("prefix", ["antml:", "atem:", ""])
+@pytest.mark.parametrize("wrapped", [True, False])
+def test_tags_may_have_a_prefix(prefix: str, wrapped: bool) -> None:
+    text = prefixed(prefix, "ls a=1", "cat b=2 c=3", wrapped=wrapped)
+    found = ("invoke tag", [("ls", '{"a":"1"}'), ("cat", '{"b":"2","c":"3"}')], "")
+    assert read(text) == found
+    assert read(f"It runs.\n{text}")[2] == "It runs.\n"
+    assert read(prefixed(prefix, "other a=1"))[1] == []
+    assert len(read(text.rpartition("</")[0])[1]) == 2
+
+
+def test_glimmer_names_the_function_before_its_tags() -> None:
+    text = "<|start|>assistant to=ls<|message|>" + prefixed("atem:", "ls a=1") + "<|eom|>"
+    assert read(text) == ("harmony", [("ls", '{"a":"1"}')], "")
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        (f'<tool_calls>[{{"name": "ls", "arguments": {A}}}]</tool_calls>', 1),
+        (f'<tool_calls>{{"name": "ls", "arguments": {A}}}</tool_calls>', 1),
+        (2 * f'<tool_call>{{"name": "ls", "arguments": {A}}}</tool_call>\n', 2),
+        ("<tool_calls>[]", 0),
+        ("<tool_calls>\n<b>no call</b>", 0),
+        ("<tool_calls> are a tag", 0),
+    ],
+)
+def test_a_tag_around_all_calls_goes_with_them(text: str, count: int) -> None:
+    text = text if text.startswith("<tool_calls>") else f"<tool_calls>\n{text}</tool_calls>"
+    found = read(text)
+    assert found[1] == [LS] * count
+    assert found[2] == ("" if count else text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"<function=ls>```json\n{A}\n```</function>",
+        f"<function=ls>\n```\n{A}\n```\n</function>",
+        f'<function name="ls">```{A}```</function>',
+        f'<tool_call>```json\n{{"name": "ls", "arguments": {A}}}\n```</tool_call>',
+        f"<function=ls>```json\n{A}",
+        f"<tool_call>```\n<function=ls>{A}</function>\n```</tool_call>",
+    ],
+)
+def test_a_fence_between_tags_goes_with_them(text: str) -> None:
+    assert read(text)[1:] == ([LS], "")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<function=ls>```bash\nls -la\n```</function>",
+        "<tool_call>```json\nls\n```</tool_call>",
+        '<function name="ls">```\nx```</function>',
+    ],
+)
+def test_a_fence_with_anything_else_is_no_call(text: str) -> None:
+    assert read(text)[1:] == ([], text)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_call"),
+    [
+        (f'{{"tool_calls": [{{"name": "ls", "arguments": {A}}}]}}', True),
+        (f'{{ "tool_calls" : [{{"function": {{"name": "ls", "arguments": {A}}}}}] }}', True),
+        (f'{{"tool_calls": [{{"name": "ls", "arguments": {A}}}], "x": 1}}', False),
+        ('{"tool_calls": []}', False),
+        ('{"tool_calls": 5}', False),
+        ('{"tool_call_count": 5}', False),
+        (f'{{"tool_calls": [{{"name": "ls", "arguments": {A}}}]', True),
+    ],
+)
+def test_a_message_with_calls_as_a_whole_answer_is_calls(text: str, is_call: bool) -> None:
+    assert read(text) == (("json", [LS], "") if is_call else ("", [], text))
+
+
 def test_the_names_of_the_forms_are_those_of_the_log() -> None:
     assert [style.name for style in STYLES] == [
         "tool_call tag", "function tag", "invoke tag", "named function tag", "dsml", "lfm",
-        "json tag", "functools", "mistral", "llama", "deepseek", "kimi", "kimi", "harmony",
-        "harmony", "gemma", "fence", "json",
+        "json tag", "json tag", "functools", "mistral", "llama", "deepseek", "kimi", "kimi",
+        "harmony", "harmony", "gemma", "fence", "json",
     ]  # fmt: skip
 
 

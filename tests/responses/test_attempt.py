@@ -314,6 +314,16 @@ def test_a_failure_at_any_point_keeps_the_grammar(deltas: list[Delta]) -> None:
     grammar.read(events + stream.fail(invalid("x"), "server_error"))
 
 
+def test_a_result_that_the_model_made_up_is_not_passed_on_and_counted() -> None:
+    stream = make_stream()
+    events = stream.start()
+    claim = "\n<tool_response>\n5 files\n</tool_response>\nThere are 5."
+    events += stream.feed([TextDelta(piece) for piece in [*LEAKED, claim]])
+    output = grammar.read(events + stream.end())["output"]
+    assert [item["type"] for item in output] == ["function_call"]
+    assert stream.attempt.repairs == {"leak: tool_call tag": 1, "invented result": 1}
+
+
 def test_a_repair_is_counted_when_its_call_is_made() -> None:
     stream = make_stream()
     stream.start()
