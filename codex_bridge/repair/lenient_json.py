@@ -32,8 +32,9 @@ LOST_BRACE = re.compile(r"([\"'\u201c]?)[A-Za-z_][\w-]*[\"'\u201d]\s*:")
 """The key with which arguments begin whose brace is missing, perhaps also the quote."""
 FENCE = re.compile(r"```[\w-]*+(.*)```", re.DOTALL)
 AFTER_STRING = re.compile(r"\s*(?:[,:}\]]|//|/\*|\Z)")
-NO_COMMA = re.compile(r"[\"']\s+[\"']")
-"""Two strings of a list without the comma between them, or quotes inside of one."""
+NOTHING = re.compile(r"\s*\Z")
+NO_COMMA = re.compile(r"[\"']\s+[\"'\[{]")
+"""Two entries of a list without the comma between them, or quotes inside of one."""
 MAX_ENCODINGS = 3
 """How often a value may be JSON inside of a JSON string."""
 
@@ -204,14 +205,14 @@ class _Reader:
 
     def key(self) -> str:
         if self.next() in CLOSING:
-            return self.string()
+            return self.string(is_key=True)
         if word := WORD.match(self.text, self.at):
             self.at = word.end()
             self.slips.add("bare key")
             return word[0]
         raise self.error("no key")
 
-    def string(self) -> str:
+    def string(self, *, is_key: bool = False) -> str:
         opening = self.text[self.at]
         quote = CLOSING[opening]
         if self.text.startswith(opening * 3, self.at):
@@ -233,16 +234,30 @@ class _Reader:
             elif char != quote:
                 self.slips.add("raw newline" if char in "\r\n" else "raw control character")
                 pieces.append(char)
-            elif not AFTER_STRING.match(self.text, self.at):
+            elif self.closes_string(quote, inner_quotes, is_key):
+                return _without_surrogates("".join(pieces))
+            else:
                 self.slips.add("inner quotes")
                 pieces.append(char)
                 inner_quotes += 1
-            elif quote == '"' and inner_quotes % 2:
-                # Inner double quotes come in pairs. Single quotes need not: one is an apostrophe.
-                raise self.error("quotes that do not pair")
-            else:
-                return _without_surrogates("".join(pieces))
         raise self.error("a string breaks off")
+
+    def closes_string(self, quote: str, inner_quotes: int, is_key: bool) -> bool:
+        """Whether the quote before `at` closes its string, by what follows.
+
+        Raises ValueError if that cannot be told.
+        """
+        if not AFTER_STRING.match(self.text, self.at):
+            if is_key:
+                raise self.error("no colon")
+            return False
+        if quote == '"' and inner_quotes % 2:
+            # Inner double quotes come in pairs. Single quotes need not: one is an apostrophe.
+            raise self.error("quotes that do not pair")
+        if inner_quotes and NOTHING.match(self.text, self.at):
+            # It may be the quote behind an inner word of a string that breaks off.
+            raise self.error("a string breaks off")
+        return True
 
     def triple_quoted(self, quotes: str) -> str:
         """A string of Python between three quotes."""

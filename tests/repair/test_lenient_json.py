@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from typing import Any
 
+import json_repair
 import orjson
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from codex_bridge.repair.lenient_json import can_be_written, loads
@@ -221,6 +224,80 @@ def test_python_literals_are_read(value: dict[str, Any]) -> None:
     text = repr(value)
     if "\\x" not in text and "\\U" not in text and "\\u" not in text:
         assert loads(text)[0] == value
+
+
+STRINGS = st.sampled_from(
+    ["ls -la", "a 'b' c", 'say "hi"', "x\ny", "C:\\d", "", "it's", "/a//b", "#c", "{x}", "a, b: c"]
+)
+VALUES = st.recursive(
+    st.one_of(STRINGS, st.integers(-9, 9), st.just(-1.5), st.booleans(), st.none()),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(st.sampled_from(["cmd", "workdir", "a b"]), inner, max_size=3),
+    ),
+    max_leaves=6,
+)
+SLIPS: dict[str, Callable[[str, int], str]] = {
+    "a character lost": lambda text, at: text[:at] + text[at + 1 :],
+    "the end lost": lambda text, at: text[: max(1, len(text) - at % 3)],
+    "single quotes": lambda text, at: text.replace('"', "'"),
+    "Python": lambda text, at: text.replace("true", "True").replace("null", "None"),
+    "a comma too many": lambda text, at: text.replace("}", ",}", 1),
+    "a fence": lambda text, at: f"```json\n{text}\n```",
+    "a comment": lambda text, at: text.replace(", ", ", // c\n", 1),
+    "a curly quote": lambda text, at: text.replace('"', "\u201c", 1),
+    "twice": lambda text, at: 2 * text,
+}
+UNLIKE = frozenset({"unclosed", "lost brace", "inner quotes"})
+"""Where the other reader leaves out what is empty, adds a quote, or reads nothing."""
+
+
+def stripped(value: Any) -> Any:
+    """A value without white space at the ends of its strings, which the other reader drops."""
+    if isinstance(value, str):
+        return value.strip()
+    if isinstance(value, list):
+        return [stripped(entry) for entry in value]
+    if isinstance(value, dict):
+        return {key: stripped(entry) for key, entry in value.items()}
+    return value
+
+
+@settings(max_examples=400)
+@given(
+    st.dictionaries(st.sampled_from(["cmd", "path"]), VALUES, min_size=1),
+    st.lists(st.tuples(st.sampled_from(sorted(SLIPS)), st.integers(0, 60)), min_size=1, max_size=2),
+)
+def test_what_another_reader_reads_too_it_reads_the_same(
+    value: Any, slips: list[tuple[str, int]]
+) -> None:
+    text = json.dumps(value)
+    for slip, at in slips:
+        text = SLIPS[slip](text, at)
+    try:
+        read, found = loads(text)
+    except ValueError:
+        return
+    if not found & UNLIKE:
+        assert stripped(read) == stripped(json_repair.loads(text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        # What json_repair makes up stands behind each.
+        '{"cmd": "rm -rf /home/me/ol',  # {"cmd": "rm -rf /home/me/ol"}
+        '{"cmd": }',  # {"cmd": ""}
+        '{"cmd" 5}{"cmd": 5}',  # [{"cmd": ""}, {"cmd": 5}]
+        "{'cmd': 'a 'b' ",  # {"cmd": "a 'b'"}
+        '["say \\"hi\\"" [-1.5, "C"]]',
+        '["say "hi" [1", 2]',
+    ],
+)
+def test_where_a_value_would_have_to_be_made_up_it_refuses(text: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        loads(text)
+    assert json_repair.loads(text)
 
 
 @example("[1}1")
