@@ -44,6 +44,8 @@ class ModelInfo:
     capabilities: frozenset[str] | None = None
     """Ollama's words: completion, tools, thinking, vision, …"""
     family: str = ""
+    template: str = ""
+    """The template that makes a prompt of messages; it shows how the model writes calls."""
     trained_context: int | None = None
     """The longest context that the model was trained for, in tokens."""
     own_context: int | None = None

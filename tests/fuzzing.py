@@ -184,7 +184,7 @@ infos = st.sampled_from(
     [
         ModelInfo("m"),
         ModelInfo("m", frozenset({"completion"}), server_version=(0, 33, 0)),
-        ModelInfo("m", frozenset({"tools", "thinking", "vision"}), "gptoss", 4096),
+        ModelInfo("m", frozenset({"tools", "thinking", "vision"}), "gptoss", "<tool_call>", 4096),
     ]
 )
 

@@ -56,7 +56,6 @@ ARROWS = {
         "codex_bridge.engines",
         "codex_bridge.errors",
         "codex_bridge.idle",
-        "codex_bridge.leaks",
         "codex_bridge.repair",
         "codex_bridge.responses",
         "codex_bridge.settings",

@@ -191,6 +191,7 @@ def shown_info(name: str, shown: Json) -> ModelInfo:
         name=name,
         capabilities=frozenset(map(str, capabilities)) if isinstance(capabilities, list) else None,
         family=str(details.get("family") or architecture or ""),
+        template=str(shown.get("template") or ""),
         trained_context=whole_number(model_info.get(f"{architecture}.context_length")) or None,
         own_context=whole_number(decimal(parameters.get("num_ctx"))) or None,
         remote=bool(shown.get("remote_model") or shown.get("remote_host")),

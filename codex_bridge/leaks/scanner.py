@@ -21,7 +21,7 @@ import re
 from collections.abc import Callable
 from itertools import groupby
 
-from attrs import Factory, define, frozen
+from attrs import Factory, define, evolve, frozen
 
 from codex_bridge.leaks.cursor import Cursor, NoCall, Reading
 from codex_bridge.leaks.json_calls import Known, WrittenCall
@@ -96,24 +96,35 @@ class _Candidate:
 
 @define
 class _Doubt:
-    """Calls without a tag, which count only if no prose follows."""
+    """Calls that are certain only if no prose follows: those without a tag, and those in tags of
+    another family of models."""
 
-    calls: list[Found] = Factory(list)
-    text: list[str] = Factory(list)
-    """What they were read from; it is passed on if they do not count."""
+    pieces: list[Piece] = Factory(list)
+    """The calls, with what stands between them; it is passed on if they do not count."""
     announced: bool = True
     """Whether the prose announced each; then prose may follow on a line of its own."""
+
+    @property
+    def calls(self) -> list[Found]:
+        return [piece for piece in self.pieces if isinstance(piece, Found) and piece.calls]
 
 
 class LeakScanner:
     """Splits the text of one answer into text and calls."""
 
     def __init__(
-        self, known: Known, accepts: Accepts, *, is_shown_json: Callable[[], bool] = lambda: False
+        self,
+        known: Known,
+        accepts: Accepts,
+        *,
+        is_shown_json: Callable[[], bool] = lambda: False,
+        dialect: frozenset[str] | None = None,
     ) -> None:
         """`known` tells early whether a name may mean an offered function; `accepts` is asked
         once a call is complete. `is_shown_json` tells whether the user asked to be shown JSON;
-        it is asked only about JSON that may be a call."""
+        it is asked only about JSON that may be a call. `dialect` names the forms with marks that
+        the model was taught, None if nobody knows."""
+        self._dialect = dialect
         self._is_shown_json = is_shown_json
         self._has_prose = False
         """Whether the answer has any text that is no call."""
@@ -243,11 +254,11 @@ class LeakScanner:
             self._pending = rest[stray.end() :] if stray else rest
             if not stray:
                 return bool(rest) and (ended or not STRAY_BEGINNING.fullmatch(rest))
-            text = "".join([*self._gap, stray[0]])
-            if self._doubt.calls:
-                self._doubt.text.append(text)
+            end_tag = Found((), "", "".join([*self._gap, stray[0]]), is_certain=False)
+            if self._doubt.pieces:
+                self._doubt.pieces.append(end_tag)
             elif not self._is_last_certain:
-                self._out.append(Found((), "", text, is_certain=False))
+                self._out.append(end_tag)
             self._gap = []
         return False
 
@@ -260,40 +271,47 @@ class LeakScanner:
             return
         style, cursor, doubt = candidate.style, candidate.cursor, self._doubt
         strict = not style.tagged
-        self._pending = cursor.text(cursor.at)
+        text = cursor.text(0, cursor.at).rstrip()
+        # Some readers look behind the white space that follows.
+        self._pending = cursor.text(len(text.encode()))
         shown = self._prose.introduces_example(style) or (strict and self._shows_json)
         if shown or not all(self._accepts(call, strict) for call in calls):
             # It is a call by its form, so nothing inside of it is another.
-            self._emit(cursor.text(0, cursor.at))
+            self._emit(text)
             if not shown:
                 self._prose.forget_tags()
             return
-        if doubt.calls:
-            doubt.text += self._gap
-        text = cursor.text(0, cursor.at)
+        if doubt.pieces:
+            doubt.pieces += self._gap
         is_certain = not self._prose.hesitates
         if strict:
             is_certain = not self._is_shown_json() and (
                 self._prose.announces or not self._has_prose
             )
         self._is_last_certain = is_certain
-        doubt.calls.append(Found(calls, style.name, text, style.tagged, is_certain))
-        doubt.text.append(text)
+        doubt.pieces.append(Found(calls, style.name, text, style.tagged, is_certain))
         doubt.announced = doubt.announced and self._prose.announces
-        if style.tagged:
+        if style.tagged and (self._dialect is None or style.name in self._dialect):
             self._decide(calls=True)
         self._gap = []
         self._prose.line = ""
         self._after_call = True
 
     def _decide(self, *, calls: bool) -> None:
-        """Decide on the calls in doubt: with `calls` they are calls, else they are text."""
+        """Decide on the calls in doubt: with `calls` they are calls.
+
+        Else those in tags are uncertain, and those without are text.
+        """
         doubt, self._doubt = self._doubt, _Doubt()
         if calls:
             self._out += doubt.calls
             self._has_called = self._has_called or any(call.is_certain for call in doubt.calls)
-        elif doubt.calls:
-            text = "".join([*doubt.text, *self._gap])
+        elif any(call.is_tagged for call in doubt.calls):
+            pieces = [*doubt.pieces, *self._gap]
+            self._out += [_uncertain(piece) for piece in pieces]
+            self._gap = []
+        elif doubt.pieces:
+            text = "".join(map(_text_of, [*doubt.pieces, *self._gap]))
             self._out.append(text)
             self._prose.add(text)
             self._gap = []
@@ -324,3 +342,14 @@ class LeakScanner:
             self._has_prose = self._has_prose or not text.isspace()
             self._out.append(text)
             self._prose.add(text)
+
+
+def _text_of(piece: Piece) -> str:
+    return piece if isinstance(piece, str) else piece.text
+
+
+def _uncertain(piece: Piece) -> Piece:
+    """A call in tags, as one that the model may only show; anything else as it is or as text."""
+    if isinstance(piece, str) or not piece.calls:
+        return piece
+    return evolve(piece, is_certain=False) if piece.is_tagged else piece.text

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 
 from attrs import frozen
 
@@ -107,3 +108,19 @@ STYLES = (
     Style("json", (b"{", b"["), untagged_json, tagged=False),
 )
 """All forms, in the order in which their openers are tried at one place."""
+
+
+@lru_cache(maxsize=100)
+def dialect(template: str) -> frozenset[str] | None:
+    """The names of the forms with marks that a model's chat template teaches it.
+
+    None if it teaches none: then nothing is known of how the model writes calls. Servers have no
+    template to show for models whose prompts they make in code of their own.
+    """
+    taught = {
+        style.name
+        for style in STYLES
+        if style.tagged and not style.words
+        if any(opener.decode() in template for opener in style.openers)
+    }
+    return frozenset(taught) or None

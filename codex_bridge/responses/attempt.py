@@ -74,11 +74,13 @@ class Attempt:
         before: Attempt | None = None,
         repair: bool = True,
         calls_as_text: bool = False,
+        dialect: frozenset[str] | None = None,
     ) -> None:
         """`sources` is what its request shows that it may repeat. `before` is the answer after
         which the model was asked whether it means the calls that it may only have quoted or shown.
         With `repair` calls are looked for in the text, and their names and arguments fitted to the
-        tools. `calls_as_text`: the model knows no other way to call."""
+        tools. `calls_as_text`: the model knows no other way to call. `dialect` names the forms in
+        which it was taught to call, see `leaks.styles.dialect`."""
         self.usage: UsageDelta | None = None
         """The tokens that the upstream counted."""
         self.quoted: list[RepairedCall] = []
@@ -102,7 +104,10 @@ class Attempt:
         self._scanner: LeakScanner | None = None
         if toolbox.offered and (repair or calls_as_text):
             self._scanner = LeakScanner(
-                self._judge.known, self._judge.accepts, is_shown_json=sources.is_shown_json
+                self._judge.known,
+                self._judge.accepts,
+                is_shown_json=sources.is_shown_json,
+                dialect=dialect,
             )
         self._calls: list[_Call] = []
         self._latest: dict[tuple[int, str], _Call] = {}

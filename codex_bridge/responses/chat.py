@@ -5,6 +5,7 @@ from __future__ import annotations
 import orjson
 from attrs import evolve, frozen
 
+from codex_bridge.leaks.styles import dialect
 from codex_bridge.responses.attempt import Attempt
 from codex_bridge.responses.effort import effort
 from codex_bridge.responses.images import BLIND
@@ -53,6 +54,8 @@ class Translation:
     chat: ChatRequest
     calls_as_text: bool = False
     """Whether the model has no tools: it is told of them in words, and calls in its text."""
+    dialect: frozenset[str] | None = None
+    """The forms in which the model was taught to call, see `leaks.styles.dialect`."""
     downgrades: tuple[str, ...] = ()
     """What was asked for and the model cannot do, one predicate each: "has no …"."""
 
@@ -97,6 +100,8 @@ def translate(
     return Translation(
         chat=in_words.in_words(chat) if calls_as_text else chat,
         calls_as_text=calls_as_text,
+        # In words it is taught one form, and may know others.
+        dialect=None if calls_as_text else dialect(info.template),
         downgrades=_downgrades(request, messages, info, calls_as_text),
     )
 

@@ -256,6 +256,7 @@ class Exchange:
             before=before,
             repair=settings.repair,
             calls_as_text=translation.calls_as_text,
+            dialect=translation.dialect,
         )
         answer = await upstream.open(chat, info, stream=settings.upstream_stream)
         try:

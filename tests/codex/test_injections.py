@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import pytest_twisted
@@ -13,7 +14,7 @@ from tests.codex.injections import Injection, injections, last_words
 from tests.codex.program import NEEDS_CLI, OLDEST_AND_NEWEST, Codex
 from tests.codex.scenario import Json
 from tests.conftest import Start
-from tests.fake_ollama import Answer, Call, Say
+from tests.fake_ollama import Answer, Call, FakeOllama, ModelFacts, Say
 
 pytestmark = [*NEEDS_CLI, pytest.mark.parametrize("codex", OLDEST_AND_NEWEST, indirect=True)]
 
@@ -92,4 +93,30 @@ async def test_a_call_in_doubt_runs_when_the_model_means_it(start: Start, codex:
     assert done.code == 0, done.output
     assert (codex.folder / "meant.txt").exists()
     assert "exec_command" not in done.output
+    assert len(setup.fake.turns) == 3
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_call_in_marks_of_another_family_runs_when_the_model_means_it(
+    start: Start, codex: Codex, reactor_under_test: Any
+) -> None:
+    """The model's template teaches [TOOL_CALLS]; it writes <tool_call>, and goes on talking."""
+
+    def model(request: Json) -> Answer:
+        last = request["messages"][-1]
+        if last["role"] == "tool":
+            return [Say("Made.")]
+        file = "meant.txt"
+        if "make the call now" in last["content"]:
+            return [Say(f'[TOOL_CALLS]exec_command[ARGS]{{"cmd": "touch {file}"}}')]
+        written = styles.hermes("exec_command", {"cmd": f"touch {file}"})
+        return [Say(f"The next step is this:\n{written}\nAfter that there is nothing left.")]
+
+    facts = ModelFacts(shown_template="[INST] {{ .Prompt }} [/INST] [TOOL_CALLS]")
+    fake = FakeOllama(reactor_under_test, model=model, models=[facts])
+    setup = await start(fake=fake)
+    done = await run(codex, setup, "Make the file.")
+    assert done.code == 0, done.output
+    assert (codex.folder / "meant.txt").exists()
+    assert "tool_call" not in done.output
     assert len(setup.fake.turns) == 3

@@ -18,6 +18,7 @@ from codex_bridge.vocabulary import FailureKind, Json, ModelInfo, UpstreamFailur
 SHOWN: Json = {
     "parameters": "temperature                    0.7\ntop_p                          0.8\n"
     'stop                           "<|im_end|>"\nnum_ctx                        16384\n',
+    "template": "{{ .Tools }}<tool_call>",
     "details": {"family": "qwen3"},
     "model_info": {"general.architecture": "qwen3", "qwen3.context_length": 40960},
     "capabilities": ["completion", "tools"],
@@ -29,6 +30,7 @@ def test_what_show_says() -> None:
         "qwen3:14b",
         capabilities=frozenset({"completion", "tools"}),
         family="qwen3",
+        template="{{ .Tools }}<tool_call>",
         trained_context=40960,
         own_context=16384,
         temperature=0.7,

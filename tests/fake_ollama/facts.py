@@ -32,6 +32,8 @@ class ModelFacts:
     trained_ctx: int = 40960
     family: str = "qwen3"
     template: Template = "go"
+    shown_template: str = "{{ .Prompt }}"
+    """What /api/show shows as the template; so it does if Ollama's own code makes the prompt."""
     parameters: Json = field(factory=dict, hash=False)
     """Other parameters that its Modelfile sets: temperature, top_p, stop and so on."""
     digest: str = "bdbd181c33f2ed1b31c972991882db3cf4d192569092138a7d29e973cd9debe8"

@@ -99,7 +99,7 @@ def _show(request: Any, body: Json, fake: Host) -> None:
     answer = {
         "modelfile": f"FROM {facts.name}\n",
         **({"parameters": set_here} if set_here else {}),
-        "template": "{{ .Prompt }}",
+        "template": facts.shown_template,
         "details": _entry(facts, fake.version)["details"],
         "model_info": {
             "general.architecture": facts.family,

@@ -124,10 +124,10 @@ PLAIN = {
 ALL = {**TAGGED, **PLAIN}
 
 
-def scan(*pieces: str, **end: Any) -> list[Piece]:
+def scan(*pieces: str, dialect: frozenset[str] | None = None, **end: Any) -> list[Piece]:
     """What comes out, neighbouring texts joined."""
     judge = Judge(TOOLBOX)
-    scanner = LeakScanner(judge.known, judge.accepts)
+    scanner = LeakScanner(judge.known, judge.accepts, dialect=dialect)
     out = [piece for text in pieces for piece in scanner.feed(text)] + scanner.end(**end)
     made: list[Piece] = []
     for is_text, group in groupby(out, lambda piece: isinstance(piece, str)):
@@ -226,6 +226,53 @@ def test_a_line_end_that_belongs_to_the_value_stays() -> None:
     leak = '<invoke name="write_stdin"><parameter name="session_id">5</parameter>'
     pieces = scan(f'{leak}<parameter name="chars">y\n</parameter></invoke>')
     assert calls(pieces) == [("write_stdin", {"session_id": 5, "chars": "y\n"})]
+
+
+OWN = frozenset({"mistral"})
+FOREIGN = {
+    name: leak for name, leak in CLOSED.items() if "mistral" not in name and "unclosed" not in name
+}
+
+
+@pytest.mark.parametrize("leak", FOREIGN.values(), ids=FOREIGN)
+@pytest.mark.parametrize(
+    ("answer", "is_certain"),
+    [
+        ("{}", True),
+        ("The next step is this.\n\n{}", True),
+        ("The next step is this.\n\n{}\n\n{}\n", True),
+        ("Let me look.\n\n{}\n\nThat lists them.", True),
+        ("{}\n\nThat lists them.", False),
+        ("The next step is this.\n\n{}\n\nThat lists them.", False),
+    ],
+)
+def test_in_marks_of_another_family_a_call_stands_at_the_end_or_is_announced(
+    leak: str, answer: str, is_certain: bool
+) -> None:
+    whole = answer.replace("{}", leak)
+    for pieces in (scan(whole, dialect=OWN), scan(*whole, dialect=OWN)):
+        found = [piece for piece in pieces if isinstance(piece, Found)]
+        assert {piece.is_certain for piece in found} == {is_certain}
+        assert len({call for piece in found for call in piece.calls}) == 1
+        if not is_certain:
+            # As text, it is all there.
+            assert "".join(p if isinstance(p, str) else p.text for p in pieces) == whole
+    # Marks of its own, or of a family that nobody knows, are believed.
+    for known in (None, OWN | {piece.style for piece in found if piece.style}):
+        pieces = scan(whole, dialect=known)
+        assert all(piece.is_certain for piece in pieces if isinstance(piece, Found))
+
+
+def test_beside_marks_of_another_family_json_stays_text() -> None:
+    whole = f"{LEAK}{JSON}\n\nThat lists them."
+    pieces = scan(whole, dialect=OWN)
+    assert [p.is_certain for p in pieces if isinstance(p, Found) and p.calls] == [False]
+    assert "".join(p if isinstance(p, str) else p.text for p in pieces) == whole
+
+
+def test_marks_of_another_family_beside_a_proper_call_are_uncertain() -> None:
+    pieces = scan(LEAK.strip(), dialect=OWN, called=True)
+    assert [p.is_certain for p in pieces if isinstance(p, Found) and p.calls] == [False]
 
 
 RESULTS = ("<tool_response>", "<tool_result>", "<function_result>", "<function_results>")

@@ -10,7 +10,7 @@ import pytest
 
 import codex_bridge.leaks
 from codex_bridge.leaks.scanner import Found, LeakScanner, Piece
-from codex_bridge.leaks.styles import STYLES
+from codex_bridge.leaks.styles import STYLES, dialect
 
 
 def scan(*texts: str, known: str = "ls cat", **end: Any) -> list[Piece]:
@@ -373,6 +373,24 @@ def test_a_fence_with_anything_else_is_no_call(text: str) -> None:
 )
 def test_a_message_with_calls_as_a_whole_answer_is_calls(text: str, is_call: bool) -> None:
     assert read(text) == (("json", [LS], "") if is_call else ("", [], text))
+
+
+@pytest.mark.parametrize(
+    ("template", "taught"),
+    [
+        ("", None),
+        ("{{ .Prompt }}", None),
+        ("{%- if tools %}```json {{ tools }}{%- endif %} to=functions.x [", None),
+        ("<tools>{{ .Tools }}</tools> <tool_call>{}</tool_call>", {"tool_call tag"}),
+        ("<tool_call>\n<function=x>\n<parameter=y>", {"tool_call tag", "function tag"}),
+        ("[TOOL_CALLS] {{ range .ToolCalls }}", {"mistral"}),
+        ("<|start|>assistant<|channel|>commentary", {"harmony"}),
+    ],
+)
+def test_a_template_tells_the_forms_with_marks_that_it_teaches(
+    template: str, taught: set[str] | None
+) -> None:
+    assert dialect(template) == taught
 
 
 def test_the_names_of_the_forms_are_those_of_the_log() -> None:
