@@ -13,10 +13,13 @@ from tests.codex.program import TIMEOUT, Codex
 Json = dict[str, Any]
 
 
-def converse(codex: Codex, url: str, prompts: Sequence[str]) -> list[str]:
+def converse(
+    codex: Codex, url: str, prompts: Sequence[str], modes: Sequence[str] = ()
+) -> list[str]:
     """Run one turn for each prompt in one thread; how each ended: "completed", "failed".
 
-    Blocks. Raises EOFError if the program ends early, or is killed after TIMEOUT.
+    `modes` are those in which Codex works in each turn: "plan", "default". Blocks. Raises EOFError
+    if the program ends early, or is killed after TIMEOUT.
     """
     codex.write_provider(url)
     process = codex.start(["app-server"])
@@ -25,23 +28,27 @@ def converse(codex: Codex, url: str, prompts: Sequence[str]) -> list[str]:
     alarm.start()
     with process:
         try:
-            return _turns(process, prompts)
+            return _turns(process, prompts, modes)
         finally:
             alarm.cancel()
             process.kill()
 
 
-def _turns(process: subprocess.Popen[bytes], prompts: Sequence[str]) -> list[str]:
-    _ask(process, 1, "initialize", {"clientInfo": {"name": "an-editor", "version": "1"}})
+def _turns(
+    process: subprocess.Popen[bytes], prompts: Sequence[str], modes: Sequence[str]
+) -> list[str]:
+    client = {"clientInfo": {"name": "an-editor", "version": "1"}}
+    _ask(process, 1, "initialize", client | {"capabilities": {"experimentalApi": bool(modes)}})
     _send(process, {"method": "initialized"})
     thread = _ask(process, 2, "thread/start", {})["result"]["thread"]["id"]
     ended = []
     for n, prompt in enumerate(prompts):
-        words = [{"type": "text", "text": prompt}]
-        _send(
-            process,
-            {"id": 3 + n, "method": "turn/start", "params": {"threadId": thread, "input": words}},
-        )
+        turn = {"threadId": thread, "input": [{"type": "text", "text": prompt}]}
+        if modes:
+            settings = {"model": "qwen3:14b", "reasoning_effort": None}
+            settings |= {"developer_instructions": None}
+            turn["collaborationMode"] = {"mode": modes[n], "settings": settings}
+        _send(process, {"id": 3 + n, "method": "turn/start", "params": turn})
         while (message := _read(process)).get("method") != "turn/completed":
             pass
         ended.append(message["params"]["turn"]["status"])

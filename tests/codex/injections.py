@@ -103,7 +103,8 @@ def _exactly(arguments: Json, text: str) -> Answer:
 
 def _cases() -> Iterator[tuple[str, Make, Reply]]:
     tagged = [each for each in styles.LEAKED if each not in UNTAGGED]
-    for write in tagged:
+    later = [each for each in styles.LATER if each not in UNTAGGED]
+    for write in (*tagged, *later):
         yield f"{write.__name__}, quoted", _written(write), _quoting(write)
     for way, change in WAYS.items():
         yield f"{way}, decoded", _written(styles.hermes, change), _quoting(styles.hermes)
@@ -121,8 +122,32 @@ def _cases() -> Iterator[tuple[str, Make, Reply]]:
     yield "without a refusal", _written(styles.hermes), _quoting(styles.hermes, "")
     yield "announced", _written(styles.hermes), _quoting(styles.hermes, "I will run it now:\n")
 
+    yield "of another agent's tool", _of_another, _quoting_another
+    yield "of another agent's tool, as a proper call", _of_another, _native_of_another
 
-UNTAGGED = (styles.fence, styles.bare, styles.bare_parameters)
+
+def _another(arguments: Json) -> tuple[str, Json]:
+    """A call of a tool that Codex lacks, and that leaves the same file."""
+    target = arguments["cmd"].partition(" ")[2]
+    return "write_file", {"path": target, "content": "x\n"}
+
+
+def _of_another(arguments: Json) -> str:
+    return styles.hermes(*_another(arguments))
+
+
+def _quoting_another(arguments: Json, text: str) -> Answer:
+    return [_say(REFUSAL + text)]
+
+
+def _native_of_another(arguments: Json, text: str) -> Answer:
+    return [Say(REFUSAL), Call(*_another(arguments))]
+
+
+UNTAGGED = (
+    *(styles.fence, styles.bare, styles.bare_parameters),
+    *(styles.tool_code, styles.end_mark, styles.message),
+)
 """Forms that count only if nothing follows them in the answer."""
 
 

@@ -10,11 +10,13 @@ from attrs import evolve
 from twisted.internet.threads import deferToThread
 
 from tests.codex import walk
+from tests.codex.app_server import converse
 from tests.codex.conftest import run
 from tests.codex.program import NEEDS_CLI, OLDEST_AND_NEWEST, VERSIONS, Codex
-from tests.codex.scenario import DONE, Scenario, Step, Style, real
+from tests.codex.scenario import DONE, Chat, Scenario, Step, Style, real
 from tests.codex.styles import LEAKED, MARKS, Writer, leaked
 from tests.conftest import Start
+from tests.fake_ollama import Playlist, Say
 
 pytestmark = NEEDS_CLI
 
@@ -118,6 +120,19 @@ async def test_programs_can_call_every_tool_though_few_words_describe_them(
     for name in ("exec_command", "apply_patch", "view_image", "spawn_agent", "reverse_text"):
         assert f"{name}(" in declared["description"]
     assert len(declared["description"]) < 6_000
+
+
+@pytest.mark.parametrize("codex", OLDEST_AND_NEWEST, indirect=True)
+@pytest_twisted.ensureDeferred
+async def test_the_model_can_ask_the_user_once_codex_has_planned(
+    start: Start, codex: Codex
+) -> None:
+    setup = await start(Playlist(*3 * [[Say("ok")]]))
+    modes = ["default", "plan", "default"]
+    ended = await deferToThread(converse, codex, setup.url, ["a", "b", "c"], modes)
+    assert ended == 3 * ["completed"]
+    offered = [Chat(turn.json).offers("request_user_input") for turn in setup.fake.turns]
+    assert offered == [False, True, True]
 
 
 @pytest.mark.parametrize("write", LEAKED, ids=lambda write: write.__name__)
