@@ -21,9 +21,11 @@ A call that the model only shows stays text:
     >>> scanner.feed('Type `<tool_call>{"name": "list_files"}</tool_call>`.') + scanner.end()
     ['Type `<tool_call>{"name": "list_files"}</tool_call>`.']
 
-The modules: `scanner` is the interface, text in, text and calls out. `styles` has one reader for
-each form that models write, `json_calls` the one for JSON. `prose` decides by the text before a
-place whether a call may stand there. `cursor` reads a text that is still arriving.
+The modules: `scanner` is the interface, text in, text and calls out. `styles` lists the forms that
+models write, with one reader for each: those in `tags` read XML, those in `marks` what stands
+behind the special marks of a family, `json_calls` JSON; `parts` has what they share. `prose`
+decides by the text before a place whether a call may stand there, `quotations` whether the model
+has only read it. `cursor` reads a text that is still arriving.
 
 The package does no I/O and imports nothing of the other packages.
 """

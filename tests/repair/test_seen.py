@@ -62,6 +62,37 @@ def test_a_place_of_several_lines_has_them_whole() -> None:
     )
 
 
+def test_a_place_at_the_edges_of_a_text_is_whole() -> None:
+    # The first line of a file that a command writes stands behind the beginning of that command.
+    assert Seen([(WRITTEN, WRITTEN)]).place("src/a.py", "class").lines == ("class A:",)
+    assert Seen([("cat a", "x\nlast")]).place("a", "last\n") == Place(("last",), "", "")
+    assert Seen([("cat a", "\nfirst")]).place("a", "irs") == Place(("first",), "f", "t")
+
+
+def test_an_older_text_is_searched_if_the_newest_does_not_show_it() -> None:
+    seen = Seen([("cat a.py", FILE), ("ls a.py", "a.py")])
+    assert seen.place("a.py", "class").lines == ("class A:",)
+
+
+def test_the_newest_text_counts() -> None:
+    seen = Seen([("cat a.py", "x = 1"), ("cat a.py", "    x = 1  # new")])
+    assert seen.place("a.py", "x = 1").lines == ("    x = 1  # new",)
+
+
+@pytest.mark.parametrize(
+    ("shown", "line"),
+    [
+        # Half of the lines have a mark: it is a listing. Fewer: they are lines of the file.
+        ("1:x = 5\nother", "x = 5"),
+        ("1:x = 5\nother\nlines", "1:x = 5"),
+        ("1:x = 5\n\n\nother", "x = 5"),
+        ("1:x = 5", "x = 5"),
+    ],
+)
+def test_marks_are_left_out_if_most_lines_have_one(shown: str, line: str) -> None:
+    assert Seen([("", shown)]).place("a", "x = 5").lines == (line,)
+
+
 def patched(*lines: str, texts: list[tuple[str, str]] | None = None) -> list[str]:
     """The lines of a hunk for a.py after what stands in the file has been taken from there."""
     head, end = ["*** Begin Patch", "*** Update File: a.py", "@@"], ["*** End Patch"]
@@ -94,6 +125,22 @@ def test_other_lines_stay_as_they_are(lines: list[str]) -> None:
 def test_between_different_white_spaces_nothing_is_chosen() -> None:
     texts = [("cat a.py", FILE), ("cat a.py", "return 1\n")]
     assert patched("-  return 1", texts=texts) == ["-  return 1"]
+
+
+def test_different_white_space_in_one_text_is_no_choice_either() -> None:
+    lines = ["-  return 1"]
+    assert patched(*lines, texts=[("cat a.py", "return 1\n    return 1\n")]) == lines
+    assert patched(*lines, texts=[("cat a.py", "return 1\nx\nreturn 1\n")]) == ["-return 1"]
+
+
+def test_old_lines_belong_together_across_a_new_one() -> None:
+    texts = [("cat a.py", "one\n  two\nthree\n two\n")]
+    assert patched(" one", "+new", "-two", texts=texts) == [" one", "+new", "-  two"]
+
+
+def test_each_file_has_its_own_white_space() -> None:
+    texts = [("cat a.py", "return  1\n"), ("cat b.py", "return   1\n")]
+    assert patched("-return 1", texts=texts) == ["-return  1"]
 
 
 def test_only_the_lines_of_an_update_change() -> None:

@@ -71,6 +71,7 @@ def test_other_results_say_enough(name: str, told: str) -> None:
     assert hint(told, name, TOOLBOX) == ""
 
 
+STRINGS: Json = {"type": "array", "items": {"type": "string"}}
 SCHEMAS: list[tuple[Json, str]] = [
     ({"a": {"type": "integer"}, "b": {"type": "boolean"}}, '{"a":1,"b":true}'),
     ({"a": {"type": ["null", "string"]}}, '{"a":"…"}'),
@@ -78,6 +79,15 @@ SCHEMAS: list[tuple[Json, str]] = [
     ({"a": {"anyOf": [{"type": "array", "items": {"type": "number"}}]}}, '{"a":[1]}'),
     ({"a": {"type": "array"}, "b": {"type": "object"}, "c": {}}, '{"a":[],"b":{},"c":{}}'),
     ({"a": True}, '{"a":"…"}'),
+    (
+        {"a": {"type": "object", "properties": {"b": {"properties": {"c": {"type": "null"}}}}}},
+        '{"a":{"b":{"c":"…"}}}',
+    ),
+    (
+        {"a": {"type": "array", "items": {"type": "array", "items": {"type": "boolean"}}}},
+        '{"a":[[true]]}',
+    ),
+    ({"a": {"type": "array", "items": STRINGS | {"items": STRINGS}}}, '{"a":[[["…"]]]}'),
 ]
 
 

@@ -79,6 +79,14 @@ def of_code_mode(*sections: str) -> str:
         (GOAL, None, "get_goal()"),
         (FIND, None, "mcp__demo__find({q?: string})"),
         (FIND, set(), "mcp__demo__find()"),
+        (
+            section("f", "x", "args: {\n  a: 'x;y' | \"}\";\n  b?: Map<string, {c: 1;}>\n}"),
+            None,
+            "f({a: 'x;y' | \"}\", b?: Map<string, {c: 1;}>})",
+        ),
+        (section("f", "x", "args: { a: (b; c); d: [e; f]; }"), None, "f({a: (b; c), d: [e; f]})"),
+        (section("f", "x", "x: number", "void"), None, "f(x: number)"),
+        (section("f", "x", "x: number", "string"), None, "f(x: number) -> string"),
     ],
 )
 def test_a_signature_is_one_line_without_comments(
@@ -89,6 +97,12 @@ def test_a_signature_is_one_line_without_comments(
     assert expected in line
     assert "\n" not in line
     assert "//" not in line
+
+
+@pytest.mark.parametrize("returns", ["unknown", "void", "CallToolResult<{ a: 1; }>"])
+def test_a_result_that_tells_nothing_is_left_out(returns: str) -> None:
+    (nested,) = nested_tools(section("f", "x", "x: number", returns))
+    assert signature(nested) == "f(x: number)"
 
 
 def test_every_tool_is_found_with_its_description() -> None:
