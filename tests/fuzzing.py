@@ -20,7 +20,7 @@ from codex_bridge.engines.engine import Decoder
 from codex_bridge.engines.prompts import Conversations, measured
 from codex_bridge.errors import ApiError, from_upstream
 from codex_bridge.leaks.scanner import LeakScanner
-from codex_bridge.repair.calls import Judge
+from codex_bridge.repair.judge import Judge
 from codex_bridge.responses.events import frame
 from codex_bridge.responses.request import parse
 from codex_bridge.tools.shown import ToolProfile

@@ -265,7 +265,6 @@ class LeakScanner:
     def _take_calls(self, candidate: _Candidate, calls: tuple[WrittenCall, ...]) -> None:
         """Take the calls that were read from a candidate, unless they are only shown."""
         if candidate.style is INVENTED:
-            self._pending = ""
             self._decide(calls=True)
             self._out.append(Found((), INVENTED.name))
             return

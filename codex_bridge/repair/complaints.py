@@ -7,7 +7,7 @@ import orjson
 from codex_bridge.errors import QUOTED_CALL
 from codex_bridge.repair import lenient_json
 from codex_bridge.repair.arguments import repair_arguments
-from codex_bridge.repair.calls import Judge
+from codex_bridge.repair.judge import Judge
 from codex_bridge.tools.declarations import INPUT, Kind, Tool
 from codex_bridge.tools.toolbox import Toolbox
 from codex_bridge.vocabulary import Json, ToolCallDelta

@@ -21,7 +21,8 @@ from attrs import define
 from codex_bridge.leaks.json_calls import WrittenCall
 from codex_bridge.leaks.prose import refuses
 from codex_bridge.leaks.scanner import Found, LeakScanner, Piece
-from codex_bridge.repair.calls import Judge, RepairedCall, repair_call
+from codex_bridge.repair.calls import RepairedCall, repair_call
+from codex_bridge.repair.judge import Judge
 from codex_bridge.responses.sources import Sources
 from codex_bridge.responses.think_tags import ThinkSplitter
 from codex_bridge.responses.writer import Channel, ResponseWriter

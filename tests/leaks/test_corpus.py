@@ -8,7 +8,7 @@ import pytest
 
 from codex_bridge.leaks.quotations import Quotations
 from codex_bridge.leaks.scanner import Found, LeakScanner, Piece
-from codex_bridge.repair.calls import Judge
+from codex_bridge.repair.judge import Judge
 from tests.leaks.corpus import CALL, DOUBT, SITUATIONS, TEXT, Case, Situation, cases, table
 from tests.leaks.test_scanner import TOOLBOX
 from tests.processes import ROOT

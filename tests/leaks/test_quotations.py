@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from codex_bridge.leaks.json_calls import WrittenCall
 from codex_bridge.leaks.quotations import Quotations, TooManyCalls
-from codex_bridge.repair.calls import Judge
+from codex_bridge.repair.judge import Judge
 from tests.leaks.test_scanner import ALL, JSON, TOOLBOX
 
 Write = Callable[[str], str]

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codex_bridge.leaks.scanner import Found, LeakScanner, Piece
-from codex_bridge.repair.calls import Judge, repair_call
+from codex_bridge.repair.calls import repair_call
+from codex_bridge.repair.judge import Judge
 from codex_bridge.tools.toolbox import Toolbox
 from tests.tools.declared import CODEX, VALID_PATCH
 
@@ -320,6 +321,12 @@ def test_other_results_stay(answer: str) -> None:
 def test_nothing_unfinished_is_a_call_in_an_answer_that_was_cut() -> None:
     for leak in (f"<tool_call>\n{JSON[:-1]}", "<function=exec_command>\n<parameter=cmd>rm -rf /ho"):
         assert scan(leak, cut=True) == [leak]
+
+
+def test_announced_json_is_a_call_only_if_what_follows_begins_a_new_line() -> None:
+    assert len(calls(scan(f"I'll run it:\n{JSON}\nThat lists them."))) == 1
+    whole = f"I'll run it:\n{JSON} is the call.\nThat lists them."
+    assert scan(whole) == [whole]
 
 
 def test_json_beside_a_proper_call_was_only_words() -> None:

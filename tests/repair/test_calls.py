@@ -8,7 +8,8 @@ import orjson
 import pytest
 
 from codex_bridge.leaks.json_calls import WrittenCall
-from codex_bridge.repair.calls import Judge, RepairedCall, repair_call
+from codex_bridge.repair.calls import RepairedCall, repair_call
+from codex_bridge.repair.judge import Judge
 from codex_bridge.repair.seen import Seen
 from codex_bridge.tools.declarations import Kind
 from codex_bridge.tools.toolbox import Toolbox

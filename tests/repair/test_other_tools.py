@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codex_bridge.repair.calls import Judge, repair_call
+from codex_bridge.repair.calls import repair_call
+from codex_bridge.repair.judge import Judge
 from codex_bridge.repair.other_tools import Equivalent, equivalent, is_known
 from codex_bridge.repair.seen import Seen
 from codex_bridge.tools.toolbox import Toolbox
