@@ -55,8 +55,9 @@ def traits_of(headers: Headers) -> ClientTraits:
     """The traits of the client that sent `headers`."""
     if any(headers.hasHeader(name) for name in CODEX_HEADERS):
         return CODEX
-    for name in ("originator", "user-agent"):
+    for name in (b"originator", b"user-agent"):
+        # As bytes: a header may hold what is no UTF-8.
         values = headers.getRawHeaders(name)
-        if values and values[0].lower().startswith("codex"):
+        if values and values[0].lower().startswith(b"codex"):
             return CODEX
     return SDK

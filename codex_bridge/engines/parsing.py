@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import isfinite
 from typing import Any
 
 import orjson
@@ -110,8 +111,9 @@ def whole_number(value: Any) -> int:
 
 
 def decimal(text: Any) -> float | None:
-    """A number as a Modelfile has it; None for anything else."""
+    """A finite number as a Modelfile has it; None for anything else."""
     try:
-        return float(text)
+        number = float(text)
     except (TypeError, ValueError):
         return None
+    return number if isfinite(number) else None

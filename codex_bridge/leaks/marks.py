@@ -170,7 +170,10 @@ def gemma(cursor: Cursor, known: Known) -> Reading[list[WrittenCall]]:
             pieces.append(mark.decode())
             depth += 1 if mark == b"{" else -1
         elif mark:
-            quoted, _ = yield from cursor.until(GEMMA_QUOTE, 8)
+            quoted, end = yield from cursor.until(GEMMA_QUOTE, 8)
+            if not end:
+                # A string that breaks off.
+                raise NoCall
             pieces.append(orjson.dumps(quoted).decode())
         else:
             break

@@ -36,7 +36,9 @@ def _all_the_rest(cursor: Cursor, known: Known) -> Reading[list[WrittenCall]]:
     return []
 
 
-INVENTED = Style("invented result", tuple(tag.encode() for tag in RESULT_TAGS), _all_the_rest)
+INVENTED = Style(
+    "invented result", tuple(tag.encode() for tag in RESULT_TAGS), _all_the_rest, words=True
+)
 """The result of a call that the model made up, and all that it says afterwards."""
 OPENERS = {opener.decode(): style for style in (INVENTED, *STYLES) for opener in style.openers}
 OPENER = re.compile("|".join(re.escape(opener) for opener in OPENERS))

@@ -64,7 +64,9 @@ def tool_call(cursor: Cursor, known: Known) -> Reading[list[WrittenCall]]:
         key = yield from cursor.before(b"</arg_key>", MAX_NAME)
         yield from cursor.space()
         yield from cursor.literal(b"<arg_value>")
-        value, _ = yield from cursor.until(ARG_VALUE_END, 12)
+        value, end = yield from cursor.until(ARG_VALUE_END, 12)
+        if not end:
+            raise NoCall
         values[key.strip()] = value
     return [call_with_values(name, values)]
 

@@ -8,6 +8,7 @@ from codex_bridge.repair import lenient_json, names, other_tools
 from codex_bridge.repair.arguments import UNDECLARED
 from codex_bridge.repair.calls import RepairedCall, repair_call
 from codex_bridge.repair.seen import NOTHING_SEEN, Seen
+from codex_bridge.tools.declarations import Kind
 from codex_bridge.tools.toolbox import Toolbox
 
 NOTHING_READ = Quotations()
@@ -48,11 +49,11 @@ class Judge:
     def known(self, name: str) -> bool:
         """Whether a name may mean an offered function."""
         if name not in self._known:
-            offered = self._toolbox.offered
+            offered, bare = self._toolbox.offered, names.undecorated(name[: names.LONGEST])
             self._known[name] = bool(
                 names.function_for(name, offered)
                 or names.stand_ins(name, offered)
-                or (other_tools.is_known(name) and names.stand_ins("shell", offered))
+                or (other_tools.is_known(bare) and names.stand_ins("shell", offered))
             )
         return self._known[name]
 
@@ -67,19 +68,27 @@ class Judge:
         self.quotations += is_quoted
         return not is_quoted
 
-    def has_read(self, call: RepairedCall, written: str = "") -> bool:
+    def has_read(self, call: RepairedCall, written: str = "", arguments: str = "") -> bool:
         """Whether such a call stands, as a call, in what tools returned.
 
-        With `written`, the name in the call, only texts with that name are looked at.
+        With `written`, the name in the call, only texts with that name are looked at. `arguments`
+        are those that came with it: a call of another agent's tool has others than `call`.
         """
         read = self._results_read.naming(written) if written else self._results_read
         name = written or call.name
         values = [
             pair for pair in _strings(call.payload) if pair[0] in call.required or not call.required
         ]
+        if self._is_translated(written):
+            values += _strings(arguments)
         if any(read.hold_value(name, key, value) for key, value in values):
             return True
         return self._is_among(call, read, written)
+
+    def _is_translated(self, written: str) -> bool:
+        """Whether a call with this name becomes one of another tool, with other arguments."""
+        tool = self._toolbox.tool(written)
+        return bool(written) and (tool is None or tool.kind is Kind.EDITOR)
 
     def _is_quoted(self, call: WrittenCall, repaired: RepairedCall) -> bool:
         has_arguments = any(char.isalnum() for char in call.arguments)
@@ -105,4 +114,8 @@ class Judge:
             calls = read.calls(self.known)
         except TooManyCalls:
             return None
-        return {self._repaired(call).essence for call in calls}
+        # Without what was seen of files, which only changes white space, and takes time.
+        return {
+            repair_call(call.name, call.arguments, self._toolbox, repair=True).essence
+            for call in calls
+        }

@@ -100,12 +100,17 @@ def _write_file(values: Json, seen: Seen) -> Found:
     return editor.write_file(path, content) if path and content and not values else None
 
 
+def _new_file(values: Json, seen: Seen) -> Found:
+    path, content = _text(values, PATH_KEYS), _text(values, CONTENT_KEYS)
+    return editor.new_file(path, content) if path and content and not values else None
+
+
 def _edit_file(values: Json, seen: Seen) -> Found:
     path, old = _text(values, PATH_KEYS), _text(values, OLD_KEYS)
     # An empty text takes the old one away.
     new = _text(values, NEW_KEYS, may_be_empty=True)
     others_change_nothing = all(ONCE.get(key) == value for key, value in values.items())
-    if path is None or "\n" in path or old is None or new is None or not others_change_nothing:
+    if path is None or old is None or new is None or not others_change_nothing:
         return None
     return editor.edit_file(path, old, new, seen)
 
@@ -119,14 +124,15 @@ def _editor(values: Json, seen: Seen) -> Found:
 Make = Callable[[Json, Seen], Found]
 EDITOR_COMMANDS: dict[str, Make] = {
     "view": _read_file,
-    "create": _write_file,
+    "create": _new_file,
     "str_replace": _edit_file,
 }
 TOOLS: dict[str, Make] = {
     **dict.fromkeys(("read_file", "view_file", "open_file", "cat_file"), _read_file),
     **dict.fromkeys(("list_dir", "list_directory", "list_files", "ls"), _list_folder),
     **dict.fromkeys(("grep", "grep_search", "search_files"), _search),
-    **dict.fromkeys(("write_file", "create_file", "write_to_file"), _write_file),
+    **dict.fromkeys(("write_file", "write_to_file"), _write_file),
+    "create_file": _new_file,
     **dict.fromkeys(
         ("edit_file", "edit", "replace", "search_replace", "replace_in_file"), _edit_file
     ),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-from codex_bridge.repair.patches import BEGIN, END, FILE, FRAME, HEREDOC, is_valid, sections
+from codex_bridge.repair.patches import BEGIN, END, FILE, FRAME, in_command, is_valid, sections
 
 HEADER = re.compile(r"\*\*\* (Add|Delete|Update) File: |\*\*\* (Begin|End) Patch|\*\*\* Move to: ")
-RANGE = re.compile(r"^@@ -\d+(?:,\d+)? \+\d+(?:,\d+)? @@ ?", re.MULTILINE)
+RANGE = re.compile(r"^@@ -\d{1,9}(?:,\d{1,9})? \+\d{1,9}(?:,\d{1,9})? @@ ?", re.MULTILINE)
 SECTION = re.compile(
     r"\*{2,}[ \t]*+(add|create|new|update|modify|edit|change|delete|remove) file"
     r"[ \t]*+:[ \t]*+(\S.*)",
@@ -22,7 +22,7 @@ SECTION_WORDS = {
 OLD_FILE, NEW_FILE = re.compile(r"--- ([^\t]+)"), re.compile(r"\+\+\+ ([^\t]+)")
 """In a unified diff. A time may follow the path, behind a tab."""
 NO_FILE = "/dev/null"
-HUNK = re.compile(r"@@ -\d+(?:,(\d+))? \+\d+(?:,(\d+))? @@")
+HUNK = re.compile(r"@@ -\d{1,9}(?:,(\d{1,9}))? \+\d{1,9}(?:,(\d{1,9}))? @@")
 DIFF_NOISE = re.compile(
     r"diff --git |index [0-9a-f]+\.\.|(?:new|deleted) file mode |old mode |new mode |similarity |"
     r"\\ No newline"
@@ -32,7 +32,7 @@ SEARCH = re.compile(r"(?:<{5,9}|-{5,9}) ?SEARCH[ >]*")
 MIDDLE = re.compile(r"={5,9} *")
 REPLACE = re.compile(r"(?:>{5,9}|\+{5,9}) ?REPLACE[ >]*")
 """The lines around a text to search for, and the one to put in its place."""
-PATH_ABOVE = re.compile(r"[`*#: ]*(?:[\w./@+-]+/)?[\w.@+-]+\.?\w*[`*: ]*")
+PATH_ABOVE = re.compile(r"[`*#: ]*[\w./@+-]+[`*: ]*")
 PATH_MARKS = "`*:# "
 """What models put around the path above such a block."""
 NO_CONTEXT = "+-@*"
@@ -67,8 +67,9 @@ def repair_patch(patch: str) -> str | None:
     text = patch.strip("\r\n")
     if text.count("\r\n") == text.count("\n"):
         text = text.replace("\r\n", "\n")
-    if (heredoc := HEREDOC.fullmatch(text.strip())) and not heredoc["folder"]:
-        text = heredoc["patch"]
+    commanded = in_command(text)
+    if commanded and not commanded.folder and not commanded.is_bare:
+        text = commanded.patch
     lines = text.split("\n")
     if lines[0].startswith("```") and lines[-1].strip() == "```":
         lines = lines[1:-1]
@@ -77,6 +78,19 @@ def repair_patch(patch: str) -> str | None:
         lines = _from_blocks(lines)
     elif not any(map(FILE.match, lines)):
         lines = _from_diff(lines)
+    inside = _inside(lines)
+    if inside is None:
+        return None
+    found = sections(inside)
+    if any(kind == "Update" and _has_hunk_without_place(section) for kind, section in found):
+        return None
+    body = [line for kind, section in found for line in _repair_section(kind, section)]
+    repaired = "\n".join([BEGIN, *body, END]) + "\n"
+    return repaired if is_valid(repaired) else None
+
+
+def _inside(lines: list[str]) -> list[str] | None:
+    """The lines between those that frame a patch; None if it cannot be told which they are."""
     if BEGIN in lines:
         begin = lines.index(BEGIN)
         if COMMAND.search("\n".join(lines[:begin])):
@@ -85,13 +99,11 @@ def repair_patch(patch: str) -> str | None:
         lines = lines[begin + 1 :]
     if END in lines:
         # The last one: a patch may add a file that holds a patch.
-        lines = lines[: len(lines) - 1 - lines[::-1].index(END)]
-    found = sections(lines)
-    if any(kind == "Update" and _has_hunk_without_place(section) for kind, section in found):
+        return lines[: len(lines) - 1 - lines[::-1].index(END)]
+    if any(kind == "Add" and _is_bare(section[1:]) for kind, section in sections(lines)):
+        # What follows the patch would become a part of the file.
         return None
-    body = [line for kind, section in found for line in _repair_section(kind, section)]
-    repaired = "\n".join([BEGIN, *body, END]) + "\n"
-    return repaired if is_valid(repaired) else None
+    return lines
 
 
 def _canonical(line: str) -> str:
@@ -199,8 +211,13 @@ def _repair_section(kind: str, lines: list[str]) -> list[str]:
     if kind == "Update":
         return head + _repair_update(body)
     body = [line for line in body if not RANGE.match(line)]
-    bare = not any(line.startswith("+") for line in body)
+    bare = _is_bare(body)
     return head + [f"+{line}" if bare else line or "+" for line in body]
+
+
+def _is_bare(lines: list[str]) -> bool:
+    """Whether no line of a new file has its "+"."""
+    return not any(line.startswith("+") for line in lines)
 
 
 def _repair_update(lines: list[str]) -> list[str]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Iterable
 from itertools import takewhile
 
 from attrs import frozen
@@ -24,10 +25,8 @@ QUOTED_PATCH = re.compile(r"\s*apply_?patch\s+['\"]")
 """A command that gives a patch as an argument."""
 HEREDOC = re.compile(
     r"(?P<folder>cd [^\n;&|]+&& *)?(?:apply_patch|applypatch)\s*<<-?\s*['\"]?(?P<end>\w+)['\"]?\n"
-    r"(?P<patch>.*?)(?:\n(?P=end))?",
-    re.DOTALL,
 )
-"""A command that applies a patch; the last line of the heredoc may be missing."""
+"""The beginning of a command that applies a patch."""
 
 
 def is_valid(patch: str) -> bool:
@@ -81,8 +80,8 @@ def in_command(command: str) -> CommandedPatch | None:
     """The patch that a command applies, if it does nothing else but change to a folder before."""
     if FRAME.match(command.lstrip()):
         return CommandedPatch(command, is_bare=True)
-    if heredoc := HEREDOC.fullmatch(command.strip()):
-        return CommandedPatch(heredoc["patch"], heredoc["folder"] or "")
+    if heredoc := HEREDOC.match(command.strip()):
+        return _in_heredoc(heredoc)
     if not QUOTED_PATCH.match(command):
         return None
     try:
@@ -90,6 +89,17 @@ def in_command(command: str) -> CommandedPatch | None:
     except ValueError:
         return None
     return CommandedPatch(words[1]) if len(words) == 2 else None
+
+
+def _in_heredoc(heredoc: re.Match[str]) -> CommandedPatch | None:
+    """The patch in a heredoc, if nothing follows; its last line may be missing."""
+    lines = heredoc.string[heredoc.end() :].split("\n")
+    end = lines.index(heredoc["end"]) if heredoc["end"] in lines else len(lines)
+    if any(line.strip() for line in lines[end + 1 :]):
+        return None
+    if end == len(lines) and lines[-1].strip() != END:
+        return None
+    return CommandedPatch("\n".join(lines[:end]), heredoc["folder"] or "")
 
 
 def as_command(patch: str) -> str:
@@ -106,18 +116,24 @@ def adding(path: str, lines: list[str]) -> str:
     return "\n".join([BEGIN, f"*** Add File: {path}", *body, END]) + "\n"
 
 
-def replacing(path: str, old: list[str], new: list[str]) -> str:
+def replacing(
+    path: str,
+    old: list[str],
+    new: list[str],
+    above: Iterable[str] = (),
+    below: Iterable[str] = (),
+) -> str:
     """The patch that puts the lines `new` in the place of the lines `old`.
 
-    Lines that both begin or end with become context.
+    Lines that both begin or end with become context, as do those `above` and `below`.
     """
     head = _common(old, new)
     tail = _common(old[head:][::-1], new[head:][::-1])
     body = [
-        *(f" {line}" for line in old[:head]),
+        *(f" {line}" for line in [*above, *old[:head]]),
         *(f"-{line}" for line in old[head : len(old) - tail]),
         *(f"+{line}" for line in new[head : len(new) - tail]),
-        *(f" {line}" for line in old[len(old) - tail :]),
+        *(f" {line}" for line in [*old[len(old) - tail :], *below]),
     ]
     return "\n".join([BEGIN, f"*** Update File: {path}", "@@", *body, END]) + "\n"
 

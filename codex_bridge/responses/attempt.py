@@ -315,13 +315,18 @@ class Attempt:
         # The server may have made a call of what the model quoted once more, to refuse it.
         is_refused = self._before is not None and refuses("".join(self._said))
         for call, done in repaired:
+            arguments = "".join(call.arguments)
             if done.meaning in already:
                 continue
             if call.style is not None and (done.meaning in sent or done.meaning in self._written):
                 continue
             if call.style is None and done.essence in self._confirmable and not is_refused:
                 self.repairs[CONFIRMED] += 1
-            elif call.style is None and done.tool and self._judge.has_read(done, call.name):
+            elif (
+                call.style is None
+                and done.tool
+                and self._judge.has_read(done, call.name, arguments)
+            ):
                 self.quoted.append(done)
                 continue
             if call.style is not None:

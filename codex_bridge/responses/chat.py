@@ -147,7 +147,7 @@ def _directives(toolbox: Toolbox) -> str:
     if not toolbox.offered:
         return ""
     editing = [text for function, text in PATCH_DIRECTIVES.items() if function in toolbox.offered]
-    if toolbox.has_editor:
+    if toolbox.has_editor and "edit_file" in toolbox.offered:
         editing = [EDITOR_DIRECTIVE]
     return " ".join([DIRECTIVES, *editing[:1]])
 

@@ -63,7 +63,8 @@ def _functions(function: str, toolbox: Toolbox) -> str:
 
 def _form_of_arguments(function: str, toolbox: Toolbox) -> str:
     tool = toolbox.tool(function)
-    if tool is None or tool.kind is Kind.CUSTOM:
+    is_new = function not in toolbox.shown_at_first
+    if tool is None or is_new or tool.kind is Kind.CUSTOM:
         return ""
     example = orjson.dumps(_example(tool.parameters, DEPTH)).decode()
     return f"The arguments of {function} have this form: {example}"

@@ -28,7 +28,7 @@ from codex_bridge.responses.contents import (
     user_content,
 )
 from codex_bridge.responses.hints import hint
-from codex_bridge.tools.declarations import INPUT, declared_by_item
+from codex_bridge.tools.declarations import INPUT, Kind, declared_by_item
 from codex_bridge.tools.shown import shorten
 from codex_bridge.tools.toolbox import Toolbox
 from codex_bridge.vocabulary import Json
@@ -231,8 +231,10 @@ class _History:
 
     def _call(self, item: Json, name: str, arguments: Any) -> None:
         function = self._toolbox.function_name(name, item.get("namespace") or None)
-        if self._toolbox.has_editor and (written := as_written(name, _object(arguments))):
-            function, arguments = written
+        tool = self._toolbox.tool(function)
+        is_of_editor = tool and (tool.runs_commands or tool.kind is Kind.CUSTOM)
+        if self._toolbox.has_editor and is_of_editor:
+            function, arguments = as_written(name, _object(arguments)) or (function, arguments)
         call_id = item.get("call_id")
         message = {
             "id": self._unique_id(call_id),

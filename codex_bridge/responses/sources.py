@@ -20,10 +20,13 @@ from codex_bridge.responses.contents import (
 )
 from codex_bridge.responses.messages import CALL_KINDS, RESULT_KINDS
 from codex_bridge.responses.request import ResponsesRequest
+from codex_bridge.tools.declarations import INPUT
 from codex_bridge.vocabulary import Json
 
 OWN_KINDS = frozenset({"reasoning", *CALL_KINDS})
 """Kinds of items that the model itself wrote."""
+COMMAND_KEYS = ("cmd", "command", INPUT)
+"""The parameters that hold a command or a patch."""
 SHOWING = re.compile(
     r"\bJSON\b|\b(?:show me|an? (?:\w+ )?(?:example|sample|snippet)|examples|request body|payload|"
     r"declaration|(?:ein|zum) \w*beispiel|zeig\w* mir|un exemple|montre[zr]?[- ]moi|un ejemplo|"
@@ -53,7 +56,7 @@ class Sources:
         return cls(
             Quotations(all_texts(request)),
             Quotations(results(request)),
-            Seen(file_texts(request)),
+            Seen(calls_and_results(request)),
             partial(asks_to_show, request),
         )
 
@@ -76,28 +79,30 @@ def results(request: ResponsesRequest) -> Iterator[str]:
             yield other_text(item)
 
 
-def file_texts(request: ResponsesRequest) -> Iterator[tuple[str, str]]:
-    """Calls and their results, each with the text of the call, in their order."""
+def calls_and_results(request: ResponsesRequest) -> Iterator[tuple[str, str]]:
+    """The command or patch of each call that has a result, and that result, in their order."""
     calls: dict[str, str] = {}
     for item in request.items:
         call_id = str(item.get("call_id"))
         if item["type"] in CALL_KINDS:
-            calls[call_id] = text = _call_text(item)
-            yield text, text
-        elif item["type"] in RESULT_KINDS:
-            yield calls.get(call_id, ""), output_content(item.get("output"), sees=False)[0]
+            calls[call_id] = _command(item)
+        elif item["type"] in RESULT_KINDS and calls.get(call_id):
+            yield calls[call_id], output_content(item.get("output"), sees=False)[0]
 
 
-def _call_text(item: Json) -> str:
-    """All texts in the arguments of a call."""
+def _command(item: Json) -> str:
+    """The command line or the patch of a call; "" for any other call."""
     _, arguments = CALL_KINDS[item["type"]](item)
     if isinstance(arguments, str):
         try:
             arguments = orjson.loads(arguments)
         except orjson.JSONDecodeError:
-            return str(arguments)
-    values = arguments.values() if isinstance(arguments, dict) else ()
-    return "\n".join(value for value in values if isinstance(value, str))
+            return ""
+    values = arguments if isinstance(arguments, dict) else {}
+    found = next((values[key] for key in COMMAND_KEYS if key in values), "")
+    # A list of words ends with the command line for a shell.
+    found = found[-1] if isinstance(found, list) and found else found
+    return found if isinstance(found, str) else ""
 
 
 def all_texts(request: ResponsesRequest) -> Iterator[str]:

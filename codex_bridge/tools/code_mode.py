@@ -17,12 +17,11 @@ from codex_bridge.tools.declarations import Kind, Tool
 CODE_TOOL = "exec"
 MARK = "`tools` object"
 """Stands in Codex's description of `exec`, in all versions since 0.130."""
-SECTION = re.compile(
-    r"^### `(?P<name>\w+)`\n(?P<description>.*?)\n*^exec tool declaration:\n```ts\n"
-    r"declare const tools: \{ \w+\((?P<takes>.*?)\): Promise<(?P<returns>.*?)>; \};\n```",
-    re.DOTALL | re.MULTILINE,
-)
-"""One tool in Codex's description."""
+HEADING = re.compile(r"^### `(\w+)`\n", re.MULTILINE)
+"""The beginning of one tool in Codex's description."""
+DECLARATION = "exec tool declaration:\n```ts\ndeclare const tools: { "
+DECLARATION_END = "; };\n```"
+RESULT = "): Promise<"
 COMMENT = re.compile(r"^\s*//.*$", re.MULTILINE)
 OPENING, CLOSING = "{[(<", "}])>"
 NOTHING = frozenset({"unknown", "void"})
@@ -62,7 +61,22 @@ def is_code_mode(tool: Tool) -> bool:
 
 def nested_tools(description: str) -> list[NestedTool]:
     """The tools that Codex's description of `exec` declares, in their order."""
-    return [NestedTool(**section.groupdict()) for section in SECTION.finditer(description)]
+    _, *parts = HEADING.split(description)
+    return [
+        nested
+        for name, text in zip(parts[::2], parts[1::2], strict=True)
+        if (nested := _nested(name, text))
+    ]
+
+
+def _nested(name: str, text: str) -> NestedTool | None:
+    """One tool, by what follows its heading; None if that has no declaration."""
+    said, _, rest = text.partition(DECLARATION)
+    declaration = rest.partition(DECLARATION_END)[0]
+    takes, has_result, returns = declaration.partition(RESULT)
+    if not has_result or not takes.startswith(f"{name}(") or not returns.endswith(">"):
+        return None
+    return NestedTool(name, said.rstrip("\n"), takes[len(name) + 1 :], returns[:-1])
 
 
 def explain(tool: Tool, lines: list[str]) -> str:
@@ -83,7 +97,7 @@ def signature(nested: NestedTool, shown: set[str] | None = None) -> str:
     Of the optional parameters those in `shown` are there; all of them without it.
     """
     parameter, _, takes = _bare(nested.takes).partition(": ")
-    if takes.startswith("{"):
+    if takes.startswith("{") and takes.endswith("}"):
         members = [
             (name, is_optional, kind)
             for name, is_optional, kind in _members(takes)
@@ -95,7 +109,7 @@ def signature(nested: NestedTool, shown: set[str] | None = None) -> str:
     returns = _bare(nested.returns)
     if returns in NOTHING or returns.startswith(MCP_RESULT):
         return f"{nested.name}({takes})"
-    if returns.startswith("{"):
+    if returns.startswith("{") and returns.endswith("}"):
         returns = _object(_members(returns))
     return f"{nested.name}({takes}) -> {returns}"
 

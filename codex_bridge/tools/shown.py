@@ -150,7 +150,8 @@ def _code_mode(tool: Tool, profile: ToolProfile) -> str:
         is_mcp = nested.name.startswith("mcp__")
         name = nested.name if is_mcp else nested.name.rpartition("__")[2]
         description, shown = CODEX_TOOLS.get(name, ("", None))
-        if profile.is_essential and name in HIDDEN:
+        hidden = HIDDEN | (HIDDEN_FROM_SMALL if profile is ToolProfile.SMALL else frozenset())
+        if profile.is_essential and not is_mcp and name in hidden:
             continue
         if name == freeform.PATCH_TOOL:
             description, shown = freeform.PATCH_HELP, None

@@ -41,7 +41,7 @@ class Toolbox:
         names = {tool.name for tool in tools if not tool.namespace}
         self.has_editor = (
             profile is ToolProfile.SMALL
-            and any(tool.runs_commands for tool in [*tools, *later])
+            and any(tool.runs_commands for tool in tools)
             and names.isdisjoint(tool.name for tool in EDITOR_TOOLS)
         )
         """Whether the model is shown our functions for files, in place of patches."""
@@ -60,8 +60,14 @@ class Toolbox:
             for function, tool in self._by_function.items()
             if is_hidden(tool, profile, has_planned=has_planned, has_editor=self.has_editor)
         }
-        self.shown_at_first = [name for name in at_first if name not in self._hidden]
-        """The functions that the model was shown before others were declared."""
+        self.shown_at_first = [
+            name
+            for name in at_first
+            if not is_hidden(
+                self._by_function[name], profile, has_planned=False, has_editor=self.has_editor
+            )
+        ]
+        """The functions that the model was shown before anything changed that."""
 
     @classmethod
     def from_request(

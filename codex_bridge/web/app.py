@@ -33,9 +33,9 @@ T = TypeVar("T")
 
 
 class _AnyPath(BaseConverter):
-    """Matches the rest of a path, with empty segments in it, too."""
+    """Matches the rest of a path, with empty segments and line ends in it, too."""
 
-    regex = ".*?"
+    regex = r"[\s\S]*?"
     part_isolating = False
     weight = 1000
 

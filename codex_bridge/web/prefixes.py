@@ -18,7 +18,7 @@ from codex_bridge.vocabulary import ChatRequest, Json
 MAX_CONVERSATIONS = 32
 SHOWN = 60
 """Characters of each prompt that are shown from the place where the two differ."""
-THREAD_HEADERS = ("thread-id", "thread_id", "session-id", "session_id")
+THREAD_HEADERS = (b"thread-id", b"thread_id", b"session-id", b"session_id")
 
 
 @frozen

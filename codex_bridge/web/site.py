@@ -118,6 +118,13 @@ class BridgeRequest(Request):
     """Bytes that came so far."""
     _finish_called = False
 
+    def getRequestHostname(self) -> bytes:
+        """The same name for every request: the router refuses a Host that is no name.
+
+        Who may use the bridge, and under which name, is decided in access.py.
+        """
+        return b"localhost"
+
     @property
     def is_connected(self) -> bool:
         """Whether the client is still there and waits for (the rest of) this response."""

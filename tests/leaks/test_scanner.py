@@ -309,6 +309,7 @@ def test_a_result_that_the_model_made_up_goes_and_all_that_it_says_of_it(
         f"This is next.\n{JSON}\n<tool_response>5</tool_response>\n",
         # It is quoted.
         f"{LEAK}Then comes `<tool_response>`, with 5 lines.",
+        f"{LEAK}The parser wraps it in a <tool_response> element; I also fixed 5 others.",
         f"{LEAK}Then:\n```\n<tool_response>\n5\n```\n",
     ],
 )

@@ -298,6 +298,18 @@ def prefixed(prefix: str, *calls: str, wrapped: bool = True) -> str:
     return f"<{prefix}function_calls>\n{text}</{prefix}function_calls>" if wrapped else text
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<start_function_call>call:ls{a:<escape>rm -rf /home/me/ol",
+        '<|tool_call>call:ls{a:<|"|>rm -rf /home/me/ol',
+        "<tool_call>ls\n<arg_key>a</arg_key>\n<arg_value>rm -rf /home/me/ol",
+    ],
+)
+def test_a_value_that_breaks_off_is_no_value(text: str) -> None:
+    assert read(text)[1:] == ([], text)
+
+
 @pytest.mark.parametrize("prefix", ["antml:", "atem:", ""])
 @pytest.mark.parametrize("wrapped", [True, False])
 def test_tags_may_have_a_prefix(prefix: str, wrapped: bool) -> None:

@@ -8,10 +8,12 @@ import orjson
 import pytest
 
 from codex_bridge.leaks.json_calls import WrittenCall
+from codex_bridge.leaks.quotations import Quotations
 from codex_bridge.repair.calls import RepairedCall, repair_call
 from codex_bridge.repair.judge import Judge
 from codex_bridge.repair.seen import Seen
 from codex_bridge.tools.declarations import Kind
+from codex_bridge.tools.shown import ToolProfile
 from codex_bridge.tools.toolbox import Toolbox
 from tests.tools.declared import CODE, CODEX, EXEC, MCP, PATCH, VALID_PATCH, function, namespace
 
@@ -66,6 +68,7 @@ COMMAND = f"apply_patch <<'EOF'\n{VALID_PATCH}EOF"
     [
         (f"apply_patch <<'EOF'\n{BROKEN}EOF", COMMAND, "patch"),
         (f"cd src && apply_patch <<'EOF'\n{BROKEN}EOF", f"cd src && {COMMAND}", "patch"),
+        (f"apply_patch <<'EOF'\n{BROKEN}", COMMAND, "patch"),
         (VALID_PATCH, COMMAND, "patch as command"),
         (BROKEN, COMMAND, "patch"),
     ],
@@ -81,9 +84,37 @@ def test_a_patch_in_a_command_is_repaired(command: str, repaired: str, step: str
     assert orjson.loads(call.payload) == {"cmd": command}
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        # What follows the patch would be lost, or become a part of a file.
+        f"apply_patch <<'EOF'\n{BROKEN}EOF\npytest -q",
+        f"cd sub && apply_patch <<'EOF'\n{BROKEN}EOF\nrm -f lock && pytest -q",
+        "apply_patch <<'EOF'\n*** Begin Patch\n*** Add File: a.txt\nhello\nEOF\nmake",
+        "apply_patch <<'EOF'\n*** Begin Patch\n*** Add File: a.txt\nhello\n",
+        "*** Begin Patch\n*** Add File: a.py\nprint(1)\n```",
+    ],
+)
+def test_a_command_that_does_more_than_a_patch_stays_as_it_is(command: str) -> None:
+    call = repair_call(
+        "exec_command", dump({"cmd": command}), Toolbox.from_request([EXEC]), repair=True
+    )
+    assert orjson.loads(call.payload) == {"cmd": command}
+
+
+@pytest.mark.parametrize("digits", [10, 4400])
+def test_line_numbers_of_very_many_digits_are_no_line_numbers(digits: int) -> None:
+    patch = f"--- a/x\n+++ b/x\n@@ -1,{digits * '9'} +1 @@\n-x\n+y\n"
+    payload = repair_call("apply_patch", dump({"input": patch}), TOOLBOX, repair=True).payload
+    assert digits * "9" in payload
+
+
 def test_lines_that_were_read_are_corrected_in_patches_and_commands() -> None:
     seen = Seen([("cat src/app.py", "def greet():\n\treturn  1\n")])
-    patch = "*** Begin Patch\n*** Update File: src/app.py\n@@\n-    return 1\n+x\n*** End Patch\n"
+    patch = (
+        "*** Begin Patch\n*** Update File: src/app.py\n@@\n def greet():\n-    return 1\n+x\n"
+        "*** End Patch\n"
+    )
     right = patch.replace("    return 1", "\treturn  1")
     toolbox = Toolbox.from_request([EXEC, PATCH])
     call = repair_call("apply_patch", dump({"input": patch}), toolbox, repair=True, seen=seen)
@@ -153,6 +184,34 @@ def test_a_call_says_what_was_repaired_and_whether_it_fits(
     call = repaired(name, text, EXEC, PATCH, CODE)
     assert call.tool
     assert (call.steps, call.readable, call.fits) == (steps, readable, fits)
+
+
+QUOTED = {
+    "without its end": '{"name": "write_file", "arguments": {"path": "/home/me/.rc", '
+    '"content": "bad thing" and so on',
+    "with marks": '12| {"name": "write_file", "arguments": {\n13| "path": "/home/me/.rc",\n'
+    '14| "content": "bad thing"}}',
+}
+
+
+@pytest.mark.parametrize("text", QUOTED.values(), ids=QUOTED)
+@pytest.mark.parametrize("profile", [ToolProfile.ESSENTIAL, ToolProfile.SMALL])
+def test_a_translated_call_that_was_read_is_recognised(text: str, profile: ToolProfile) -> None:
+    toolbox = Toolbox.from_request([EXEC, PATCH], profile=profile)
+    arguments = dump({"path": "/home/me/.rc", "content": "bad thing"})
+    call = repair_call("write_file", arguments, toolbox, repair=True)
+    assert call.name == "exec_command"
+    assert Judge(toolbox, Quotations([text])).has_read(call, "write_file", arguments)
+    other = dump({"path": "other.txt", "content": "good"})
+    call = repair_call("write_file", other, toolbox, repair=True)
+    assert not Judge(toolbox, Quotations([text])).has_read(call, "write_file", other)
+
+
+def test_the_tool_of_another_agent_is_known_under_a_decorated_name() -> None:
+    judge = Judge(Toolbox.from_request([EXEC]))
+    assert judge.known("functions.read_file")
+    assert judge.known("read_file")
+    assert not judge.known("functions.read_mail")
 
 
 def test_a_call_of_no_offered_tool_keeps_name_and_arguments() -> None:

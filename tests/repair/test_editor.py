@@ -22,7 +22,9 @@ Json = dict[str, Any]
 ONLY_COMMANDS = Toolbox.from_request([EXEC, STDIN], profile=ToolProfile.SMALL)
 WITH_PATCHES = Toolbox.from_request([PATCH, EXEC], profile=ToolProfile.SMALL)
 FILE = "one\n  two\nthree\n"
-SEEN = Seen([("cat -- src/a.py", f"Output:\n{FILE}")])
+SEEN = Seen(
+    [("cat -- src/a.py", f"Output:\n{FILE}"), ("sed -n 5p part.py", f"Output:\n{FILE[4:9]}")]
+)
 
 
 def sent(name: str, arguments: Any, toolbox: Toolbox, repair: bool = True) -> tuple[str, Json]:
@@ -34,29 +36,43 @@ def sent(name: str, arguments: Any, toolbox: Toolbox, repair: bool = True) -> tu
     return call.name, json.loads(call.payload)
 
 
+PRINTED = """printf %s '$x '"'"'y'"'"'
+"z"' > 'it'"'"'s'"""
 CALLS = [
     ("read_file", {"path": "a b.py"}, "cat -- 'a b.py'"),
     ("read_file", {"path": "a", "start_line": 2, "end_line": 5}, "sed -n 2,5p -- a"),
     ("read_file", {"path": "a", "start_line": 2}, "sed -n '2,$p' -- a"),
     ("write_file", {"path": "d/a", "content": "x"}, "mkdir -p -- d && printf %s x > d/a"),
     ("write_file", {"path": "a", "content": ""}, "printf %s '' > a"),
+    ("write_file", {"path": "it's", "content": "$x 'y'\n\"z\""}, PRINTED),
 ]
 PATCHES = [
     ("write_file", {"path": "d/a", "content": "x\n\n y\n"}, ["Add File: d/a", "+x", "+", "+ y"]),
     (
         "edit_file",
         {"path": "src/a.py", "old": "  two", "new": "  2"},
-        ["Update File: src/a.py", "@@", "-  two", "+  2"],
+        ["Update File: src/a.py", "@@", " one", "-  two", "+  2", " three"],
     ),
     (
         "edit_file",
-        {"path": "src/a.py", "old": "one\n  two", "new": "one\n  2\n  3"},
-        ["Update File: src/a.py", "@@", " one", "-  two", "+  2", "+  3"],
+        {"path": "src/a.py", "old": "  two", "new": "  2\n  3"},
+        ["Update File: src/a.py", "@@", " one", "-  two", "+  2", "+  3", " three"],
     ),
     (
         "edit_file",
         {"path": "src/a.py", "old": "  two\nthree\n", "new": ""},
-        ["Update File: src/a.py", "@@", "-  two", "-three"],
+        ["Update File: src/a.py", "@@", " one", "-  two", "-three"],
+    ),
+    # What stays is context. A new line alone needs some.
+    (
+        "edit_file",
+        {"path": "src/a.py", "old": "one", "new": "one\nmore"},
+        ["Update File: src/a.py", "@@", " one", "+more", "   two", " three"],
+    ),
+    (
+        "edit_file",
+        {"path": "src/a.py", "old": "one", "new": "more\none"},
+        ["Update File: src/a.py", "@@", "+more", " one", "   two", " three"],
     ),
 ]
 
@@ -89,10 +105,16 @@ def test_a_call_becomes_a_patch_and_comes_back(
         ("edit_file", {"path": "src/a.py", "old": "four", "new": "4"}, "No earlier result shows"),
         ("edit_file", {"path": "src/a.py", "old": "t", "new": "T"}, "several places"),
         ("edit_file", {"path": "src/a.py", "old": "two", "new": "two"}, "the same"),
+        ("edit_file", {"path": "src/a.py", "old": "", "new": "x"}, "is empty"),
+        ("edit_file", {"path": "a\n+evil", "old": "two", "new": "x"}, "cannot be printed"),
+        ("edit_file", {"path": " src/a.py", "old": "two", "new": "x"}, "spaces at an end"),
+        ("edit_file", {"path": "part.py", "old": "two", "new": "x"}, "Too little of the file"),
+        ("edit_file", {"path": "b.py", "old": "two", "new": "x"}, "No earlier result shows"),
         ("edit_file", {"path": "src/a.py", "old": "two"}, "edit_file takes path, old, new."),
         ("edit_file", "{broken", "edit_file takes path, old, new."),
         ("read_file", {}, "read_file takes path."),
         ("write_file", {"path": "a", "content": 100_001 * "x"}, "too long"),
+        ("write_file", {"path": "a", "content": 50_001 * "é"}, "too long"),
     ],
 )
 def test_what_cannot_be_done_fails_with_the_reason_and_comes_back(
@@ -100,13 +122,14 @@ def test_what_cannot_be_done_fails_with_the_reason_and_comes_back(
 ) -> None:
     tool, called = sent(name, arguments, WITH_PATCHES)
     assert tool == "exec_command"
-    if "too long" not in why:
-        done = subprocess.run(["sh", "-c", called["cmd"]], capture_output=True, check=False)
-        assert (done.returncode, done.stdout) == (1, b"")
-        assert why in done.stderr.decode()
+    done = subprocess.run(["sh", "-c", called["cmd"]], capture_output=True, check=False)
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert why in done.stderr.decode()
     assert why in called["cmd"]
     text = arguments if isinstance(arguments, str) else json.dumps(arguments)
-    assert as_written(tool, called) == (name, text)
+    # A very long call does not come back: the command would be too long for the system.
+    assert as_written(tool, called) == (None if "too long" in why else (name, text))
+    assert len(called["cmd"]) < 5_000
 
 
 def test_the_text_of_such_a_call_is_no_call_if_its_arguments_do_not_fit() -> None:
@@ -140,6 +163,9 @@ def test_without_repair_they_work_all_the_same() -> None:
         ("exec_command", {"cmd": "printf '%s\\n' x >&2; exit 1 # no call"}),
         ("exec_command", {"cmd": "printf '%s\\n' x >&2; exit 1 # [1, 2]"}),
         ("exec_command", {"cmd": "cd src && apply_patch <<'EOF'\n*** Begin Patch\nEOF"}),
+        ("exec_command", {"cmd": "sed -n 1,99999999999999999999p -- f"}),
+        ("exec_command", {"cmd": "sed -n 1," + 5000 * "9" + "p -- f"}),
+        ("exec_command", {"cmd": "printf '%s\\n' x >&2; exit 1 # 5"}),
         ("exec_command", {"cmd": 5}),
         ("exec_command", {}),
         ("write_stdin", {"chars": "cat -- a"}),
@@ -165,21 +191,25 @@ LINES = st.lists(st.text("ab +-@*", max_size=4), min_size=1, max_size=6)
 
 
 @given(LINES, LINES)
-def test_an_edit_comes_back_as_one_that_gives_the_same_patch(
+def test_an_edit_comes_back_as_one_of_the_lines_that_it_changes(
     old: list[str], new: list[str]
 ) -> None:
-    seen = Seen([("cat f", "\n".join(old))])
-
-    def patch(arguments: Any) -> str:
-        text = json.dumps(arguments)
-        return repair_call("edit_file", text, WITH_PATCHES, repair=True, seen=seen).payload
-
-    made = patch({"path": "f", "old": "\n".join(old), "new": "\n".join(new)})
-    if made.startswith("***"):
-        written = as_written("apply_patch", {"input": made})
+    file = "\n".join(["above", *old, "below", ""])
+    arguments = {"path": "f", "old": "\n".join(old), "new": "\n".join(new)}
+    seen = Seen([("cat f", file)])
+    call = repair_call("edit_file", json.dumps(arguments), WITH_PATCHES, repair=True, seen=seen)
+    if call.name == "apply_patch":
+        written = as_written("apply_patch", {"input": call.payload})
         assert written
-        assert written[0] == "edit_file"
-        assert patch(written[1]) == made
+        name, edit = written
+        assert name == "edit_file"
+        assert isinstance(edit, dict)
+        results = {
+            file[:n] + edit["new"] + file[n + len(edit["old"]) :]
+            for n in range(len(file))
+            if file.startswith(edit["old"], n)
+        }
+        assert file.replace(arguments["old"], arguments["new"], 1) in results
 
 
 def test_the_commands_do_what_the_functions_say(tmp_path: Path) -> None:

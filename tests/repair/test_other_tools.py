@@ -18,6 +18,8 @@ from codex_bridge.repair.seen import Seen
 from codex_bridge.tools.toolbox import Toolbox
 from tests.tools.declared import CODEX, EXEC, function
 
+NEW_IN_FOLDER = "mkdir -p -- d && set -C && printf %s '$x' > d/a"
+
 
 @pytest.mark.parametrize(
     ("name", "arguments", "command"),
@@ -30,7 +32,7 @@ from tests.tools.declared import CODEX, EXEC, function
         ("grep", {"pattern": "TODO"}, "grep -rnF -e TODO -- ."),
         ("grep_search", {"query": "-v x", "path": "src"}, "grep -rnF -e '-v x' -- src"),
         ("write_file", {"path": "a", "content": "x\ny"}, "printf %s 'x\ny' > a"),
-        ("create_file", {"path": "d/a", "contents": "$x"}, "mkdir -p -- d && printf %s '$x' > d/a"),
+        ("create_file", {"path": "d/a", "contents": "$x"}, NEW_IN_FOLDER),
         # What does more than one command, or what is not clear.
         ("read_file", {"path": "a", "start_line": 0, "end_line": 5}, None),
         ("read_file", {"path": "a", "file": "b"}, None),
@@ -47,14 +49,13 @@ from tests.tools.declared import CODEX, EXEC, function
         ("edit_file", {"path": "a", "old": "x", "new": "y", "replace_all": True}, None),
         ("edit_file", {"path": "a", "old": "x"}, None),
         ("edit_file", {"path": "a", "old": "", "new": "x"}, None),
-        ("edit_file", {"path": "a\nb", "old": "x", "new": "y"}, None),
         ("str_replace_editor", {"command": "undo_edit", "path": "a"}, None),
         ("str_replace_editor", {"command": "view", "path": "a"}, "cat -- a"),
         ("str_replace_editor", {"command": "view", "path": "a", "view_range": [1, 2]}, None),
         (
             "str_replace_based_edit_tool",
             {"command": "create", "path": "a", "file_text": "x"},
-            "printf %s x > a",
+            "set -C && printf %s x > a",
         ),
         ("delete_file", {"path": "a"}, None),
     ],
@@ -93,13 +94,21 @@ def body(*lines: str) -> Equivalent:
     ("old", "new", "lines"),
     [
         # A part of a line, the whole of one, several.
-        ("ask()", "input()", ["-    name = ask()", "+    name = input()"]),
-        ("    name = ask()\n", "    name = 1\n", ["-    name = ask()", "+    name = 1"]),
+        (
+            "ask()",
+            "input()",
+            [" def greet():", "-    name = ask()", "+    name = input()", "     print(name)"],
+        ),
+        (
+            "    name = ask()\n",
+            "    name = 1\n",
+            [" def greet():", "-    name = ask()", "+    name = 1", "     print(name)"],
+        ),
         (
             "name = ask()\n    print(",
             "x = 1\n    show(",
             [
-                *("-    name = ask()", "-    print(name)"),
+                *(" def greet():", "-    name = ask()", "-    print(name)"),
                 *("+    x = 1", "+    show(name)"),
             ],
         ),
@@ -110,9 +119,17 @@ def body(*lines: str) -> Equivalent:
             [" def greet():", "-    name = ask()", "+    name = 5", "     print(name)"],
         ),
         # Lines that are taken away, and one that is added.
-        ("    name = ask()\n", "", ["-    name = ask()"]),
-        ("name = ask()", "", ["-    name = ask()", "+    "]),
-        ("def greet():\n", "# new\ndef greet():\n", ["+# new", " def greet():"]),
+        ("    name = ask()\n", "", [" def greet():", "-    name = ask()", "     print(name)"]),
+        (
+            "name = ask()",
+            "",
+            [" def greet():", "-    name = ask()", "+    ", "     print(name)"],
+        ),
+        (
+            "def greet():\n",
+            "# new\ndef greet():\n",
+            ["+# new", " def greet():", "     name = ask()", "     print(name)"],
+        ),
     ],
 )
 def test_an_edit_of_a_text_that_was_read_is_a_patch_of_whole_lines(
@@ -148,7 +165,9 @@ def test_a_call_that_edits_goes_to_the_tool_for_patches() -> None:
     call = repair_call(
         "edit_file", arguments, Toolbox.from_request(CODEX), repair=True, seen=Seen([READ])
     )
-    patch = body("-    name = ask()", "+    name = input()").patch
+    patch = body(
+        " def greet():", "-    name = ask()", "+    name = input()", "     print(name)"
+    ).patch
     assert (call.name, call.payload) == ("apply_patch", patch)
     assert call.steps == ["tool of another agent"]
     call = repair_call(

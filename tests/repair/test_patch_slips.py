@@ -111,7 +111,9 @@ from tests.repair.test_patches import ADD, DELETE, MANY, MOVE, UPDATE
             (f"{command}\n{UPDATE}", None)
             for command in ("cd x", "a && b", "a; b", "apply_patch", "applypatch")
         ),
-        ("*** Add File: a\none", "*** Begin Patch\n*** Add File: a\n+one\n*** End Patch\n"),
+        # What follows a patch would become a part of the file.
+        ("*** Add File: a\none", None),
+        ("*** Add File: a\n+one", "*** Begin Patch\n*** Add File: a\n+one\n*** End Patch\n"),
         ("*** Add File: a\n+one\ntwo", None),
         ("*** Add File: a\n\n", None),
         ("x\n*** Delete File: a", None),

@@ -140,6 +140,23 @@ def test_a_hint_is_the_same_after_more_tools_were_found() -> None:
     )
 
 
+def test_a_hint_is_the_same_after_codex_has_planned() -> None:
+    ask = function("request_user_input", questions="string")
+    ask |= {"description": "Asks. This tool is only available in Plan mode."}
+    before, after = (
+        Toolbox.from_request([EXEC, ask], has_planned=planned) for planned in (False, True)
+    )
+    told = "unsupported call: run"
+    assert hint(told, "run", before) == hint(told, "run", after)
+
+
+def test_of_a_tool_that_was_found_later_nothing_is_told() -> None:
+    late = {"type": "function", "name": "late", "parameters": EXEC["parameters"]}
+    found = {"type": "tool_search_output", "tools": [late]}
+    toolbox = Toolbox.from_request([EXEC], [found])
+    assert hint("failed to parse function arguments: x", "late", toolbox) == ""
+
+
 def test_tools_that_an_item_declares_first_are_named() -> None:
     tools = {"type": "additional_tools", "tools": [{"type": "function", "name": "f"}]}
     toolbox = Toolbox.from_request(None, [tools, {"type": "message"}, tools])

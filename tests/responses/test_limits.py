@@ -5,6 +5,7 @@ None of these asserts a time; whatever takes quadratic time does not end within 
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 import orjson
@@ -13,10 +14,11 @@ import pytest
 from codex_bridge.engines import ollama_chat as native
 from codex_bridge.engines import openai_chat as chat
 from codex_bridge.repair.calls import repair_call
+from codex_bridge.repair.editor import as_written
 from codex_bridge.repair.lenient_json import loads
 from codex_bridge.repair.patch_slips import repair_patch
 from codex_bridge.repair.patches import as_command
-from codex_bridge.repair.seen import NotSeen, Seen, SeenTwice, with_seen_lines
+from codex_bridge.repair.seen import NotSeen, Seen, SeenInPart, SeenTwice, with_seen_lines
 from codex_bridge.responses.events import frame
 from codex_bridge.responses.request import parse
 from codex_bridge.responses.think_tags import ThinkSplitter
@@ -236,12 +238,14 @@ def test_a_long_line_of_a_patch_takes_no_longer_than_its_length(line: str) -> No
         "a:1:x\n" * LONG,
         "*** Begin Patch\n" + "+x\n" * LONG,
         "printf %s '" + "x\n" * LONG,
+        "it's " * LONG,
     ],
 )
 def test_a_long_text_is_searched_for_many_lines(text: str) -> None:
-    seen = Seen([("cat a", text)] * 2)
-    hunks = "@@\n-x\n-\n+y\n" * 300
+    seen = Seen([("cat a", text), (f"printf %s {shlex.quote(text)} > a", "Success.")] * 2)
+    hunks = "@@\n-x\n-y\n+z\n" * 150
     patch = f"*** Begin Patch\n*** Update File: a\n{hunks}*** End Patch"
     assert with_seen_lines(patch, seen) == patch
-    with pytest.raises((NotSeen, SeenTwice)):
+    with pytest.raises((NotSeen, SeenTwice, SeenInPart)):
         seen.place("a", "\n\nx")
+    assert as_written("exec_command", {"cmd": f"printf %s {text}"}) is None

@@ -149,6 +149,26 @@ def test_without_declarations_the_tools_are_the_other_functions() -> None:
     assert "the other functions" not in shown(of_code_mode(GOAL))
 
 
+def test_a_small_model_is_shown_less() -> None:
+    spawn = section("multi_agent_v1__spawn_agent", "x", "args: {}")
+    assert "spawn_agent" in shown(of_code_mode(COMMAND, spawn))
+    assert "spawn_agent" not in shown(of_code_mode(COMMAND, spawn), ToolProfile.SMALL)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "### `f`\nNo declaration.\n",
+        section("f", "x", "x: number").replace("{ f(", "{ g("),
+        section("f", "x", "x: number").replace("Promise<", ""),
+        "### `f`\n" * 20_000,
+        "### `f`\n" + "\n" * 50_000,
+    ],
+)
+def test_what_is_no_declaration_is_left_out(broken: str) -> None:
+    assert [each.name for each in nested_tools(broken + GOAL)] == ["get_goal"]
+
+
 def test_compact_keeps_every_parameter_and_full_all_words() -> None:
     compact = shown(of_code_mode(COMMAND, RESUME), ToolProfile.COMPACT)
     assert "justification?: string" in compact

@@ -200,6 +200,13 @@ def test_where_our_functions_cannot_stand_patches_stay(tools: list[Json]) -> Non
     assert len(toolbox.functions()) == len(tools)
 
 
+def test_a_shell_that_comes_later_changes_nothing_for_a_small_model() -> None:
+    later = {"type": "additional_tools", "tools": [declared.EXEC]}
+    items = [{"type": "message"}, later]
+    toolbox = Toolbox.from_request([declared.PATCH], items, profile=ToolProfile.SMALL)
+    assert not toolbox.has_editor
+
+
 def test_a_tool_that_the_client_chooses_is_shown() -> None:
     toolbox = Toolbox.from_request([ASK, declared.EXEC])
     toolbox.offer_only(["request_user_input"])
