@@ -15,6 +15,7 @@ from codex_bridge.ids import random_id
 from codex_bridge.log import make_logger
 from codex_bridge.settings import Settings
 from codex_bridge.signals import second_signal
+from codex_bridge.twisted_private import use_monotonic_clock
 from codex_bridge.web.access import is_loopback
 from codex_bridge.web.app import BridgeApp
 from codex_bridge.web.site import BridgeSite
@@ -125,6 +126,8 @@ def make_service(settings: Settings, reactor: Any = None) -> BridgeService:
     """Make a bridge with `settings`. It opens no port and no connection before it is started."""
     if reactor is None:
         from twisted.internet import reactor
+
+        use_monotonic_clock(reactor)
     log = make_logger(settings)
     policy = ContextPolicy(
         settings.upstream_api, settings.num_ctx, settings.keep_alive, settings.context_guard

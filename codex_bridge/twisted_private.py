@@ -7,10 +7,12 @@ uses a private name of Twisted; a test sees to that, too.
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.web._newclient import ParseError
 from twisted.web.client import URI, Agent
 from twisted.web.http import HTTPChannel
 from twisted.web.http_headers import Headers
@@ -64,6 +66,20 @@ def is_between_requests(protocol: Any) -> bool:
     The class itself is private, in twisted.web._newclient.
     """
     return bool(protocol.state == "QUIESCENT")
+
+
+def is_no_http(error: BaseException) -> bool:
+    """Whether an Agent's request failed because what came back is no HTTP response."""
+    return isinstance(error, ParseError)
+
+
+def use_monotonic_clock(reactor: Any) -> None:
+    """Let `reactor` measure time by a clock that nobody sets; it stands while the machine sleeps.
+
+    By default it is the wall clock: when that jumps, every time limit ends at once, or late. Calls
+    that are scheduled already would be lost, so this comes first.
+    """
+    reactor.seconds = time.monotonic
 
 
 def end_chunks(request: Any) -> None:

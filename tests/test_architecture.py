@@ -85,6 +85,7 @@ ROOT_ARROWS = {
         "codex_bridge.log",
         "codex_bridge.settings",
         "codex_bridge.signals",
+        "codex_bridge.twisted_private",
         "codex_bridge.web",
     },
     "settings": {"codex_bridge.values"},

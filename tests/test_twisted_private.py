@@ -6,6 +6,7 @@ import ast
 import importlib
 import inspect
 import pkgutil
+import time
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -17,6 +18,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Protocol
+from twisted.internet.selectreactor import SelectReactor
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 from twisted.web._newclient import HTTP11ClientProtocol
@@ -267,6 +269,7 @@ def test_no_further_private_name_is_used() -> None:
     used = set(filter(is_private, uses(ast.parse(Path(twisted_private.__file__).read_text()))))
     assert used == {
         "_command",
+        "_newclient",
         "_path",
         "_receivedHeaderCount",
         "_receivedHeaderSize",
@@ -308,3 +311,27 @@ def test_the_end_of_a_chunked_response_is_sent_once_and_the_next_request_still_w
     sent = channel.transport.value()
     assert sent.endswith(b"2\r\nok\r\n0\r\n\r\n")
     assert sent.count(b"HTTP/1.1 200") == 1
+
+
+def test_time_is_measured_by_a_clock_that_nobody_sets() -> None:
+    reactor = SelectReactor()
+    before = reactor.callLater(5, lambda: None).getTime()
+    assert abs(before - time.time() - 5) < 1
+    twisted_private.use_monotonic_clock(reactor)
+    scheduled = reactor.callLater(5, lambda: None)
+    assert 4 < scheduled.getTime() - time.monotonic() <= 5
+    assert abs(reactor.seconds() - time.monotonic()) < 1
+
+
+@pytest.mark.parametrize(("data", "is_no_http"), [(b"Hello!\r\n\r\n", True), (b"", False)])
+def test_an_answer_that_is_no_http_can_be_told_from_none(data: bytes, is_no_http: bool) -> None:
+    protocol, transport = HTTP11ClientProtocol(), StringTransport()
+    protocol.makeConnection(transport)
+    asked = protocol.request(ClientRequest(b"GET", b"/", Headers({b"host": [b"x"]}), None))
+    failed: list[Any] = []
+    asked.addErrback(failed.append)
+    protocol.dataReceived(data)
+    protocol.connectionLost(Failure(ConnectionDone()))
+    (failure,) = failed
+    causes = [reason.value for reason in failure.value.reasons]
+    assert any(map(twisted_private.is_no_http, causes)) is is_no_http

@@ -17,10 +17,13 @@ from zope.interface import implementer
 
 from codex_bridge.engines.engine import Decoder
 from codex_bridge.idle import IdleTimer
-from codex_bridge.vocabulary import Delta, FailureKind, UpstreamFailure, UsageDelta
+from codex_bridge.vocabulary import Delta, FailureKind, FinishDelta, UpstreamFailure, UsageDelta
 
 LINGER = 1.0
 """Seconds that the body may still take to end when the whole answer was delivered."""
+TAIL = 3.0
+"""Seconds that counts of tokens, or the end of the stream, may take behind the finish reason. A
+server that then still keeps the stream open has no more to say."""
 
 Sink = Callable[[Sequence[Delta]], None]
 """Takes everything that one read from the network brought."""
@@ -65,6 +68,7 @@ class Answer(Protocol):
         self._timeout = timeout
         self._silence = IdleTimer(clock, timeout, self._give_up)
         self._linger: IDelayedCall | None = None
+        self._tail: IDelayedCall | None = None
 
     def deliver_to(self, sink: Sink) -> Deferred[None]:
         """Hand everything that comes to `sink`. Fires when the answer is whole.
@@ -113,12 +117,17 @@ class Answer(Protocol):
             return
         self._silence.touch()
         try:
-            self._deliver(self._decoder.feed(data))
+            deltas = self._decoder.feed(data)
+            self._deliver(deltas)
         except Exception:
             self._end(State.ENDED, Failure())
             return
-        if self._decoder.over and self._state is State.DELIVERING:
+        if self._state is not State.DELIVERING:
+            return
+        if self._decoder.over:
             self._finish(State.LINGERING)
+        elif self._tail is None and any(isinstance(delta, FinishDelta) for delta in deltas):
+            self._tail = self._clock.callLater(TAIL, self._end_tail)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         if self._state is State.DELIVERING:
@@ -133,6 +142,13 @@ class Answer(Protocol):
 
     def _give_up(self) -> None:
         self._end(State.ENDED, Failure(silent_for(self._timeout)))
+
+    def _end_tail(self) -> None:
+        """The stream stays open behind the finish reason: the answer is whole all the same."""
+        if self._is_paused:
+            self._tail = self._clock.callLater(TAIL, self._end_tail)
+        else:
+            self._finish(State.LINGERING)
 
     def _finish(self, state: State, *, is_clean: bool = True) -> None:
         """Deliver the last deltas, as no more bytes are needed or will come; go on to `state`."""
@@ -153,8 +169,9 @@ class Answer(Protocol):
             return
         self._state = state
         self._silence.stop()
-        if self._linger is not None and self._linger.active():
-            self._linger.cancel()
+        for timer in (self._linger, self._tail):
+            if timer is not None and timer.active():
+                timer.cancel()
         if state is State.LINGERING:
             self._linger = self._clock.callLater(LINGER, self._end, State.ENDED)
         else:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from attrs import define, field, frozen
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IConsumer
+from twisted.internet.interfaces import IConsumer, IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone
@@ -38,14 +40,24 @@ class BytesBody:
         """Nothing left to stop."""
 
 
-def read_limited(response: IResponse, limit: int) -> Deferred[bytes]:
-    """The first `limit` bytes of a response's body; after them the connection is closed.
+def read_limited(
+    response: IResponse, limit: int, clock: IReactorTime, seconds: float
+) -> Deferred[bytes]:
+    """The first `limit` bytes of a response's body, or what came of it in so many seconds.
 
-    Fails with the failure of the connection. Cancelling closes the connection.
+    Then the connection is closed. Fails with the failure of the connection. Cancelling closes the
+    connection.
     """
     reader = _LimitedReader(limit)
+    alarm = clock.callLater(seconds, reader.stop)
+
+    def stop_alarm(result: Any) -> Any:
+        if alarm.active():
+            alarm.cancel()
+        return result
+
     response.deliverBody(reader)
-    return reader.done
+    return reader.done.addBoth(stop_alarm)
 
 
 @define(eq=False)
@@ -60,7 +72,12 @@ class _LimitedReader(Protocol):
     def dataReceived(self, data: bytes) -> None:
         self.pieces.append(data[: self.limit])
         self.limit -= len(self.pieces[-1])
-        if self.limit == 0 and not self.done.called:
+        if self.limit == 0:
+            self.stop()
+
+    def stop(self) -> None:
+        """Do with what has come."""
+        if not self.done.called:
             self.done.callback(b"".join(self.pieces))
             self._hang_up()
 

@@ -12,6 +12,7 @@ from treq.client import HTTPClient
 from twisted.internet import error as network
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
+from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 from twisted.web.client import ResponseFailed, ResponseNeverReceived
 from twisted.web.http_headers import Headers
@@ -28,14 +29,15 @@ from codex_bridge.engines.connections import (
     without_ipv6,
 )
 from codex_bridge.engines.parsing import error_message
+from codex_bridge.twisted_private import is_no_http
 from codex_bridge.vocabulary import FailureKind, Json, UpstreamFailure
 
 TIMEOUT = 20.0
 """Seconds that a question about a model may take: without the answer nothing can be sent."""
 GATEWAY = frozenset({502, 503, 504})
 """HTTP statuses by which a proxy tells that the server behind it does not answer."""
-ERROR_BODY_LIMIT = 64 * 1024
-"""Bytes of an error's body that are read."""
+ERROR_BODY_LIMIT, ERROR_BODY_TIME = 64 * 1024, 5.0
+"""Bytes of an error's body that are read, and seconds for them: its status is known already."""
 ANSWER_LIMIT = 4 * 1024 * 1024
 """Bytes of an answer about models: /api/show sends whole licences and templates."""
 
@@ -82,7 +84,7 @@ class Client:
     async def succeeds(self, path: str, body: bytes) -> bool:
         """Whether the answer to a POST is a 200. Raises UpstreamFailure where none begins."""
         response = await self.post(path, body)
-        await read_limited(response, ANSWER_LIMIT)
+        await read_limited(response, ANSWER_LIMIT, self._reactor, TIMEOUT)
         return bool(response.code == 200)
 
     async def ask(self, method: str, path: str, body: Json | None = None) -> Json | None:
@@ -108,7 +110,8 @@ class Client:
             self._on_doubt()
             response = await self._send(method, path, data)
         try:
-            answer = orjson.loads(await read_limited(response, ANSWER_LIMIT))
+            body_read = read_limited(response, ANSWER_LIMIT, self._reactor, TIMEOUT)
+            answer = orjson.loads(await body_read)
         except orjson.JSONDecodeError:
             answer = None
         except ResponseFailed as error:
@@ -160,10 +163,13 @@ class Client:
         await self._pool.closeCachedConnections()
 
 
-async def refusal_text(response: IResponse) -> str:
-    """What an answer other than 200 says, in either of Ollama's shapes or as plain text."""
+async def refusal_text(response: IResponse, clock: IReactorTime) -> str:
+    """What an answer other than 200 says, in either of Ollama's shapes or as plain text.
+
+    Of a body that does not end, what came of it in ERROR_BODY_TIME.
+    """
     try:
-        body = await read_limited(response, ERROR_BODY_LIMIT)
+        body = await read_limited(response, ERROR_BODY_LIMIT, clock, ERROR_BODY_TIME)
     except CancelledError:
         raise
     except Exception:
@@ -189,6 +195,8 @@ def _unreachable(error: Exception, is_reused: bool = False) -> Exception:
     ):
         kind = FailureKind.STALE if is_reused else FailureKind.UNREACHABLE
         return UpstreamFailure(kind, "it closed the connection without an answer")
+    if any(map(is_no_http, causes)):
+        return UpstreamFailure(FailureKind.GARBLED, "its answer is no HTTP")
     return UpstreamFailure(FailureKind.UNREACHABLE, _in_words(causes[0] if causes else error))
 
 

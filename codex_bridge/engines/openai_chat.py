@@ -11,6 +11,7 @@ from twisted.web.http_headers import Headers
 from codex_bridge.engines.engine import ContextPolicy, Decoder, Engine, Plan
 from codex_bridge.engines.parsing import (
     LineReader,
+    check_held,
     json_object,
     object_in,
     objects_in,
@@ -96,6 +97,8 @@ class StreamDecoder(LineReader):
     def __init__(self) -> None:
         super().__init__()
         self._data: list[bytes] = []
+        self._event_size = 0
+        """Bytes of the event that is not whole yet."""
         self._events = 0
         self._bytes = 0
 
@@ -112,8 +115,10 @@ class StreamDecoder(LineReader):
     def _line(self, line: bytes) -> Iterator[Delta]:
         if line.startswith(b"data:"):
             self._data.append(line[5:].removeprefix(b" "))
+            self._event_size += len(line)
+            check_held(self._event_size)
         elif not line and self._data:
-            data, self._data = b"\n".join(self._data), []
+            data, self._data, self._event_size = b"\n".join(self._data), [], 0
             self._events += 1
             if data.strip() == b"[DONE]":
                 self.over = True
@@ -128,9 +133,12 @@ class AnswerDecoder:
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []
+        self._held = 0
 
     def feed(self, data: bytes) -> list[Delta]:
-        """Nothing yet: the answer is one JSON text."""
+        """Nothing yet: the answer is one JSON text. Raises UpstreamFailure if it is too long."""
+        self._held += len(data)
+        check_held(self._held)
         self._pieces.append(data)
         return []
 

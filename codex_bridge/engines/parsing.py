@@ -15,6 +15,17 @@ LARGEST_COUNT = 2**53
 """Above this a number is no count of tokens, and might not fit into JSON."""
 
 
+MAX_HELD = 64 * 1024 * 1024
+"""Bytes of an answer that are held until they make sense: a line, an event, a whole answer."""
+
+
+def check_held(size: int) -> None:
+    """Raises UpstreamFailure for more bytes than are held."""
+    if size > MAX_HELD:
+        text = f"more than {MAX_HELD // 2**20} MiB without the end of a line"
+        raise UpstreamFailure(FailureKind.GARBLED, text)
+
+
 class LineReader:
     """Lines, cut anywhere, -> deltas. A dialect says what one line holds.
 
@@ -25,17 +36,21 @@ class LineReader:
     def __init__(self) -> None:
         self.over = False
         self._partial: list[bytes] = []
+        self._held = 0
+        """Bytes of the line that is not whole yet."""
         self._finished = False
         self._failure: UpstreamFailure | None = None
 
     def feed(self, data: bytes) -> list[Delta]:
-        """The deltas that became complete with these bytes."""
+        """The deltas that became complete with these bytes. Raises UpstreamFailure."""
+        self._held += len(data)
+        check_held(self._held)
         if b"\n" not in data:
             # Not joined yet, so that a long line in many pieces takes linear time.
             self._partial.append(data)
             return []
         *lines, rest = b"".join([*self._partial, data]).split(b"\n")
-        self._partial = [rest]
+        self._partial, self._held = [rest], len(rest)
         return [delta for line in lines for delta in self._checked(line.removesuffix(b"\r"))]
 
     def eof(self) -> list[Delta]:

@@ -75,7 +75,7 @@ class Upstream:
         if response.code == 404:
             self._models.forget(info.name)
         if response.code != 200:
-            failure = engine.refusal(await refusal_text(response), response.code)
+            failure = engine.refusal(await refusal_text(response, self._clock), response.code)
             failure.context = plan.context
             raise failure
         return Answer(

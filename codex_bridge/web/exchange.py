@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from functools import partial
 
@@ -80,7 +81,8 @@ def _reply_for(
     traits: ClientTraits,
     state: BridgeState,
 ) -> Reply:
-    created_at = int(state.clock.seconds())
+    # The clock for time limits is not that of the calendar.
+    created_at = int(time.time())
     template = ResponseTemplate(response_id, created_at, intake.echo, traits.repeat_prompt)
 
     def new_writer() -> ResponseWriter:
@@ -168,7 +170,7 @@ class Exchange:
         attempt.usage = attempt.counted(self._request.size)
         response = self._reply.complete(
             attempt.usage,
-            now=int(self._state.clock.seconds()),
+            now=int(time.time()),
             is_incomplete=attempt.is_cut and not self._traits.length_completes,
         )
         journal.outcome = response["status"]

@@ -278,3 +278,37 @@ def test_a_body_that_is_all_there_is_delivered_at_once(scene: Scene) -> None:
     scene.deliver()
     assert scene.outcome == [None]
     assert scene.deltas == [TextDelta("Hi"), FinishDelta("stop")]
+
+
+def test_behind_the_finish_reason_an_open_stream_is_not_waited_for(scene: Scene) -> None:
+    scene.deliver()
+    scene.says(TEXT + STOP)
+    scene.clock.advance(2.9)
+    assert scene.outcome == []
+    scene.says(USAGE)
+    scene.clock.advance(0.2)
+    assert scene.outcome == [None]
+    assert scene.deltas == [TextDelta("Hi"), FinishDelta("stop"), UsageDelta(5, 1)]
+    assert scene.body.log == []
+    scene.clock.advance(1)
+    assert scene.body.log == ["close"]
+    assert scene.clock.getDelayedCalls() == []
+
+
+def test_a_client_that_reads_slowly_does_not_end_the_stream(scene: Scene) -> None:
+    scene.deliver()
+    scene.says(TEXT + STOP)
+    scene.answer.pauseProducing()
+    scene.clock.pump(4 * [3])
+    assert scene.outcome == []
+    scene.answer.resumeProducing()
+    scene.clock.advance(3)
+    assert scene.outcome == [None]
+
+
+def test_the_end_of_the_stream_ends_that_wait_too(scene: Scene) -> None:
+    scene.deliver()
+    scene.says(TEXT + STOP)
+    scene.says(DONE)
+    scene.body.ends()
+    assert scene.clock.getDelayedCalls() == []

@@ -49,7 +49,7 @@ async def test_only_a_server_that_closes_an_idle_connection_is_reported(
     await wire.until(b"\r\n\r\n")
     wire.say(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n")
     wire.say(b"a" if ends == "within an answer" else b"whole")
-    body = read_limited(await request, 100)
+    body = read_limited(await request, 100, reactor, 60)
     if ends == "idle":
         await body
     if ends != "by the bridge":

@@ -376,6 +376,6 @@ async def test_a_server_may_have_an_ipv6_address() -> None:
     upstream = Upstream(reactor, fake.url)
     assert await upstream.version() == "0.33.0"
     response = await upstream.forward(b"GET", b"/api/version", Headers(), None)
-    assert await read_limited(response, 1000) == b'{"version":"0.33.0"}'
+    assert await read_limited(response, 1000, reactor, 60) == b'{"version":"0.33.0"}'
     await upstream.close()
     await fake.stop()

@@ -16,7 +16,7 @@ from tests.wires import WireServer
 class Scene:
     """A bridge between a raw client and a raw upstream."""
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, reactor: Any = reactor, **settings: Any) -> None:
         self.wires = WireServer(reactor)
         self.upstream = self.wires.next_connection
         self.upstream_url = self.wires.url

@@ -73,7 +73,7 @@ CASES = {
     ),
     "reset without a word": Case((("reset",),), "invalid_prompt", 502, 6, "does not answer"),
     "half a head": Case(((b"HTTP/1.1 200 O", "close"),), "invalid_prompt", 502, 6),
-    "no HTTP": Case(((b"SSH-2.0-x\r\n\r\n", "close"),), "invalid_prompt", 502, 6),
+    "no HTTP": Case(((b"SSH-2.0-x\r\n\r\n", "close"),), "invalid_prompt", 502, 1),
     # Refusals.
     "model missing": Case(
         ((status(404, "model 'qwen3:14b' not found"),),),
