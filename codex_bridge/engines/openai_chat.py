@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import orjson
@@ -91,6 +92,9 @@ def decoder(headers: Headers, *, stream: bool) -> Decoder:
     return AnswerDecoder() if is_whole else StreamDecoder()
 
 
+LONE_CR = re.compile(rb"\r[^\n]")
+
+
 class StreamDecoder(LineReader):
     """Server-sent events -> deltas."""
 
@@ -99,13 +103,35 @@ class StreamDecoder(LineReader):
         self._data: list[bytes] = []
         self._event_size = 0
         """Bytes of the event that is not whole yet."""
+        self._ends_in_cr = False
+        """Whether lines end in CR alone."""
+        self._may_be_crlf = False
+        """Whether the last read ended in CR, and a line feed may follow."""
         self._events = 0
         self._bytes = 0
 
     def feed(self, data: bytes) -> list[Delta]:
-        """The deltas that became complete with these bytes."""
+        """The deltas that became complete with these bytes. Raises UpstreamFailure."""
         self._bytes += len(data)
-        return super().feed(data)
+        return super().feed(self._with_line_feeds(data))
+
+    def eof(self) -> list[Delta]:
+        """The last deltas. Raises UpstreamFailure unless the model finished."""
+        last = super().feed(b"\n") if self._may_be_crlf else []
+        return [*last, *super().eof()]
+
+    def _with_line_feeds(self, data: bytes) -> bytes:
+        """`data` with line feeds alone as line ends: a stream may also have CR LF, or CR."""
+        if b"\r" not in data and not self._may_be_crlf:
+            return data
+        if self._may_be_crlf:
+            data = b"\r" + data
+        self._ends_in_cr = self._ends_in_cr or bool(LONE_CR.search(data))
+        # A line feed may follow in the next read, unless lines end without it here.
+        self._may_be_crlf = data.endswith(b"\r") and not self._ends_in_cr
+        if self._may_be_crlf:
+            data = data[:-1]
+        return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
     def _unfinished(self) -> UpstreamFailure:
         if self._bytes and not self._events:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from math import isfinite
 from typing import Any
@@ -38,6 +40,8 @@ class LineReader:
         self._partial: list[bytes] = []
         self._held = 0
         """Bytes of the line that is not whole yet."""
+        self._is_first = True
+        """Whether no line was whole yet; before the first one may stand a byte order mark."""
         self._finished = False
         self._failure: UpstreamFailure | None = None
 
@@ -51,6 +55,8 @@ class LineReader:
             return []
         *lines, rest = b"".join([*self._partial, data]).split(b"\n")
         self._partial, self._held = [rest], len(rest)
+        if self._is_first:
+            lines[0], self._is_first = lines[0].removeprefix(BOM_UTF8), False
         return [delta for line in lines for delta in self._checked(line.removesuffix(b"\r"))]
 
     def eof(self) -> list[Delta]:
@@ -83,16 +89,35 @@ class LineReader:
 
 
 def json_object(data: bytes, what: str) -> Json:
-    """One object of an answer. Raises UpstreamFailure for anything else, and for an error."""
+    """One object of an answer. Raises UpstreamFailure for anything else, and for an error.
+
+    Half a character, NaN or a control character in it costs that character or number alone.
+    """
     try:
         answer = orjson.loads(data)
     except orjson.JSONDecodeError as error:
-        raise UpstreamFailure(FailureKind.GARBLED, f"{what} is not JSON: {error}") from None
+        try:
+            answer = _cleaned(json.loads(data.decode(errors="replace"), strict=False))
+        except (ValueError, RecursionError):
+            raise UpstreamFailure(FailureKind.GARBLED, f"{what} is not JSON: {error}") from None
     if not isinstance(answer, dict):
         raise UpstreamFailure(FailureKind.GARBLED, f"{what} is not a JSON object")
     if answer.get("error"):
         raise broken_off(error_message(answer))
     return answer
+
+
+def _cleaned(value: Any) -> Any:
+    """A value without what JSON cannot hold: halves of characters, NaN and infinite numbers."""
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, float):
+        return value if isfinite(value) else None
+    if isinstance(value, list):
+        return list(map(_cleaned, value))
+    if isinstance(value, dict):
+        return {_cleaned(key): _cleaned(entry) for key, entry in value.items()}
+    return value
 
 
 def error_message(answer: Json) -> str:

@@ -277,3 +277,44 @@ def test_every_setting_goes_out_under_the_name_that_ollama_reads() -> None:
         "response_format": {"type": "json_object"},
         "stream": False,
     }
+
+
+SAID = b'data: {"model":"m","choices":[{"delta":{"content":"H%b"}}]}\n\n'
+LAST = b'data: {"model":"m","choices":[{"delta":{},"finish_reason":"stop"}]}\n\n'
+ODD: dict[str, tuple[bytes, str]] = {
+    "a byte order mark": (b"\xef\xbb\xbf" + SAID % b"i", "Hi"),
+    "CR LF": ((SAID % b"i").replace(b"\n", b"\r\n"), "Hi"),
+    "CR": ((SAID % b"i").replace(b"\n", b"\r"), "Hi"),
+    "a byte that is no UTF-8": (SAID % b"\xe9i", "H\ufffdi"),
+    "a half of a character": (SAID % b"\\ud83d!", "H\ufffd!"),
+    "the other half": (SAID % b"\\ude00!", "H\ufffd!"),
+    "a control character": (SAID % b"\x01i", "H\x01i"),
+    "NaN": ((SAID % b"i").replace(b'"m"', b'"m","p":NaN'), "Hi"),
+    "an infinite number": ((SAID % b"i").replace(b'"m"', b'"m","p":-Infinity'), "Hi"),
+}
+
+
+@pytest.mark.parametrize(("odd", "text"), ODD.values(), ids=ODD)
+def test_what_is_not_quite_a_stream_costs_a_character_at_most(odd: bytes, text: str) -> None:
+    ends = b"\r" if odd.endswith(b"\r") else b"\r\n" if b"\r\n" in odd else b"\n"
+    data = odd + LAST.replace(b"\n", ends)
+    for size in (1, 2, 7, len(data)):
+        decoder = StreamDecoder()
+        deltas = [d for n in range(0, len(data), size) for d in decoder.feed(data[n : n + size])]
+        assert [*deltas, *decoder.eof()] == [TextDelta(text), FinishDelta("stop")]
+
+
+@pytest.mark.parametrize("ends", [b"\n", b"\r\n", b"\r"])
+def test_an_event_is_told_when_it_is_whole(ends: bytes) -> None:
+    decoder = StreamDecoder()
+    whole = (SAID % b"i").replace(b"\n", ends)
+    assert decoder.feed(whole) == [TextDelta("Hi")]
+
+
+@pytest.mark.parametrize("data", [b'{"choices": [', b"\xff\xfe", b'{"a": "\xe9', b"NaN", b"[1]"])
+def test_what_is_no_object_is_garbled(data: bytes) -> None:
+    decoder = StreamDecoder()
+    decoder.feed(b"data: " + data + b"\n\n")
+    with pytest.raises(UpstreamFailure) as caught:
+        decoder.eof()
+    assert caught.value.kind is FailureKind.GARBLED
