@@ -22,7 +22,7 @@ from tests.fake_ollama import FakeOllama
 # How long an example takes says more about the machine than about the code. Few examples, so
 # that the suite is run often; `python -m bench fuzz` tries as many as one has time for.
 hypothesis.settings.register_profile(
-    "suite", max_examples=60, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    "suite", max_examples=40, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 # `python -m bench mutation` runs the tests once for each mutant: with the same few examples each
 # time, and without looking for a smaller one.

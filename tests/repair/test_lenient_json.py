@@ -263,7 +263,7 @@ def stripped(value: Any) -> Any:
     return value
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(
     st.dictionaries(st.sampled_from(["cmd", "path"]), VALUES, min_size=1),
     st.lists(st.tuples(st.sampled_from(sorted(SLIPS)), st.integers(0, 60)), min_size=1, max_size=2),

@@ -243,7 +243,7 @@ def test_a_long_line_of_a_patch_takes_no_longer_than_its_length(line: str) -> No
 )
 def test_a_long_text_is_searched_for_many_lines(text: str) -> None:
     seen = Seen([("cat a", text), (f"printf %s {shlex.quote(text)} > a", "Success.")] * 2)
-    hunks = "@@\n-x\n-y\n+z\n" * 150
+    hunks = "@@\n-x\n-y\n+z\n" * 60
     patch = f"*** Begin Patch\n*** Update File: a\n{hunks}*** End Patch"
     assert with_seen_lines(patch, seen) == patch
     with pytest.raises((NotSeen, SeenTwice, SeenInPart)):
