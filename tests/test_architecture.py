@@ -68,6 +68,7 @@ ARROWS = {
         "codex_bridge.engines",
         "codex_bridge.service",
         "codex_bridge.settings",
+        "codex_bridge.text",
         "codex_bridge.values",
     },
 }

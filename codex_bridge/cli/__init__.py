@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 from codex_bridge import __version__
 from codex_bridge.cli import configure, doctor, prepare
-from codex_bridge.cli.command_line import CommandError, whole_number
+from codex_bridge.cli.command_line import CommandError, say, whole_number
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _print_error(code: int, sentence: str) -> int:
-    print(f"codex-bridge: {sentence}", file=sys.stderr)
+    say(f"codex-bridge: {sentence}", sys.stderr)
     return code
 
 

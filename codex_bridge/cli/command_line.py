@@ -5,13 +5,24 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import TextIO, TypeAlias
 
 from codex_bridge.settings import DEFAULTS, URL_VARIABLE
+from codex_bridge.text import visible
 from codex_bridge.values import base_url
 
 DEFAULT_BRIDGE_URL = f"http://127.0.0.1:{DEFAULTS.port}"
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def say(text: str, file: TextIO | None = None) -> None:
+    """Print `text`, by default to stdout, with escapes for what would move a terminal's cursor.
+
+    Names of models and sentences of servers may hold anything.
+    """
+    lines = text.split("\n")
+    safe = ("\t".join(map(visible, line.split("\t"))) for line in lines)
+    print("\n".join(safe), file=file, flush=True)
 
 
 class CommandError(Exception):

@@ -6,6 +6,7 @@ import argparse
 import difflib
 import json
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from codex_bridge.cli.codex_config import (
     rewritten,
     without_trust_notes,
 )
-from codex_bridge.cli.command_line import CommandError, Commands, add_bridge_url
+from codex_bridge.cli.command_line import CommandError, Commands, add_bridge_url, say
 from codex_bridge.cli.model_names import same_model
 from codex_bridge.vocabulary import Json
 
@@ -109,11 +110,11 @@ def _configure(home: Folder, options: argparse.Namespace) -> None:
         lines = [title, *map(_command, range(len(catalog)), catalog)]
         lines += _report(home, files, home.write(files))
     for line in lines:
-        print(line, file=out)
+        say(line, file=out)
     for note in notes:
-        print(f"codex-bridge: {note}", file=sys.stderr)
+        say(f"codex-bridge: {note}", file=sys.stderr)
     if options.aliases:
-        print("\n".join(aliases(model["slug"] for model in catalog)))
+        say("\n".join(aliases(model["slug"] for model in catalog if model["slug"].isprintable())))
 
 
 def _codex_version(name: str | None) -> tuple[int, int, int]:
@@ -207,7 +208,7 @@ def _command(place: int, model: Json) -> str:
     """How to start Codex with a model; the first one is the default."""
     window = model.get("context_window")
     context = f"{window:,} tokens" if window else "context unknown"
-    command = f"codex -p {NAME}" + (f" -m {model['slug']}" if place else "")
+    command = f"codex -p {NAME}" + (f" -m {shlex.quote(model['slug'])}" if place else "")
     return f"  {command:<44}  # {model['slug']}, {context}"
 
 
@@ -220,10 +221,10 @@ def _report(home: Folder, files: Contents, changed: list[str]) -> list[str]:
 
 def _undo(home: Folder, *, force: bool, dry_run: bool) -> None:
     if not home.is_changed:
-        print(f"Nothing to undo in {home.path}.")
+        say(f"Nothing to undo in {home.path}.")
         return
     if dry_run:
-        print("\n".join(_diff(home, home.first_state())))
+        say("\n".join(_diff(home, home.first_state())))
         return
     if (foreign := home.changed_by_others()) and not force:
         raise CommandError(
@@ -233,6 +234,6 @@ def _undo(home: Folder, *, force: bool, dry_run: bool) -> None:
     noted = [name for name in home.first_state() if home.is_changed_since(name) and not force]
     for name in home.undo():
         done = "restored" if (home.path / name).exists() else "removed"
-        print(f"{done} {home.path / name}")
+        say(f"{done} {home.path / name}")
     for name in noted:
-        print(f"{name} lost what Codex has noted since of trusted folders; Codex will ask again.")
+        say(f"{name} lost what Codex has noted since of trusted folders; Codex will ask again.")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 
 from attrs import frozen
 
 from codex_bridge.cli.blocking_http import Server, Unreachable, error_text, json_object
-from codex_bridge.cli.command_line import CommandError, Commands, ollama_url, whole_number
+from codex_bridge.cli.command_line import CommandError, Commands, ollama_url, say, whole_number
 from codex_bridge.cli.model_names import derived_name, named_context, origin, same_model
 from codex_bridge.engines.engine import DEFAULT_NUM_CTX
 from codex_bridge.engines.ollama import LEAST_CONTEXT, shown_info
@@ -88,27 +89,27 @@ def _make(ollama: Server, order: Order) -> None:
     base = _known(ollama, order.model)
     if base is None:
         raise CommandError(
-            f"{order.model} is not in Ollama; get it first: ollama pull {order.model}"
+            f"{order.model} is not in Ollama; get it first: ollama pull {shlex.quote(order.model)}"
         )
     present = _known(ollama, order.name)
     _refuse_creation(order, base, present)
     if present and _is_ordered(order, present):
-        print(f"{order.name} is there already, with a context of {order.num_ctx} tokens.")
+        say(f"{order.name} is there already, with a context of {order.num_ctx} tokens.")
     else:
-        print(f"Making {order.name} from {order.model} …", flush=True)
+        say(f"Making {order.name} from {order.model} …")
         _create(ollama, order, version)
         new = _known(ollama, order.name)
         if new is None or new.own_context != order.num_ctx:
             raise CommandError(
                 f"Ollama {version} made {order.name} without that context; {INSTEAD}"
             )
-        print(
+        say(
             f"{order.name} is ready: {order.model} with a context of {order.num_ctx} tokens. "
             f"It shares the weights of {order.model}."
         )
-    print(f"Use it:  codex --oss --local-provider ollama -m {order.name}")
+    say(f"Use it:  codex --oss --local-provider ollama -m {shlex.quote(order.name)}")
     if order.num_ctx < LEAST_CONTEXT:
-        print(
+        say(
             f"Codex needs a context of at least {LEAST_CONTEXT} tokens: give "
             f"--num-ctx {DEFAULT_NUM_CTX}."
         )
@@ -153,7 +154,7 @@ def _create(ollama: Server, order: Order, version: str) -> None:
             if "error" in last or http_status != 200:
                 break
             if last.get("status") not in {before, "success"}:
-                print(f"  {last.get('status')}", flush=True)
+                say(f"  {last.get('status')}")
     if last.get("status") != "success":
         reason = error_text(last) or f"it ended without success, HTTP {http_status}"
         raise CommandError(f"Ollama {version} did not make {order.name} ({reason}); {INSTEAD}")
@@ -168,7 +169,7 @@ def _remove(ollama: Server, order: Order) -> None:
     response = ollama.ask("DELETE", "/api/delete", {"model": order.name})
     if response.status != 200:
         raise CommandError(f"Ollama did not delete {order.name} ({response.error}); try ollama rm")
-    print(f"{order.name} is deleted.")
+    say(f"{order.name} is deleted.")
 
 
 def _refuse_removal(order: Order, present: Known) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest_twisted
 from twisted.internet.threads import deferToThread
 
 from codex_bridge.cli import main
+from codex_bridge.cli.command_line import say
 from tests import processes
 from tests.conftest import Start
 from tests.harness import Setup
@@ -64,3 +66,10 @@ def test_wrong_use_is_told(arguments: list[str], capsys: pytest.CaptureFixture[s
         main(arguments)
     assert caught.value.code == 2
     assert "codex-bridge" in capsys.readouterr().err
+
+
+def test_a_name_cannot_move_the_cursor_of_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    say("evil\x1b[2J\u202e:7b\r\n\ta tab stays")
+    assert capsys.readouterr().out == "evil\\x1b[2J\\u202e:7b\\r\n\ta tab stays\n"
+    say("lost", sys.stderr)
+    assert capsys.readouterr() == ("", "lost\n")

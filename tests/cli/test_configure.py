@@ -170,6 +170,17 @@ def test_only_aliases_are_printed_on_stdout(home: Path) -> None:
     assert (home / "bridge.config.toml").exists()
 
 
+def test_what_is_to_be_copied_is_quoted_and_moves_no_cursor(home: Path) -> None:
+    odd = [ModelInfo(name, CAPABLE) for name in ("a;rm -rf ~:7b", "b\x1b[2J:7b")]
+    with patch(FETCH, return_value=catalog([(model, 8192) for model in odd])):
+        done = call(home, NEW)
+        assert "codex -p bridge -m 'b\\x1b[2J:7b'" in done.out
+        assert "\x1b" not in done.out
+        aliases = call(home, NEW, "--aliases").out
+    assert "'codex -p bridge -m '\"'\"'a;rm -rf ~:7b'\"'\"''" in aliases
+    assert "\x1b" not in aliases
+
+
 @pytest.mark.usefixtures("offered")
 def test_an_unknown_model_is_one_line_with_what_there_is(home: Path) -> None:
     done = call(home, NEW, "qwen9")

@@ -17,7 +17,7 @@ import orjson
 from attrs import define, field
 
 from codex_bridge.cli.blocking_http import Unreachable
-from codex_bridge.cli.command_line import Commands, add_bridge_url
+from codex_bridge.cli.command_line import Commands, add_bridge_url, say
 from codex_bridge.cli.doctor import gather, report
 from codex_bridge.cli.doctor.codex_checks import codex_check, config_checks, proxy_check
 from codex_bridge.cli.doctor.facts import Check, ModelFacts, ServerFacts, Status, failed
@@ -106,12 +106,12 @@ class _Examination:
         for check in checks:
             self.checks.append(check)
             if not (self.options.json or self.options.row):
-                print(report.line(check), flush=True)
+                say(report.line(check))
 
 
 def _announce(model: str, trial: str) -> None:
     """Print which trial comes next; on stderr, so that the report on stdout stays whole."""
-    print(f"trying {model}: {report.ASKED[trial]} …", file=sys.stderr, flush=True)
+    say(f"trying {model}: {report.ASKED[trial]} …", sys.stderr)
 
 
 def doctor(options: argparse.Namespace) -> int:
@@ -124,9 +124,9 @@ def doctor(options: argparse.Namespace) -> int:
     if options.json:
         print(orjson.dumps(report.as_json(run.checks, run.probe)).decode())
     elif options.row and run.probe:
-        print(report.row(run.probe, run.models, str(run.server.upstream.get("version") or "?")))
+        say(report.row(run.probe, run.models, str(run.server.upstream.get("version") or "?")))
     elif options.row:
-        print(_why_no_row(run.checks), file=sys.stderr)
+        say(_why_no_row(run.checks), sys.stderr)
     return report.exit_code(run.checks)
 
 
