@@ -39,6 +39,7 @@ SAME = "Old and new text are the same."
 EMPTY = "The old text is empty. Give the text to replace, or write a new file."
 ODD_PATH = "This path has spaces at an end, or characters that cannot be printed."
 TOO_LONG = "The content is too long for one call, and has no line end behind it."
+NUL = "It holds the character of number 0, which no command can carry."
 LONGEST_COMMAND = 100_000
 """Bytes of a command line; Linux takes 128 KiB for one argument."""
 LONGEST_CALL = 2_000
@@ -96,6 +97,8 @@ def _printing(path: str, content: str, before: str = "") -> Equivalent | str:
     command = f"{before}printf %s {shlex.quote(content)} > {shlex.quote(path)}"
     if folder:
         command = f"mkdir -p -- {shlex.quote(folder)} && {command}"
+    if "\0" in command:
+        return NUL
     return Equivalent(command) if len(command.encode()) <= LONGEST_COMMAND else TOO_LONG
 
 

@@ -11,17 +11,18 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterable
 from itertools import takewhile
 
 from attrs import frozen
 
+from codex_bridge.repair.shell_words import WORD, unquoted
+
 BEGIN, END = "*** Begin Patch", "*** End Patch"
 FILE = re.compile(r"\*\*\* (Add|Delete|Update) File: .")
 MOVE = "*** Move to: "
 FRAME = re.compile(r"\*{2,}[ \t]*+(begin|end)[ _]?patch", re.IGNORECASE)
-QUOTED_PATCH = re.compile(r"\s*apply_?patch\s+['\"]")
+QUOTED_PATCH = re.compile(rf"\s*+apply_?patch\s++({WORD}|\"((?:[^\"\\$`])*+)\")\s*+", re.ASCII)
 """A command that gives a patch as an argument."""
 HEREDOC = re.compile(
     r"(?P<folder>cd [^\n;&|]+&& *)?(?:apply_patch|applypatch)\s*<<-?\s*['\"]?(?P<end>\w+)['\"]?\n"
@@ -82,13 +83,9 @@ def in_command(command: str) -> CommandedPatch | None:
         return CommandedPatch(command, is_bare=True)
     if heredoc := HEREDOC.match(command.strip()):
         return _in_heredoc(heredoc)
-    if not QUOTED_PATCH.match(command):
-        return None
-    try:
-        words = shlex.split(command)
-    except ValueError:
-        return None
-    return CommandedPatch(words[1]) if len(words) == 2 else None
+    if quoted := QUOTED_PATCH.fullmatch(command):
+        return CommandedPatch(quoted[2] or unquoted(quoted[1]))
+    return None
 
 
 def _in_heredoc(heredoc: re.Match[str]) -> CommandedPatch | None:

@@ -11,43 +11,35 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from functools import cached_property
-from itertools import islice, pairwise
+from itertools import islice
 
 from attrs import evolve, frozen
 
 from codex_bridge.repair import patches
+from codex_bridge.repair.shell_commands import read_by, reads_only
 from codex_bridge.repair.shell_words import WORD, unquoted
 
 CONTEXT = 3
 """Lines around a change that a patch names, if the conversation shows them."""
 ENOUGH_CONTEXT = 2
-"""Lines of context that a change needs if only a part of its file was seen."""
+"""Lines of context with words that a change needs if only a part of its file was seen."""
 MANY_PLACES = 50
 """How many places in one text are looked at; at so many a patch finds none for sure."""
-MANY_WORDS = 40
-"""Words of a command that are taken for the names of files."""
 MANY_HUNKS = 200
 """Hunks of a patch; the lines of one with more stay as they are."""
-WORDS = re.compile(rf"{WORD}|[^\s'\"=<>|;&()]++", re.ASCII)
-HEAD = re.compile(r"(?:(?!Output:\n)[A-Z][^\n]*+\n){0,8}Output:\n")
+MANY_VIEWS = 500
+"""Views that are kept; the oldest go."""
+HEAD = re.compile(r"(?:(?!Output:\n)[A-Z][^\n]*+\n){0,8}Output:\n(?:Total output lines: \d+\n\n)?")
 """What Codex puts before the output of a command."""
-SAYS_NUMBERS = re.compile(r"\b(?:grep|rg|ag|nl)\b|\bcat -\w*n")
-"""A command that may put a number, and the path of a file, before each line."""
-NUMBERED = re.compile(r"(?:([^\n:]{1,200}?)[:-](?=\d{1,9}[:-]))?[ \t]*(\d{1,9})(?:[\t:|-]|→)")
-"""What `cat -n`, `nl` and `grep -n` put before a line."""
+TRUNCATED = re.compile(r"…\d+ (?:tokens|chars) truncated…")
+"""In place of the middle of a long output. The line is none of the file."""
 SUCCEEDED = re.compile(
     r"(?:^|\")Success\. Updated|^(?:Process exited with code|Exit code:) 0$", re.MULTILINE
 )
 """What Codex says of a command or a patch that did what it should."""
-WHOLE = re.compile(r"\s*cat (?:-- )?\S+\s*")
-"""A command that shows a whole file."""
-CHANGES = re.compile(
-    r"\b(?:black|ruff|prettier|gofmt|rustfmt|clang-format|autopep8|yapf|isort|eslint|fmt|format|"
-    r"mv|cp|rm|patch|tee|dos2unix|unix2dos|expand|unexpand|indent|install|codemod)\b|"
-    r"\b(?:sed|perl|ruby|awk) [^\n]*-\w*i|\bgit (?:checkout|stash|reset|apply|pull|merge|rebase|"
-    r"restore|revert|cherry-pick|am|switch)\b|>"
-)
-"""A command that may change files that were seen before."""
+NUMBERED = re.compile(r"(?:([^\n:]{1,200}?)[:-](?=\d{1,9}[:-]))?[ \t]*(\d{1,9})(?:[\t:|-]|→)")
+"""What `cat -n`, `nl` and `grep -n` put before a line."""
+WORDS = re.compile(r"\w")
 WRITE = re.compile(rf"(?:mkdir -p -- {WORD} && )?printf %s ({WORD}) > ({WORD})", re.ASCII)
 """The command by which a function for small models writes a file, see editor.py."""
 
@@ -112,17 +104,21 @@ class Seen:
         """The newest first."""
         views: list[View] = []
         for call, result in self._unread:
-            written = list(_written(call))
-            if written and SUCCEEDED.search(result):
-                views = [each for view in views for each in _patched(view, call)] + written
-            elif not written:
-                if CHANGES.search(call):
-                    views = []
+            hunks = _hunks(call)
+            if hunks or WRITE.fullmatch(call):
+                if SUCCEEDED.search(result):
+                    views = list(_after(views, hunks, call)) + list(_written(call))
+            elif not reads_only(call):
+                views = []
+            else:
                 views += _read(call, result)
+            views = views[-MANY_VIEWS:]
         return views[::-1]
 
     def _of(self, path: str) -> list[View]:
-        return [view for view in self._views if _is_same(path, view.path)]
+        """What was seen of a file: under this very path, else under one that may be its own."""
+        same = [view for view in self._views if _parts(view.path) == _parts(path)]
+        return same or [view for view in self._views if _may_be_same(path, view.path)]
 
     def place(self, path: str, text: str) -> Place:
         """The whole lines of the file at `path` that hold `text`; it may end with a line end.
@@ -147,7 +143,8 @@ class Seen:
                 view.lines[max(0, first - CONTEXT) : first],
                 view.lines[last + 1 : last + 1 + CONTEXT],
             )
-            if not view.is_whole and len(place.above) + len(place.below) < ENOUGH_CONTEXT:
+            telling = [each for each in (*place.above, *place.below) if WORDS.search(each)]
+            if not view.is_whole and len(telling) < ENOUGH_CONTEXT:
                 problem = SeenInPart()
                 continue
             return place
@@ -157,11 +154,12 @@ class Seen:
         """`lines` of the file at `path` as they stand there, if only white space differs.
 
         `lines` themselves if they are seen as they are, or nowhere, or at different places with
-        different white space. One line alone may be another one that was not seen.
+        different white space. Of a file that was seen in part, they may be others.
         """
         if sum(1 for line in lines if line.strip()) < 2:
             return lines
-        found = {each for view in self._of(path) for each in islice(view.alike(lines), MANY_PLACES)}
+        whole = [view for view in self._of(path) if view.is_whole]
+        found = {each for view in whole for each in islice(view.alike(lines), MANY_PLACES)}
         return found.pop() if len(found) == 1 else lines
 
 
@@ -174,13 +172,14 @@ def with_seen_lines(patch: str, seen: Seen) -> str:
     Old lines are those of context and those that are taken away. All others stay as they are.
     """
     lines = patch.split("\n")
-    if sum(1 for line in lines if line.startswith("@@")) > MANY_HUNKS:
-        return patch
-    path, hunk = "", []
+    path, hunk, hunks = "", [], 0
     for n, line in enumerate([*lines, patches.END]):
         if path and line[:1] in {" ", "-"}:
             hunk.append(n)
         elif line[:1] != "+":
+            hunks += bool(hunk)
+            if hunks > MANY_HUNKS:
+                return patch
             old = tuple(lines[m][1:] for m in hunk)
             for m, exact in zip(hunk, seen.exactly(path, old), strict=True):
                 lines[m] = lines[m][0] + exact
@@ -190,50 +189,78 @@ def with_seen_lines(patch: str, seen: Seen) -> str:
     return "\n".join(lines)
 
 
+@frozen
+class _Hunk:
+    """What one hunk of a patch does to a file."""
+
+    path: str
+    lines: tuple[str, ...]
+    is_new_file: bool
+
+    @property
+    def old(self) -> list[str]:
+        return [line[1:] for line in self.lines if line[:1] != "+"]
+
+    @property
+    def new(self) -> list[str]:
+        return [line[1:] for line in self.lines if line[:1] != "-"]
+
+
+def _hunks(call: str) -> list[_Hunk]:
+    """The hunks of the patch that a call applies, if it does nothing else."""
+    found = patches.in_command(call)
+    made = []
+    for kind, section in patches.sections((found.patch if found else "").split("\n")):
+        path, hunk = section[0].partition(": ")[2], list[str]()
+        for line in [*section[1:], patches.END]:
+            if line[:1] in {"+", "-", " "}:
+                hunk.append(line)
+            elif hunk:
+                made.append(_Hunk(path, tuple(hunk), kind == "Add"))
+                hunk = []
+        if kind == "Delete":
+            made.append(_Hunk(path, (), is_new_file=True))
+    return made
+
+
 def _written(call: str) -> Iterator[View]:
     """What a call writes into files, if it is a patch or the command that writes a file."""
     if write := WRITE.fullmatch(call):
         content = unquoted(write[1]).removesuffix("\n")
         yield View(unquoted(write[2]), tuple(content.split("\n")), is_whole=True)
-    for kind, path, hunks in _sections(call):
-        for hunk in hunks:
-            after = tuple(line[1:] for line in hunk if line[:1] != "-")
-            yield View(path, after, is_whole=kind == "Add")
+    for hunk in _hunks(call):
+        if hunk.lines:
+            yield View(hunk.path, tuple(hunk.new), is_whole=hunk.is_new_file)
 
 
-def _sections(call: str) -> Iterator[tuple[str, str, list[list[str]]]]:
-    """The sections of the patch in a call that write lines: kind, path, and the hunks."""
-    found = patches.in_command(call)
-    for kind, section in patches.sections((found.patch if found else "").split("\n")):
-        if kind not in {"Add", "Update"}:
-            continue
-        hunks: list[list[str]] = [[]]
-        for line in section[1:]:
-            if line[:1] in {"+", "-", " "}:
-                hunks[-1].append(line)
-            elif hunks[-1]:
-                hunks.append([])
-        yield kind, section[0].partition(": ")[2], [hunk for hunk in hunks if hunk]
-
-
-def _patched(view: View, call: str) -> Iterator[View]:
-    """What was seen before a patch, as it is after it; nothing if that cannot be told."""
-    lines = list(view.lines)
-    for kind, path, hunks in _sections(call):
-        if not _is_same(path, view.path):
-            continue
-        if kind == "Add":
-            return
-        for hunk in hunks:
-            old = [line[1:] for line in hunk if line[:1] != "+"]
-            places = list(islice(_places(lines, old), 2)) if old else []
-            if len(places) > 1 or not old:
-                return
-            for at in places:
-                lines[at : at + len(old)] = [line[1:] for line in hunk if line[:1] != "-"]
-    if (write := WRITE.fullmatch(call)) and _is_same(unquoted(write[2]), view.path):
+def _after(views: list[View], hunks: list[_Hunk], call: str) -> Iterator[View]:
+    """What was seen before a call that writes, as it is after it; without what cannot be told."""
+    if write := WRITE.fullmatch(call):
+        hunks = [_Hunk(unquoted(write[2]), (), is_new_file=True)]
+    if len(hunks) > MANY_HUNKS:
         return
-    yield evolve(view, lines=tuple(lines))
+    for view in views:
+        own = [hunk for hunk in hunks if _may_be_same(hunk.path, view.path)]
+        after = _patched(view, own) if own else view
+        if after:
+            yield after
+
+
+def _patched(view: View, hunks: list[_Hunk]) -> View | None:
+    """What was seen of a file, as it is after these hunks; None if that cannot be told."""
+    lines = list(view.lines)
+    for hunk in hunks:
+        old = hunk.old
+        places = list(islice(_places(lines, old), 2)) if old else []
+        if hunk.is_new_file or not old or len(places) > 1:
+            return None
+        if not places:
+            seen = set(map(_without_space, lines)) - {""}
+            if view.is_whole or not seen.isdisjoint(map(_without_space, old)):
+                return None
+        for at in places:
+            lines[at : at + len(old)] = hunk.new
+    return evolve(view, lines=tuple(lines))
 
 
 def _places(lines: list[str], wanted: list[str]) -> Iterator[int]:
@@ -246,20 +273,27 @@ def _places(lines: list[str], wanted: list[str]) -> Iterator[int]:
 
 
 def _read(call: str, result: str) -> Iterator[View]:
-    """What the result of a command shows of files."""
+    """What the result of a command shows of a file, if it is one that shows files."""
+    reading = read_by(call)
+    if reading is None:
+        return
     if head := HEAD.match(result):
         result = result[head.end() :]
-    lines = result.replace("\r\n", "\n").removesuffix("\n").split("\n")
-    named = [unquoted(word) for word in islice(WORDS.findall(call), MANY_WORDS)]
-    marks = [NUMBERED.match(line) for line in lines]
-    numbers = [int(mark[2]) for mark in marks if mark]
-    in_order = len(numbers) > 1 and all(b == a + 1 for a, b in pairwise(numbers))
-    if numbers and (SAYS_NUMBERS.search(call) or (in_order and 2 * len(numbers) > len(lines))):
+    pieces: list[list[str]] = [[]]
+    for line in result.replace("\r\n", "\n").removesuffix("\n").split("\n"):
+        if TRUNCATED.search(line):
+            pieces.append([])
+        else:
+            pieces[-1].append(line)
+    for lines in pieces:
+        if not reading.is_numbered:
+            yield View(reading.path, tuple(lines), reading.is_whole and len(pieces) == 1)
+            continue
+        marks = (NUMBERED.match(line) for line in lines)
         for path, run in _runs(mark for mark in marks if mark):
-            yield from (View(each, run) for each in ([path] if path else named))
-    else:
-        shown, is_whole = tuple(lines), bool(WHOLE.fullmatch(call))
-        yield from (View(path, shown, is_whole) for path in named)
+            # A line alone has no context.
+            if len(run) > 1 and (path or reading.path):
+                yield View(path or reading.path, run)
 
 
 def _runs(marks: Iterable[re.Match[str]]) -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -277,10 +311,13 @@ def _runs(marks: Iterable[re.Match[str]]) -> Iterator[tuple[str, tuple[str, ...]
         yield last[0], tuple(run)
 
 
-def _is_same(one: str, other: str) -> bool:
+def _parts(path: str) -> list[str]:
+    return [part for part in path.split("/") if part not in {"", "."}]
+
+
+def _may_be_same(one: str, other: str) -> bool:
     """Whether two paths may name the same file: the shorter is the end of the longer."""
-    a, b = ([part for part in path.split("/") if part not in {"", "."}] for path in (one, other))
-    shorter, longer = sorted((a, b), key=len)
+    shorter, longer = sorted((_parts(one), _parts(other)), key=len)
     return bool(shorter) and longer[len(longer) - len(shorter) :] == shorter
 
 
