@@ -17,11 +17,10 @@ WRITES = re.compile(r"[<>`&]|\$\(")
 SHOWS = frozenset({"cat", "head", "tail", "nl", "bat", "sed", "grep", "egrep", "fgrep", "rg", "ag"})
 """Programs that show lines of files."""
 QUIET = re.compile(
-    r"(?:ls|pwd|wc|file|stat|which|type|tree|du|df|env|echo|true|date|uname|id|basename|dirname|cd|"
-    r"sort|uniq|cut|tr|column|less|diff|cmp|"
+    r"(?:ls|pwd|wc|file|stat|which|du|df|echo|true|uname|id|basename|dirname|cd|cut|tr|diff|cmp|"
     r"git (?:status|diff|log|show|blame|branch|ls-files|grep|rev-parse)|"
     r"(?:\w+=\S* )*(?:python3? -m )?(?:pytest|unittest|mypy|ruff check|flake8|pylint|tsc|"
-    r"cargo (?:test|check|build|clippy|run)|go (?:test|build|vet|run)|"
+    r"cargo (?:test|check|build|clippy)|go (?:test|build|vet)|"
     r"(?:npm|pnpm|yarn)(?: run)? (?:test|build)|make (?:test|check)))\b(?!.*--fix\b)"
 )
 """The beginning of commands that do not change the files that a model reads; most run tests."""

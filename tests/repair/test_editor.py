@@ -86,6 +86,18 @@ def test_a_call_becomes_a_command_and_comes_back(
     assert as_written("exec_command", {"cmd": command}) == (name, arguments)
 
 
+def test_a_command_for_a_tool_that_takes_words_comes_back_too() -> None:
+    words = {"command": ["bash", "-lc", "cat -- a"]}
+    assert as_written("shell", words) == ("read_file", {"path": "a"})
+    for other in (["cat", "--", "a"], ["bash", "-lc", "cat -- a", "x"], ["sh", "-c", "cat -- a"]):
+        assert as_written("shell", {"command": other}) is None
+
+
+def test_what_cannot_be_put_into_a_command_is_told() -> None:
+    _, called = sent("write_file", {"path": "a", "content": "x\0y"}, ONLY_COMMANDS)
+    assert "number 0" in called["cmd"]
+
+
 @pytest.mark.parametrize(("name", "arguments", "lines"), PATCHES)
 def test_a_call_becomes_a_patch_and_comes_back(
     name: str, arguments: Json, lines: list[str]

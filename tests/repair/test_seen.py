@@ -375,3 +375,14 @@ def test_what_a_patch_changed_in_part_is_forgotten(shown: str, hunk: str) -> Non
     patch = f"*** Begin Patch\n*** Update File: src/a.py\n@@\n{hunk}\n*** End Patch\n"
     with pytest.raises((NotSeen, SeenInPart)):
         place("y = 2", ("sed -n 7,9p src/a.py", shown), (patch, DONE))
+
+
+def test_of_a_part_of_a_file_what_a_patch_changed_elsewhere_stays() -> None:
+    shown = "one\ntwo\nthree"
+    elsewhere = ONE_LINE.format("far away", "farther")
+    found = place("two", ("sed -n 7,9p src/a.py", shown), (elsewhere, DONE))
+    assert (found.above, found.below) == (("one",), ("three",))
+
+
+def test_slashes_and_dots_make_no_other_path() -> None:
+    assert place("run(", ("cat ./src//a.py", FILE), ("cat b/src/a.py", "x")) == RUN

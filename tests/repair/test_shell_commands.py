@@ -20,6 +20,9 @@ from codex_bridge.repair.shell_commands import Reading, read_by, reads_only
         ("tail -c +5 a.py", Reading("a.py")),
         ("sed -n '1,20p' a.py", Reading("a.py")),
         ("sed -n 5p a.py", Reading("a.py")),
+        ("bat -n a.py", Reading("a.py", is_numbered=True)),
+        ("fgrep -n x a.py", Reading("a.py", is_numbered=True)),
+        ("ag x a.py", Reading("a.py", is_numbered=True)),
         ("grep -n x a.py", Reading("a.py", is_numbered=True)),
         ("grep -rn x src", Reading("", is_numbered=True)),
         ("rg -n -C 2 x", Reading("", is_numbered=True)),
@@ -70,6 +73,7 @@ def test_a_command_that_is_known_to_change_nothing(command: str) -> None:
         *("git checkout a", "git stash", "mv a b", "cp a b", "perl -pi -e s a", "npx prettier a"),
         *("ls & rm a", "ls `rm a`", "pytest -q; black .", "catalog a", "lsof", "pre-commit run"),
         *("eslint --fix .", "npm run format", "cargo fix", "sed -n w a", "x" * 20_000),
+        *("env python3 fix.py", "sort -o a a", "cargo run", "go run fix.go", "xargs rm"),
     ],
 )
 def test_any_other_command_may_change_files(command: str) -> None:
