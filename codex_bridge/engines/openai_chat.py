@@ -142,7 +142,7 @@ class StreamDecoder(LineReader):
         if line.startswith(b"data:"):
             self._data.append(line[5:].removeprefix(b" "))
             self._event_size += len(line)
-            check_held(self._event_size)
+            check_held(self._event_size, "an event")
         elif not line and self._data:
             data, self._data, self._event_size = b"\n".join(self._data), [], 0
             self._events += 1
@@ -164,7 +164,7 @@ class AnswerDecoder:
     def feed(self, data: bytes) -> list[Delta]:
         """Nothing yet: the answer is one JSON text. Raises UpstreamFailure if it is too long."""
         self._held += len(data)
-        check_held(self._held)
+        check_held(self._held, "the answer")
         self._pieces.append(data)
         return []
 

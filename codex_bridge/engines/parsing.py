@@ -15,16 +15,14 @@ from codex_bridge.vocabulary import Delta, FailureKind, FinishDelta, Json, Upstr
 
 LARGEST_COUNT = 2**53
 """Above this a number is no count of tokens, and might not fit into JSON."""
-
-
 MAX_HELD = 64 * 1024 * 1024
 """Bytes of an answer that are held until they make sense: a line, an event, a whole answer."""
 
 
-def check_held(size: int) -> None:
-    """Raises UpstreamFailure for more bytes than are held."""
+def check_held(size: int, what: str) -> None:
+    """Raises UpstreamFailure for more bytes of `what` than are held: "a line", for example."""
     if size > MAX_HELD:
-        text = f"more than {MAX_HELD // 2**20} MiB without the end of a line"
+        text = f"more than {MAX_HELD // 2**20} MiB without the end of {what}"
         raise UpstreamFailure(FailureKind.GARBLED, text)
 
 
@@ -48,7 +46,7 @@ class LineReader:
     def feed(self, data: bytes) -> list[Delta]:
         """The deltas that became complete with these bytes. Raises UpstreamFailure."""
         self._held += len(data)
-        check_held(self._held)
+        check_held(self._held, "a line")
         if b"\n" not in data:
             # Not joined yet, so that a long line in many pieces takes linear time.
             self._partial.append(data)

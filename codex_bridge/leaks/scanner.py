@@ -12,7 +12,8 @@ Behind a call, a result that the model made up is left out, with all that it say
 false claim would stand in the history.
 
 Some calls are uncertain: JSON that ends an answer behind words which do not announce it, all JSON
-where the user asked to be shown some, and any call behind a refusal, a question or a condition.
+where the user asked to be shown some, any call behind a refusal, a question or a condition, and
+a call in the marks of another family of models than the one that answers.
 """
 
 from __future__ import annotations

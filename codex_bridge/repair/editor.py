@@ -20,11 +20,10 @@ from attrs import frozen
 
 from codex_bridge.repair import patches
 from codex_bridge.repair.conversions import COMMAND_NAMES
-from codex_bridge.repair.seen import NOTHING_SEEN, WRITE, NotSeen, Seen, SeenInPart, SeenTwice
+from codex_bridge.repair.seen import NOTHING_SEEN, WRITING, NotSeen, Seen, SeenInPart, SeenTwice
 from codex_bridge.repair.shell_words import WORD, unquoted
 from codex_bridge.tools.declarations import INPUT
-from codex_bridge.tools.editor import EDIT, READ
-from codex_bridge.tools.editor import WRITE as WRITE_TOOL
+from codex_bridge.tools.editor import EDIT, READ, WRITE
 from codex_bridge.tools.freeform import PATCH_TOOL
 from codex_bridge.vocabulary import Json
 
@@ -65,7 +64,7 @@ def equivalent(name: str, values: Json, seen: Seen) -> Equivalent | str:
     """What does the same as a call with these arguments, or why it cannot be made."""
     if name == READ:
         return read_file(values["path"], values.get("start_line"), values.get("end_line"))
-    if name == WRITE_TOOL:
+    if name == WRITE:
         return write_file(values["path"], values["content"])
     return edit_file(values["path"], values["old"], values["new"], seen)
 
@@ -134,11 +133,10 @@ def failing(why: str, name: str, arguments: str) -> Equivalent:
 
     A very long call is left out.
     """
-    call = orjson.dumps([name, arguments[: LONGEST_CALL + 1]]).decode()
     said = shlex.quote(f"Nothing was changed. {why}")
-    return Equivalent(
-        f"{SAYING}{said}{FAILING}{call if len(arguments) <= LONGEST_CALL else ''}".rstrip(" #")
-    )
+    if len(arguments) > LONGEST_CALL:
+        return Equivalent(f"{SAYING}{said}{FAILING.rstrip(' #')}")
+    return Equivalent(f"{SAYING}{said}{FAILING}{orjson.dumps([name, arguments]).decode()}")
 
 
 def as_written(name: str, arguments: Json) -> tuple[str, Json | str] | None:
@@ -183,8 +181,8 @@ def _of_command(command: str) -> tuple[str, Json] | None:
     elif lines := SHOW_LINES.fullmatch(command):
         end = {} if lines[2] == "$" else {"end_line": int(lines[2])}
         name, values = READ, {"path": unquoted(lines[3]), "start_line": int(lines[1])} | end
-    elif write := WRITE.fullmatch(command):
-        name, values = WRITE_TOOL, {"path": unquoted(write[2]), "content": unquoted(write[1])}
+    elif write := WRITING.fullmatch(command):
+        name, values = WRITE, {"path": unquoted(write[2]), "content": unquoted(write[1])}
     is_same = bool(name) and equivalent(name, values, NOTHING_SEEN) == Equivalent(command)
     return (name, values) if is_same else None
 
@@ -199,7 +197,7 @@ def _of_patch(patch: str) -> tuple[str, Json] | None:
     if header[1] == "Add":
         content = "".join(f"{line[1:]}\n" for line in body)
         is_same = write_file(path, content) == Equivalent(patch=patch)
-        return (WRITE_TOOL, {"path": path, "content": content}) if is_same else None
+        return (WRITE, {"path": path, "content": content}) if is_same else None
     shape = "".join(line[:1] for line in body[1:])
     if header[1] != "Update" or body[:1] != ["@@"] or not ONE_CHANGE.fullmatch(shape):
         return None

@@ -39,8 +39,9 @@ SUCCEEDED = re.compile(
 """What Codex says of a command or a patch that did what it should."""
 NUMBERED = re.compile(r"(?:([^\n:]{1,200}?)[:-](?=\d{1,9}[:-]))?[ \t]*(\d{1,9})(?:[\t:|-]|→)")
 """What `cat -n`, `nl` and `grep -n` put before a line."""
-WORDS = re.compile(r"\w")
-WRITE = re.compile(rf"(?:mkdir -p -- {WORD} && )?printf %s ({WORD}) > ({WORD})", re.ASCII)
+WORD_CHARACTER = re.compile(r"\w")
+"""What a line needs to tell one place in a file from another."""
+WRITING = re.compile(rf"(?:mkdir -p -- {WORD} && )?printf %s ({WORD}) > ({WORD})", re.ASCII)
 """The command by which a function for small models writes a file, see editor.py."""
 
 
@@ -104,10 +105,9 @@ class Seen:
         """The newest first."""
         views: list[View] = []
         for call, result in self._unread:
-            hunks = _hunks(call)
-            if hunks or WRITE.fullmatch(call):
+            if hunks := _hunks(call):
                 if SUCCEEDED.search(result):
-                    views = list(_after(views, hunks, call)) + list(_written(call))
+                    views = [*_after(views, hunks), *_written(hunks)]
             elif not reads_only(call):
                 views = []
             else:
@@ -117,7 +117,8 @@ class Seen:
 
     def _of(self, path: str) -> list[View]:
         """What was seen of a file: under this very path, else under one that may be its own."""
-        same = [view for view in self._views if _parts(view.path) == _parts(path)]
+        parts = _parts(path)
+        same = [view for view in self._views if _parts(view.path) == parts]
         return same or [view for view in self._views if _may_be_same(path, view.path)]
 
     def place(self, path: str, text: str) -> Place:
@@ -143,7 +144,7 @@ class Seen:
                 view.lines[max(0, first - CONTEXT) : first],
                 view.lines[last + 1 : last + 1 + CONTEXT],
             )
-            telling = [each for each in (*place.above, *place.below) if WORDS.search(each)]
+            telling = [each for each in (*place.above, *place.below) if WORD_CHARACTER.search(each)]
             if not view.is_whole and len(telling) < ENOUGH_CONTEXT:
                 problem = SeenInPart()
                 continue
@@ -191,11 +192,13 @@ def with_seen_lines(patch: str, seen: Seen) -> str:
 
 @frozen
 class _Hunk:
-    """What one hunk of a patch does to a file."""
+    """What one hunk of a patch, or a command that writes a file, does to a file."""
 
     path: str
     lines: tuple[str, ...]
-    is_new_file: bool
+    """As in a patch: each begins with "+", "-" or a space."""
+    ends_old_file: bool
+    """Whether the file that stood there before is gone: replaced as a whole, or deleted."""
 
     @property
     def old(self) -> list[str]:
@@ -207,7 +210,11 @@ class _Hunk:
 
 
 def _hunks(call: str) -> list[_Hunk]:
-    """The hunks of the patch that a call applies, if it does nothing else."""
+    """What a call does to files, if it applies a patch or writes a file, and does nothing else."""
+    if write := WRITING.fullmatch(call):
+        content = unquoted(write[1]).removesuffix("\n")
+        lines = tuple("+" + line for line in content.split("\n"))
+        return [_Hunk(unquoted(write[2]), lines, ends_old_file=True)]
     found = patches.in_command(call)
     made = []
     for kind, section in patches.sections((found.patch if found else "").split("\n")):
@@ -216,27 +223,22 @@ def _hunks(call: str) -> list[_Hunk]:
             if line[:1] in {"+", "-", " "}:
                 hunk.append(line)
             elif hunk:
-                made.append(_Hunk(path, tuple(hunk), kind == "Add"))
+                made.append(_Hunk(path, tuple(hunk), ends_old_file=kind == "Add"))
                 hunk = []
         if kind == "Delete":
-            made.append(_Hunk(path, (), is_new_file=True))
+            made.append(_Hunk(path, (), ends_old_file=True))
     return made
 
 
-def _written(call: str) -> Iterator[View]:
-    """What a call writes into files, if it is a patch or the command that writes a file."""
-    if write := WRITE.fullmatch(call):
-        content = unquoted(write[1]).removesuffix("\n")
-        yield View(unquoted(write[2]), tuple(content.split("\n")), is_whole=True)
-    for hunk in _hunks(call):
+def _written(hunks: list[_Hunk]) -> Iterator[View]:
+    """What a call that writes shows of the files after it."""
+    for hunk in hunks:
         if hunk.lines:
-            yield View(hunk.path, tuple(hunk.new), is_whole=hunk.is_new_file)
+            yield View(hunk.path, tuple(hunk.new), is_whole=hunk.ends_old_file)
 
 
-def _after(views: list[View], hunks: list[_Hunk], call: str) -> Iterator[View]:
+def _after(views: list[View], hunks: list[_Hunk]) -> Iterator[View]:
     """What was seen before a call that writes, as it is after it; without what cannot be told."""
-    if write := WRITE.fullmatch(call):
-        hunks = [_Hunk(unquoted(write[2]), (), is_new_file=True)]
     if len(hunks) > MANY_HUNKS:
         return
     for view in views:
@@ -252,7 +254,7 @@ def _patched(view: View, hunks: list[_Hunk]) -> View | None:
     for hunk in hunks:
         old = hunk.old
         places = list(islice(_places(lines, old), 2)) if old else []
-        if hunk.is_new_file or not old or len(places) > 1:
+        if hunk.ends_old_file or not old or len(places) > 1:
             return None
         if not places:
             seen = set(map(_without_space, lines)) - {""}

@@ -234,7 +234,8 @@ class _History:
         tool = self._toolbox.tool(function)
         is_of_editor = tool and (tool.runs_commands or tool.kind is Kind.CUSTOM)
         if self._toolbox.has_editor and is_of_editor:
-            function, arguments = as_written(name, _object(arguments)) or (function, arguments)
+            own = as_written(name, arguments_object(arguments))
+            function, arguments = own or (function, arguments)
         call_id = item.get("call_id")
         message = {
             "id": self._unique_id(call_id),
@@ -313,8 +314,8 @@ def _arguments(arguments: Any) -> str:
     return "{}" if parsed is None else orjson.dumps({"input": arguments}).decode()
 
 
-def _object(arguments: Any) -> Json:
-    """The arguments of an earlier call as an object; an empty one if they are none."""
+def arguments_object(arguments: Any) -> Json:
+    """The arguments of an earlier call, an object or JSON text, as an object; empty if neither."""
     if isinstance(arguments, str):
         try:
             arguments = orjson.loads(arguments)

@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Iterator
 from functools import partial
 
-import orjson
 from attrs import Factory, frozen
 
 from codex_bridge.leaks.quotations import Quotations
@@ -18,7 +17,7 @@ from codex_bridge.responses.contents import (
     other_text,
     output_content,
 )
-from codex_bridge.responses.messages import CALL_KINDS, RESULT_KINDS
+from codex_bridge.responses.messages import CALL_KINDS, RESULT_KINDS, arguments_object
 from codex_bridge.responses.request import ResponsesRequest
 from codex_bridge.tools.declarations import INPUT
 from codex_bridge.vocabulary import Json
@@ -93,12 +92,7 @@ def calls_and_results(request: ResponsesRequest) -> Iterator[tuple[str, str]]:
 def _command(item: Json) -> str:
     """The command line or the patch of a call; "" for any other call."""
     _, arguments = CALL_KINDS[item["type"]](item)
-    if isinstance(arguments, str):
-        try:
-            arguments = orjson.loads(arguments)
-        except orjson.JSONDecodeError:
-            return ""
-    values = arguments if isinstance(arguments, dict) else {}
+    values = arguments_object(arguments)
     found = next((values[key] for key in COMMAND_KEYS if key in values), "")
     # A list of words ends with the command line for a shell.
     found = found[-1] if isinstance(found, list) and found else found

@@ -95,6 +95,13 @@ class ToolProfile(Enum):
         return self in {ToolProfile.SMALL, ToolProfile.ESSENTIAL}
 
 
+def _hidden(profile: ToolProfile) -> frozenset[str]:
+    """The names of Codex's own tools that the model is not shown."""
+    if profile is ToolProfile.SMALL:
+        return HIDDEN | HIDDEN_FROM_SMALL
+    return HIDDEN if profile.is_essential else frozenset()
+
+
 def is_hidden(tool: Tool, profile: ToolProfile, *, has_planned: bool, has_editor: bool) -> bool:
     """Whether the model is not shown a tool that it may call.
 
@@ -106,11 +113,9 @@ def is_hidden(tool: Tool, profile: ToolProfile, *, has_planned: bool, has_editor
         return False
     if tool.name == freeform.PATCH_TOOL:
         return has_editor
-    if profile is ToolProfile.SMALL and tool.name in HIDDEN_FROM_SMALL:
-        return True
     if tool.name == PLAN_TOOL:
         return not has_planned and bool(ONLY_PLAN.search(tool.description))
-    return tool.name in HIDDEN
+    return tool.name in _hidden(profile)
 
 
 @lru_cache(maxsize=500)
@@ -150,8 +155,7 @@ def _code_mode(tool: Tool, profile: ToolProfile) -> str:
         is_mcp = nested.name.startswith("mcp__")
         name = nested.name if is_mcp else nested.name.rpartition("__")[2]
         description, shown = CODEX_TOOLS.get(name, ("", None))
-        hidden = HIDDEN | (HIDDEN_FROM_SMALL if profile is ToolProfile.SMALL else frozenset())
-        if profile.is_essential and not is_mcp and name in hidden:
+        if not is_mcp and name in _hidden(profile):
             continue
         if name == freeform.PATCH_TOOL:
             description, shown = freeform.PATCH_HELP, None
