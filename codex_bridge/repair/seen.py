@@ -197,8 +197,8 @@ class _Hunk:
     path: str
     lines: tuple[str, ...]
     """As in a patch: each begins with "+", "-" or a space."""
-    ends_old_file: bool
-    """Whether the file that stood there before is gone: replaced as a whole, or deleted."""
+    is_whole: bool = False
+    """Whether the new lines are the whole file."""
 
     @property
     def old(self) -> list[str]:
@@ -214,7 +214,7 @@ def _hunks(call: str) -> list[_Hunk]:
     if write := WRITING.fullmatch(call):
         content = unquoted(write[1]).removesuffix("\n")
         lines = tuple("+" + line for line in content.split("\n"))
-        return [_Hunk(unquoted(write[2]), lines, ends_old_file=True)]
+        return [_Hunk(unquoted(write[2]), lines, is_whole=True)]
     found = patches.in_command(call)
     made = []
     for kind, section in patches.sections((found.patch if found else "").split("\n")):
@@ -223,10 +223,10 @@ def _hunks(call: str) -> list[_Hunk]:
             if line[:1] in {"+", "-", " "}:
                 hunk.append(line)
             elif hunk:
-                made.append(_Hunk(path, tuple(hunk), ends_old_file=kind == "Add"))
+                made.append(_Hunk(path, tuple(hunk), is_whole=kind == "Add"))
                 hunk = []
         if kind == "Delete":
-            made.append(_Hunk(path, (), ends_old_file=True))
+            made.append(_Hunk(path, ()))
     return made
 
 
@@ -234,7 +234,7 @@ def _written(hunks: list[_Hunk]) -> Iterator[View]:
     """What a call that writes shows of the files after it."""
     for hunk in hunks:
         if hunk.lines:
-            yield View(hunk.path, tuple(hunk.new), is_whole=hunk.ends_old_file)
+            yield View(hunk.path, tuple(hunk.new), is_whole=hunk.is_whole)
 
 
 def _after(views: list[View], hunks: list[_Hunk]) -> Iterator[View]:
@@ -253,8 +253,11 @@ def _patched(view: View, hunks: list[_Hunk]) -> View | None:
     lines = list(view.lines)
     for hunk in hunks:
         old = hunk.old
-        places = list(islice(_places(lines, old), 2)) if old else []
-        if hunk.ends_old_file or not old or len(places) > 1:
+        if not old:
+            # The file is new or deleted, or has new lines at a place that is not told.
+            return None
+        places = list(islice(_places(lines, old), 2))
+        if len(places) > 1:
             return None
         if not places:
             seen = set(map(_without_space, lines)) - {""}

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from codex_bridge.engines import parsing
 from codex_bridge.engines.openai_chat import AnswerDecoder, StreamDecoder, encode
 from codex_bridge.responses.events import frame
 from codex_bridge.tools.toolbox import Toolbox
@@ -318,3 +319,40 @@ def test_what_is_no_object_is_garbled(data: bytes) -> None:
     with pytest.raises(UpstreamFailure) as caught:
         decoder.eof()
     assert caught.value.kind is FailureKind.GARBLED
+
+
+def _over(reader: StreamDecoder | AnswerDecoder, last: bytes) -> None:
+    """Feed the bytes with which the answer is over, and end it as its connection does."""
+    reader.feed(last)
+    assert reader.over
+    reader.eof()
+
+
+@pytest.mark.parametrize(
+    ("decoder", "piece", "endless"),
+    [
+        pytest.param(StreamDecoder, b"data: " + b"x" * 94, "a line", id="a line"),
+        pytest.param(StreamDecoder, b"data: " + b"x" * 93 + b"\n", "an event", id="an event"),
+        pytest.param(AnswerDecoder, b" " * 99 + b"\n", "the answer", id="a JSON answer"),
+    ],
+)
+def test_what_does_not_end_is_held_up_to_a_limit(
+    monkeypatch: pytest.MonkeyPatch,
+    decoder: type[StreamDecoder | AnswerDecoder],
+    piece: bytes,
+    endless: str,
+) -> None:
+    monkeypatch.setattr(parsing, "MAX_HELD", 1000)
+    reader = decoder()
+    for _ in range(10):
+        assert reader.feed(piece) == []
+    with pytest.raises(UpstreamFailure, match=f"without the end of {endless}"):
+        _over(reader, piece)
+
+
+def test_events_that_end_are_not_added_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parsing, "MAX_HELD", 1000)
+    decoder = StreamDecoder()
+    for _ in range(100):
+        decoder.feed(b'data: {"choices": []}\n\n')
+    assert not decoder.over

@@ -70,6 +70,17 @@ def test_what_a_command_writes_is_a_whole_file() -> None:
 
 
 @pytest.mark.parametrize(
+    "call",
+    [
+        "*** Begin Patch\n*** Add File: src/a.py\n+VERSION = 1\n*** End Patch\n",
+        "mkdir -p -- src && printf %s 'VERSION = 1' > src/a.py",
+    ],
+)
+def test_in_a_file_that_the_model_wrote_no_line_needs_others_around_it(call: str) -> None:
+    assert place("1", (call, f"{HEAD}{DONE}")).lines == ("VERSION = 1",)
+
+
+@pytest.mark.parametrize(
     "calls",
     [
         [],
