@@ -157,6 +157,12 @@ TABLE: dict[FailureKind, _Row] = {
         "upstream_garbled",
         "The answer from {url} cannot be read: {why}. Is a model server running there?",
     ),
+    FailureKind.OVERSIZED: _Row(
+        502,
+        "answer_too_large",
+        "The answer of {model} is too large: {why}. If the model repeats itself, ask in other "
+        "words; else raise --max-answer-size.",
+    ),
     FailureKind.TOO_LONG: _Row(
         400,
         "context_length_exceeded",

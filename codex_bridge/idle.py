@@ -21,6 +21,11 @@ class IdleTimer:
         self._last = 0.0
         self._timer: IDelayedCall | None = None
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started, and not stopped since."""
+        return self._timer is not None
+
     def start(self) -> None:
         """Measure from now on. May be called while the timer is running."""
         self.touch()

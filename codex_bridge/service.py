@@ -9,12 +9,14 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import ILogObserver, Logger
 
 from codex_bridge import __version__
+from codex_bridge.engines.budget import Limits
 from codex_bridge.engines.engine import ContextPolicy
 from codex_bridge.engines.upstream import Upstream
 from codex_bridge.ids import random_id
 from codex_bridge.log import make_logger
 from codex_bridge.settings import Settings
 from codex_bridge.signals import second_signal
+from codex_bridge.sleep import SleepWatch
 from codex_bridge.twisted_private import use_monotonic_clock
 from codex_bridge.web.access import is_loopback
 from codex_bridge.web.app import BridgeApp
@@ -49,6 +51,7 @@ class BridgeService(Service):
         self._upstream = upstream
         self._log = log
         self._reactor = reactor
+        self._sleep = SleepWatch(reactor, self._wake)
 
     def setServiceParent(self, parent: Any) -> None:
         """Join `parent`, and give it `log_observer`. If that is set, it must be an Application."""
@@ -65,6 +68,7 @@ class BridgeService(Service):
         """Listen, and log where. Raises CannotListenError, for instance where the port is taken."""
         super().startService()
         self._listen()
+        self._sleep.start()
         host = self._settings.interface
         self._log.info(
             "codex-bridge {version} listens on http://{host}:{port}, Ollama is at {url}",
@@ -91,8 +95,17 @@ class BridgeService(Service):
                 settings.port, self._site, BACKLOG, interface=settings.interface
             )
 
+    def _wake(self, slept: float) -> None:
+        self._log.info(
+            "the machine slept for {slept:.0f} s; replies that are running: {running}",
+            slept=slept,
+            running=len(self._drain),
+        )
+        self._upstream.wake()
+
     async def _stop(self) -> None:
         super().stopService()
+        self._sleep.stop()
         if self.listening_port is not None:
             await maybeDeferred(self.listening_port.stopListening)
             self.listening_port = None
@@ -132,7 +145,8 @@ def make_service(settings: Settings, reactor: Any = None) -> BridgeService:
     policy = ContextPolicy(
         settings.upstream_api, settings.num_ctx, settings.keep_alive, settings.context_guard
     )
-    upstream = Upstream(reactor, settings.ollama_url, policy, log, settings.upstream_timeout)
+    limits = Limits(silence=settings.upstream_timeout, answer_size=settings.max_answer_size)
+    upstream = Upstream(reactor, settings.ollama_url, policy, log, limits)
     app = BridgeApp(settings, upstream, reactor, log, random_id)
     site = BridgeSite(
         app.resource(), settings.max_body_size, settings.client_timeout, reactor, app.access.refusal

@@ -79,6 +79,12 @@ class Settings:
         "largest request body of `/v1/responses`, in bytes; Codex sends the whole conversation "
         "each time, with all screenshots",
     )
+    max_answer_size: int = _setting(
+        16 * 1024 * 1024,
+        values.whole_number(1024, 1 << 40),
+        "largest answer of a model, in bytes; the bridge keeps an answer until it is whole, since "
+        "its last event repeats it",
+    )
     client_timeout: int = _setting(
         30,
         values.whole_number(1, 86400),

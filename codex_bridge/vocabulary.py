@@ -157,6 +157,8 @@ class FailureKind(Enum):
     """The model finished without text and without calls."""
     GARBLED = "garbled"
     """The answer is not in the dialect that was asked for."""
+    OVERSIZED = "oversized"
+    """The answer is larger than `--max-answer-size`."""
     TOO_LONG = "too long"
     """The prompt does not fit into the context."""
     CONTEXT_FULL = "context full"

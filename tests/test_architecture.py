@@ -86,11 +86,13 @@ ROOT_ARROWS = {
         "codex_bridge.log",
         "codex_bridge.settings",
         "codex_bridge.signals",
+        "codex_bridge.sleep",
         "codex_bridge.twisted_private",
         "codex_bridge.web",
     },
     "settings": {"codex_bridge.values"},
     "signals": set(),
+    "sleep": set(),
     "tap": {
         "codex_bridge.log",
         "codex_bridge.options",
@@ -159,6 +161,55 @@ def test_leaks_could_be_a_library_of_its_own() -> None:
     for path in modules("leaks"):
         for name in imports(path):
             assert not name.startswith("codex_bridge") or name.startswith("codex_bridge.leaks")
+
+
+NETWORK_CALLS = {"deliverBody", "request", "connect", "addTimeout", "callLater", "deferLater"}
+"""Calls that begin a wait for the upstream, or a wait of their own."""
+WITHOUT_BUDGET = {
+    ("engines/answer.py", "deliverBody"): "its timers and sizes are the budget's",
+    ("engines/budget.py", "deliverBody"): "it is the budget",
+    ("engines/connections.py", "connect"): "the endpoints have a limit of their own",
+    ("engines/client.py", "request"): "`_send`, see below; and pass-through, which has no limit",
+    ("web/passthrough.py", "deliverBody"): "pass-through keeps nothing, and has no limit",
+}
+"""Where such a call may stand, and why."""
+
+
+def calls(tree: ast.AST) -> Iterator[tuple[ast.Call, str]]:
+    """Every call in a tree, with the last part of the name of what is called."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            yield node, getattr(node.func, "attr", getattr(node.func, "id", ""))
+
+
+def test_no_wait_for_the_upstream_is_without_a_budget() -> None:
+    found = {
+        (str(path.relative_to(ROOT)), name)
+        for path in [*modules("engines"), ROOT / "web/passthrough.py", ROOT / "web/exchange.py"]
+        for _, name in calls(ast.parse(path.read_text()))
+        if name in NETWORK_CALLS
+    }
+    # The pause before another attempt.
+    assert found - {("web/exchange.py", "deferLater")} == set(WITHOUT_BUDGET)
+
+
+def test_a_request_is_only_sent_within_a_budget() -> None:
+    """In the client `_send` sends it; whoever calls that waits by `within` or has a question."""
+    tree = ast.parse((ROOT / "engines/client.py").read_text())
+    senders = {
+        function.name
+        for function in ast.walk(tree)
+        if isinstance(function, ast.AsyncFunctionDef)
+        and any(name in {"_send", "_ask"} for _, name in calls(function))
+    }
+    guarded = {
+        function.name
+        for function in ast.walk(tree)
+        if isinstance(function, ast.AsyncFunctionDef)
+        and any(name == "within" for _, name in calls(function))
+    }
+    assert senders - guarded == {"_ask"}
+    assert "ask" in guarded
 
 
 def test_the_plugin_folder_is_no_package_of_ours() -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from enum import Enum
+from functools import partial
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
+from twisted.internet.interfaces import IPushProducer
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone
@@ -15,15 +16,9 @@ from twisted.web.http import PotentialDataLoss
 from twisted.web.iweb import IResponse
 from zope.interface import implementer
 
+from codex_bridge.engines.budget import Budget, Phase, size_of
 from codex_bridge.engines.engine import Decoder
-from codex_bridge.idle import IdleTimer
 from codex_bridge.vocabulary import Delta, FailureKind, FinishDelta, UpstreamFailure, UsageDelta
-
-LINGER = 1.0
-"""Seconds that the body may still take to end when the whole answer was delivered."""
-TAIL = 3.0
-"""Seconds that counts of tokens, or the end of the stream, may take behind the finish reason. A
-server that then still keeps the stream open has no more to say."""
 
 Sink = Callable[[Sequence[Delta]], None]
 """Takes everything that one read from the network brought."""
@@ -49,26 +44,27 @@ class Answer(Protocol):
         self,
         response: IResponse,
         decoder: Decoder,
-        clock: IReactorTime,
-        timeout: float,
+        budget: Budget,
         context: int | None = None,
         on_usage: Callable[[UsageDelta], None] = lambda _: None,
     ) -> None:
-        """`timeout`: seconds that the upstream may be silent; `on_usage` gets the token counts."""
+        """`budget` limits how long the upstream may be silent, and what is kept of the answer;
+        `on_usage` gets the token counts."""
         self.context = context
         """Tokens that prompt and answer may take together; None where nobody knows."""
         self._response = response
         self._decoder = decoder
-        self._clock = clock
+        self._budget = budget
         self._on_usage = on_usage
         self._state = State.WAITING
         self._is_paused = False
         self._sink: Sink = lambda _: None
         self._done: Deferred[None] | None = None
-        self._timeout = timeout
-        self._silence = IdleTimer(clock, timeout, self._give_up)
-        self._linger: IDelayedCall | None = None
-        self._tail: IDelayedCall | None = None
+        self._delivered = 0
+        """Bytes that were delivered. The sink keeps them: the last events repeat the answer."""
+        self._silence = budget.watch(Phase.SILENCE, self._give_up)
+        self._tail = budget.watch(Phase.TAIL, self._end_tail)
+        self._linger = budget.watch(Phase.LINGER, partial(self._end, State.ENDED))
 
     def deliver_to(self, sink: Sink) -> Deferred[None]:
         """Hand everything that comes to `sink`. Fires when the answer is whole.
@@ -119,6 +115,7 @@ class Answer(Protocol):
         try:
             deltas = self._decoder.feed(data)
             self._deliver(deltas)
+            self._budget.check_size(self._delivered + self._decoder.held)
         except Exception:
             self._end(State.ENDED, Failure())
             return
@@ -126,8 +123,8 @@ class Answer(Protocol):
             return
         if self._decoder.over:
             self._finish(State.LINGERING)
-        elif self._tail is None and any(isinstance(delta, FinishDelta) for delta in deltas):
-            self._tail = self._clock.callLater(TAIL, self._end_tail)
+        elif not self._tail.is_running and any(isinstance(each, FinishDelta) for each in deltas):
+            self._tail.start()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         if self._state is State.DELIVERING:
@@ -141,13 +138,11 @@ class Answer(Protocol):
         return self.transport
 
     def _give_up(self) -> None:
-        self._end(State.ENDED, Failure(silent_for(self._timeout)))
+        self._end(State.ENDED, Failure(self._budget.exceeded(Phase.SILENCE)))
 
     def _end_tail(self) -> None:
         """The stream stays open behind the finish reason: the answer is whole all the same."""
-        if self._is_paused:
-            self._tail = self._clock.callLater(TAIL, self._end_tail)
-        else:
+        if not self._is_paused:
             self._finish(State.LINGERING)
 
     def _finish(self, state: State, *, is_clean: bool = True) -> None:
@@ -168,12 +163,10 @@ class Answer(Protocol):
         if self._state is State.ENDED:
             return
         self._state = state
-        self._silence.stop()
-        for timer in (self._linger, self._tail):
-            if timer is not None and timer.active():
-                timer.cancel()
+        for timer in (self._silence, self._tail, self._linger):
+            timer.stop()
         if state is State.LINGERING:
-            self._linger = self._clock.callLater(LINGER, self._end, State.ENDED)
+            self._linger.start()
         else:
             if self.transport is None:
                 # Only the protocol that the body is delivered to can close the connection.
@@ -187,9 +180,5 @@ class Answer(Protocol):
         if deltas:
             if isinstance(deltas[-1], UsageDelta):
                 self._on_usage(deltas[-1])
+            self._delivered += sum(map(size_of, deltas))
             self._sink(deltas)
-
-
-def silent_for(seconds: float) -> UpstreamFailure:
-    """The failure of an upstream that sent nothing for `seconds`."""
-    return UpstreamFailure(FailureKind.SILENT, f"nothing for {seconds:.0f} s")

@@ -1,17 +1,15 @@
-"""Bodies of requests that are sent at once, and of responses that are read up to a limit."""
+"""Bodies of requests that are sent at once, and of responses that are read up to a size."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from attrs import define, field, frozen
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IConsumer, IReactorTime
+from twisted.internet.interfaces import IConsumer
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone
 from twisted.web.http import PotentialDataLoss
-from twisted.web.iweb import IBodyProducer, IResponse
+from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
 
@@ -40,31 +38,14 @@ class BytesBody:
         """Nothing left to stop."""
 
 
-def read_limited(
-    response: IResponse, limit: int, clock: IReactorTime, seconds: float
-) -> Deferred[bytes]:
-    """The first `limit` bytes of a response's body, or what came of it in so many seconds.
-
-    Then the connection is closed. Fails with the failure of the connection. Cancelling closes the
-    connection.
-    """
-    reader = _LimitedReader(limit)
-    alarm = clock.callLater(seconds, reader.stop)
-
-    def stop_alarm(result: Any) -> Any:
-        if alarm.active():
-            alarm.cancel()
-        return result
-
-    response.deliverBody(reader)
-    return reader.done.addBoth(stop_alarm)
-
-
 @define(eq=False)
-class _LimitedReader(Protocol):
+class LimitedReader(Protocol):
+    """Collects a response's body, or its first `limit` bytes; then it closes the connection."""
+
     limit: int
     pieces: list[bytes] = field(factory=list)
     done: Deferred[bytes] = field(init=False)
+    """What was read. Fails with the failure of the connection; cancelling closes that."""
 
     def __attrs_post_init__(self) -> None:
         self.done = Deferred(lambda _: self._hang_up())
@@ -76,7 +57,7 @@ class _LimitedReader(Protocol):
             self.stop()
 
     def stop(self) -> None:
-        """Do with what has come."""
+        """Read no more: what has come is all."""
         if not self.done.called:
             self.done.callback(b"".join(self.pieces))
             self._hang_up()

@@ -6,20 +6,19 @@ from collections.abc import Callable
 from contextlib import suppress
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
+from weakref import WeakSet
 
 import orjson
 from treq.client import HTTPClient
 from twisted.internet import error as network
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.defer import TimeoutError as DeferredTimeout
-from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 from twisted.web.client import ResponseFailed, ResponseNeverReceived
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IBodyProducer, IResponse
 
-from codex_bridge.engines.answer import silent_for
-from codex_bridge.engines.bodies import BytesBody, read_limited
+from codex_bridge.engines.bodies import BytesBody
+from codex_bridge.engines.budget import Budget, Limits, Phase
 from codex_bridge.engines.connections import (
     RawAgent,
     Server,
@@ -32,29 +31,22 @@ from codex_bridge.engines.parsing import error_message
 from codex_bridge.twisted_private import is_no_http
 from codex_bridge.vocabulary import FailureKind, Json, UpstreamFailure
 
-TIMEOUT = 20.0
-"""Seconds that a question about a model may take: without the answer nothing can be sent."""
 GATEWAY = frozenset({502, 503, 504})
 """HTTP statuses by which a proxy tells that the server behind it does not answer."""
-ERROR_BODY_LIMIT, ERROR_BODY_TIME = 64 * 1024, 5.0
-"""Bytes of an error's body that are read, and seconds for them: its status is known already."""
-ANSWER_LIMIT = 4 * 1024 * 1024
-"""Bytes of an answer about models: /api/show sends whole licences and templates."""
 
 
 class Client:
     """Sends requests to the server at one base URL."""
 
     def __init__(
-        self, reactor: Any, url: str, timeout: float, on_doubt: Callable[[], None]
+        self, reactor: Any, url: str, limits: Limits, on_doubt: Callable[[], None]
     ) -> None:
-        """`timeout`: seconds until an exchange's answer must begin.
-
-        `on_doubt` is called when the server may have been restarted or replaced: it closed a kept
-        connection, or did not answer.
+        """`on_doubt` is called when the server may have been restarted or replaced: it closed a
+        kept connection, or did not answer.
         """
         self._reactor = reactor
-        self._timeout = timeout
+        self._limits = limits
+        self._budgets: WeakSet[Budget] = WeakSet()
         self._on_doubt = on_doubt
         self._base = without_ipv6(url)
         self._pool = make_pool(reactor, persistent=True)
@@ -68,39 +60,38 @@ class Client:
         # A streamed body cannot be sent again when a kept connection turns out to be dead.
         self._raw = RawAgent(reactor, self._server, url)
 
-    async def post(self, path: str, body: bytes) -> Any:
+    def budget(self) -> Budget:
+        """A new budget, for one exchange or one question."""
+        budget = Budget(self._reactor, self._limits)
+        self._budgets.add(budget)
+        return budget
+
+    async def post(self, path: str, body: bytes, budget: Budget) -> Any:
         """The response, once it begins. Raises UpstreamFailure, after a call of `on_doubt`."""
         asked = Deferred.fromCoroutine(self._send("POST", path, body))
-        asked.addTimeout(self._timeout, self._reactor)
         try:
-            return await asked
-        except DeferredTimeout:
-            self._on_doubt()
-            raise silent_for(self._timeout) from None
+            return await budget.within(Phase.HEAD, asked)
         except UpstreamFailure:
             self._on_doubt()
             raise
 
     async def succeeds(self, path: str, body: bytes) -> bool:
         """Whether the answer to a POST is a 200. Raises UpstreamFailure where none begins."""
-        response = await self.post(path, body)
-        await read_limited(response, ANSWER_LIMIT, self._reactor, TIMEOUT)
+        budget = self.budget()
+        response = await self.post(path, body, budget)
+        await budget.body(Phase.QUESTION, response)
         return bool(response.code == 200)
 
     async def ask(self, method: str, path: str, body: Json | None = None) -> Json | None:
         """Ask for a small JSON object; None if the server sends none. Raises UpstreamFailure.
 
-        For questions that Ollama answers at once; one that takes longer than TIMEOUT fails.
+        For questions that Ollama answers at once; one that takes longer fails.
         """
-        asked = Deferred.fromCoroutine(self._ask(method, path, body))
-        asked.addTimeout(TIMEOUT, self._reactor)
-        try:
-            return await asked
-        except DeferredTimeout:
-            text = f"no answer within {TIMEOUT:.0f} s"
-            raise UpstreamFailure(FailureKind.UNREACHABLE, text) from None
+        budget = self.budget()
+        asked = Deferred.fromCoroutine(self._ask(method, path, body, budget))
+        return await budget.within(Phase.QUESTION, asked)
 
-    async def _ask(self, method: str, path: str, body: Json | None) -> Json | None:
+    async def _ask(self, method: str, path: str, body: Json | None, budget: Budget) -> Json | None:
         data = None if body is None else orjson.dumps(body)
         try:
             response = await self._send(method, path, data)
@@ -110,8 +101,7 @@ class Client:
             self._on_doubt()
             response = await self._send(method, path, data)
         try:
-            body_read = read_limited(response, ANSWER_LIMIT, self._reactor, TIMEOUT)
-            answer = orjson.loads(await body_read)
+            answer = orjson.loads(await budget.body(Phase.QUESTION, response))
         except orjson.JSONDecodeError:
             answer = None
         except ResponseFailed as error:
@@ -158,18 +148,23 @@ class Client:
         except Exception as error:
             raise _unreachable(error) from error
 
+    def wake(self) -> None:
+        """The machine slept: the server may be gone, or other connections between it and us."""
+        for budget in self._budgets:
+            budget.restart()
+        self._on_doubt()
+        self._server.probe()
+        self._pool.closeCachedConnections()
+
     async def close(self) -> None:
         """Close the idle connections."""
         await self._pool.closeCachedConnections()
 
 
-async def refusal_text(response: IResponse, clock: IReactorTime) -> str:
-    """What an answer other than 200 says, in either of Ollama's shapes or as plain text.
-
-    Of a body that does not end, what came of it in ERROR_BODY_TIME.
-    """
+async def refusal_text(response: IResponse, budget: Budget) -> str:
+    """What an answer other than 200 says, in either of Ollama's shapes or as plain text."""
     try:
-        body = await read_limited(response, ERROR_BODY_LIMIT, clock, ERROR_BODY_TIME)
+        body = await budget.body(Phase.REFUSAL, response)
     except CancelledError:
         raise
     except Exception:

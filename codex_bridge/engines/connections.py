@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
-from attrs import define, frozen
+from attrs import Factory, define, frozen
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import (
     HostnameEndpoint,
@@ -39,6 +39,9 @@ MAX_IDLE = 64
 PROBES = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
 """Seconds until the first probe of an idle connection, seconds between two, and their number: a
 machine that lost its power is noticed after two minutes."""
+PROBES_AFTER_SLEEP = {"TCP_KEEPIDLE": 1, "TCP_KEEPINTVL": 2, "TCP_KEEPCNT": 5}
+"""The same for the connections that are open when the machine wakes up: those that are dead are
+noticed after eleven seconds."""
 _TARGET = re.compile(rb"[\x21-\x7e]+")
 
 
@@ -135,7 +138,7 @@ class _Localhost:
 
 
 @implementer(IAgentEndpointFactory, IStreamClientEndpoint)
-@define
+@define(eq=False)
 class Server:
     """The one server that an agent's requests go to; counts the connections made to it.
 
@@ -146,14 +149,31 @@ class Server:
     endpoint: IStreamClientEndpoint
     on_idle_close: Callable[[], None] = lambda: None
     connections: int = 0
+    _open: set[_Connection] = Factory(set)
 
     def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
         return self
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
         self.connections += 1
-        connected = self.endpoint.connect(_ConnectionFactory(protocolFactory, self.on_idle_close))
-        return connected.addCallbacks(_made, _cancelled)
+        connected = self.endpoint.connect(_ConnectionFactory(protocolFactory, self))
+        return connected.addCallbacks(self._made, _cancelled)
+
+    def forget(self, connection: _Connection) -> None:
+        """The connection is closed."""
+        self._open.discard(connection)
+
+    def probe(self) -> None:
+        """Have the kernel find out soon which of the open connections are dead."""
+        for connection in self._open:
+            _set_probes(connection.transport, PROBES_AFTER_SLEEP)
+
+    def _made(self, connection: _Connection) -> IProtocol:
+        """Have the kernel notice when the other machine is gone; return the agent's protocol."""
+        self._open.add(connection)
+        _set_probes(connection.transport, PROBES)
+        protocol: IProtocol = connection.wrappedProtocol
+        return protocol
 
 
 class _Connection(ProtocolWrapper):
@@ -163,30 +183,31 @@ class _Connection(ProtocolWrapper):
         is_ours = getattr(self.transport, "disconnecting", False)
         is_idle = is_between_requests(self.wrappedProtocol)
         super().connectionLost(reason)
+        self.factory.server.forget(self)
         if is_idle and not is_ours:
-            self.factory.on_idle_close()
+            self.factory.server.on_idle_close()
 
 
 class _ConnectionFactory(WrappingFactory[_Connection]):
     protocol = _Connection
     noisy = False
 
-    def __init__(self, factory: Any, on_idle_close: Callable[[], None]) -> None:
+    def __init__(self, factory: Any, server: Server) -> None:
         super().__init__(factory)
         factory.noisy = False  # It would write two log lines per connection.
-        self.on_idle_close = on_idle_close
+        self.server = server
 
 
-def _made(connection: Any) -> IProtocol:
-    """Have the kernel notice when the other machine is gone; return the protocol of the agent."""
-    connection.transport.setTcpKeepAlive(True)
-    handle = connection.transport.getHandle()
-    if isinstance(handle, socket.socket):
-        for name, value in PROBES.items():
-            if hasattr(socket, name):
-                handle.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
-    protocol: IProtocol = connection.wrappedProtocol
-    return protocol
+def _set_probes(transport: Any, probes: dict[str, int]) -> None:
+    """Have the kernel probe a connection, as PROBES says it, while nothing is sent over it."""
+    handle = transport.getHandle()
+    if not isinstance(handle, socket.socket):
+        # TLS is a transport around that of the socket.
+        handle = transport.transport.getHandle()
+    transport.setTcpKeepAlive(True)
+    for name, value in probes.items():
+        if hasattr(socket, name):
+            handle.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 def _cancelled(failure: Failure) -> Failure:

@@ -53,6 +53,10 @@ class Decoder(Protocol):
 
     over: bool
 
+    @property
+    def held(self) -> int:
+        """Bytes that came and are no deltas yet."""
+
     def feed(self, data: bytes) -> Sequence[Delta]: ...
     def eof(self) -> Sequence[Delta]: ...
 

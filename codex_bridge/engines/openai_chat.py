@@ -12,7 +12,6 @@ from twisted.web.http_headers import Headers
 from codex_bridge.engines.engine import ContextPolicy, Decoder, Engine, Plan
 from codex_bridge.engines.parsing import (
     LineReader,
-    check_held,
     json_object,
     object_in,
     objects_in,
@@ -102,13 +101,18 @@ class StreamDecoder(LineReader):
         super().__init__()
         self._data: list[bytes] = []
         self._event_size = 0
-        """Bytes of the event that is not whole yet."""
+        """Bytes of the event that is not whole yet, without its last line."""
         self._ends_in_cr = False
         """Whether lines end in CR alone."""
         self._may_be_crlf = False
         """Whether the last read ended in CR, and a line feed may follow."""
         self._events = 0
         self._bytes = 0
+
+    @property
+    def held(self) -> int:
+        """Bytes that came and are no deltas yet."""
+        return super().held + self._event_size
 
     def feed(self, data: bytes) -> list[Delta]:
         """The deltas that became complete with these bytes. Raises UpstreamFailure."""
@@ -142,7 +146,6 @@ class StreamDecoder(LineReader):
         if line.startswith(b"data:"):
             self._data.append(line[5:].removeprefix(b" "))
             self._event_size += len(line)
-            check_held(self._event_size, "an event")
         elif not line and self._data:
             data, self._data, self._event_size = b"\n".join(self._data), [], 0
             self._events += 1
@@ -158,13 +161,12 @@ class AnswerDecoder:
     over = False
 
     def __init__(self) -> None:
+        self.held = 0
         self._pieces: list[bytes] = []
-        self._held = 0
 
     def feed(self, data: bytes) -> list[Delta]:
-        """Nothing yet: the answer is one JSON text. Raises UpstreamFailure if it is too long."""
-        self._held += len(data)
-        check_held(self._held, "the answer")
+        """Nothing yet: the answer is one JSON text."""
+        self.held += len(data)
         self._pieces.append(data)
         return []
 

@@ -15,15 +15,6 @@ from codex_bridge.vocabulary import Delta, FailureKind, FinishDelta, Json, Upstr
 
 LARGEST_COUNT = 2**53
 """Above this a number is no count of tokens, and might not fit into JSON."""
-MAX_HELD = 64 * 1024 * 1024
-"""Bytes of an answer that are held until they make sense: a line, an event, a whole answer."""
-
-
-def check_held(size: int, what: str) -> None:
-    """Raises UpstreamFailure for more bytes of `what` than are held: "a line", for example."""
-    if size > MAX_HELD:
-        text = f"more than {MAX_HELD // 2**20} MiB without the end of {what}"
-        raise UpstreamFailure(FailureKind.GARBLED, text)
 
 
 class LineReader:
@@ -36,23 +27,27 @@ class LineReader:
     def __init__(self) -> None:
         self.over = False
         self._partial: list[bytes] = []
-        self._held = 0
+        self._line_size = 0
         """Bytes of the line that is not whole yet."""
         self._is_first = True
         """Whether no line was whole yet; before the first one may stand a byte order mark."""
         self._finished = False
         self._failure: UpstreamFailure | None = None
 
+    @property
+    def held(self) -> int:
+        """Bytes that came and are no deltas yet."""
+        return self._line_size
+
     def feed(self, data: bytes) -> list[Delta]:
         """The deltas that became complete with these bytes. Raises UpstreamFailure."""
-        self._held += len(data)
-        check_held(self._held, "a line")
+        self._line_size += len(data)
         if b"\n" not in data:
             # Not joined yet, so that a long line in many pieces takes linear time.
             self._partial.append(data)
             return []
         *lines, rest = b"".join([*self._partial, data]).split(b"\n")
-        self._partial, self._held = [rest], len(rest)
+        self._partial, self._line_size = [rest], len(rest)
         if self._is_first:
             lines[0], self._is_first = lines[0].removeprefix(BOM_UTF8), False
         return [delta for line in lines for delta in self._checked(line.removesuffix(b"\r"))]

@@ -9,6 +9,7 @@ from math import inf
 from attrs import frozen
 from twisted.internet.interfaces import IReactorTime
 
+from codex_bridge.engines.budget import GENERATIONS, REQUESTS, Budget
 from codex_bridge.vocabulary import FailureKind, UpstreamFailure
 
 
@@ -50,8 +51,6 @@ RULES: dict[FailureKind, Rule] = {
     FailureKind.NO_EFFORT: Rule((0.0,), change=Change.EFFORT),
 }
 """Failures after which the upstream is asked again. Others would only happen again."""
-MAX_GENERATIONS = 3
-"""How often, at most, one exchange lets a model begin to generate."""
 
 
 @frozen
@@ -68,8 +67,9 @@ class Retry:
 class Retries:
     """The failures of one exchange, and when to ask again after them."""
 
-    def __init__(self, clock: IReactorTime) -> None:
+    def __init__(self, clock: IReactorTime, budget: Budget) -> None:
         self._clock = clock
+        self._budget = budget
         self._failures: Counter[FailureKind] = Counter()
         self._first: dict[FailureKind, float] = {}
         """When each kind of failure came first, in seconds of the clock."""
@@ -85,7 +85,9 @@ class Retries:
         self._failures[kind] += 1
         if earlier >= len(rule.waits) or now - self._first.setdefault(kind, now) >= rule.until:
             return None
-        if rule.costs_generation and self._generations >= MAX_GENERATIONS:
+        if rule.costs_generation and self._generations >= GENERATIONS:
+            return None
+        if self._budget.requests >= REQUESTS:
             return None
         return Retry(failure, rule.waits[earlier], rule.change)
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from codex_bridge.engines.answer import Answer
+from codex_bridge.engines.budget import Budget, Limits, Phase
 from codex_bridge.engines.client import Client, refusal_text
 from codex_bridge.engines.contexts import Contexts
 from codex_bridge.engines.engine import DEFAULT_NUM_CTX, ContextPolicy
@@ -22,9 +23,6 @@ from codex_bridge.vocabulary import (
     UsageDelta,
 )
 
-SILENCE = 1800.0
-"""Seconds that an answer may be silent, unless told otherwise."""
-
 
 class Upstream:
     """The server at one base URL. It asks once; whether to ask again is for the caller to say."""
@@ -35,28 +33,29 @@ class Upstream:
         url: str,
         policy: ContextPolicy = ContextPolicy(),  # noqa: B008 - it is frozen
         log: Logger = Logger(),  # noqa: B008
-        timeout: float = SILENCE,
+        limits: Limits = Limits(),  # noqa: B008
     ) -> None:
-        """`timeout`: seconds that the server may be silent when it is asked for an answer."""
         self.url = url
         self._policy = policy
         self._log = log
-        self._clock: IReactorTime = reactor
-        self._timeout = timeout
         self._models: ModelTable
-        self._client = Client(reactor, url, timeout, lambda: self._models.doubt())
+        self._client = Client(reactor, url, limits, lambda: self._models.doubt())
         self._models = ModelTable(self._client.ask, policy, reactor, log)
         self._contexts = Contexts(self._models, self._client.succeeds, log, reactor)
         self._conversations = Conversations()
         self.ask = self._client.ask
+        self.budget = self._client.budget
         self.forward = self._client.forward
+        self.wake = self._client.wake
         self.close = self._client.close
 
     async def info(self, model: str) -> ModelInfo:
         """What is known of a model. May ask the server, loads nothing. Raises UpstreamFailure."""
         return await self._models.info(model)
 
-    async def open(self, request: ChatRequest, info: ModelInfo, *, stream: bool) -> Answer:
+    async def open(
+        self, request: ChatRequest, info: ModelInfo, budget: Budget, *, stream: bool
+    ) -> Answer:
         """Send `request`; return when the answer begins. Raises UpstreamFailure.
 
         Where the context is not known yet, the model is loaded first. Among the failures are:
@@ -65,24 +64,25 @@ class Upstream:
         Cancelling closes the connection, which makes Ollama stop generating.
         """
         prompt = measured(request)
-        plan = await self._contexts.plan_for(info)
+        planning = Deferred.fromCoroutine(self._contexts.plan_for(info))
+        plan = await budget.within(Phase.LOAD, planning)
         engine, key = self._models.engine, self._models.key(info.name)
         if self._policy.guard and plan.context is not None:
             is_strict = engine.cuts_in_silence and not info.is_remote
             self._conversations.check(key, prompt, plan.context, is_strict=is_strict)
         path, body = engine.encode(request, info, plan, stream=stream)
-        response = await self._client.post(path, body)
+        budget.requests += 1
+        response = await self._client.post(path, body, budget)
         if response.code == 404:
             self._models.forget(info.name)
         if response.code != 200:
-            failure = engine.refusal(await refusal_text(response, self._clock), response.code)
+            failure = engine.refusal(await refusal_text(response, budget), response.code)
             failure.context = plan.context
             raise failure
         return Answer(
             response,
             engine.decoder(response.headers, stream=stream),
-            self._clock,
-            self._timeout,
+            budget,
             plan.context,
             lambda usage: self._learn(info, prompt, usage),
         )

@@ -48,7 +48,7 @@ def serve(http: BridgeRequest, state: BridgeState) -> Deferred[bytes]:
         reply.fail(intake.error)
         reply.close()
         state.tally.served += 1
-        journal.log_line(reply.mode, None)
+        journal.log_line(reply.mode)
         return succeed(reply.body)
     if state.settings.debug:
         journal.debug("request", orjson.loads(body))
@@ -121,6 +121,7 @@ class Exchange:
         self._journal = journal
         self._state = state
         self._sources = Sources.of(request)
+        self._budget = state.upstream.budget()
         self._attempt: Attempt | None = None
         """The one that is under way, or was kept."""
         self._work: Deferred[None] | None = None
@@ -149,7 +150,7 @@ class Exchange:
             tally.served += 1
             if self._attempt:
                 tally.repairs += self._attempt.repairs
-            journal.log_line(self._reply.mode, self._attempt)
+            journal.log_line(self._reply.mode, self._attempt, self._budget.requests)
         return self._reply.body
 
     def abandon(self) -> None:
@@ -199,7 +200,7 @@ class Exchange:
 
     async def _generate(self) -> Attempt:
         """Make attempts until an answer is whole, or another one cannot help. Raises ApiError."""
-        retries = Retries(self._state.clock)
+        retries = Retries(self._state.clock, self._budget)
         retry: Retry | None = None
         while True:
             try:
@@ -260,7 +261,7 @@ class Exchange:
             calls_as_text=translation.calls_as_text,
             dialect=translation.dialect,
         )
-        answer = await upstream.open(chat, info, stream=settings.upstream_stream)
+        answer = await upstream.open(chat, info, self._budget, stream=settings.upstream_stream)
         try:
             self._reply.open()
             self._reply.follow(answer)
@@ -330,7 +331,6 @@ class Exchange:
 
     def _note(self, translation: Translation, chat: ChatRequest) -> None:
         journal = self._journal
-        journal.times_asked += 1
         journal.log_downgrades(translation.downgrades)
         journal.debug("chat request", chat)
         if self._state.settings.debug:

@@ -27,8 +27,6 @@ class Journal:
     def __init__(self, state: BridgeState, exchange: str, model: str) -> None:
         """`exchange` is the id of its response; `model` as the client named it, "" if unknown."""
         self.exchange = exchange
-        self.times_asked = 0
-        """How often the upstream was asked."""
         self.outcome = "client gone"
         self._model = printable(model)
         self._log = state.log
@@ -69,8 +67,12 @@ class Journal:
             why=printable(without_quoted_call(retry.failure.message), 500),
         )
 
-    def log_line(self, mode: str, attempt: Attempt | None) -> None:
-        """Log the one line at the end. `attempt` is the last one, if there was any."""
+    def log_line(self, mode: str, attempt: Attempt | None = None, requests: int = 0) -> None:
+        """Log the one line at the end.
+
+        `attempt` is the last one, if there was any; `requests` tells how often the upstream was
+        asked for an answer.
+        """
         now, first = self._clock.seconds(), self._first_delta
         usage = attempt.usage if attempt else None
         tools = attempt.tools_called if attempt else []
@@ -88,7 +90,7 @@ class Journal:
             tools=printable(", ".join(tools) or "none", 500),
             repairs=printable(repairs or "none", 500),
             outcome=printable(self.outcome, 500)
-            + (f", asked {self.times_asked} times" if self.times_asked > 1 else ""),
+            + (f", asked {requests} times" if requests > 1 else ""),
         )
 
 

@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone, ResponseFailed
 
 from codex_bridge.engines.answer import Answer
+from codex_bridge.engines.budget import Budget, Limits
 from codex_bridge.engines.openai_chat import StreamDecoder
 from codex_bridge.vocabulary import (
     Delta,
@@ -29,6 +30,8 @@ USAGE = b'data: {"model":"m","choices":[],"usage":{"prompt_tokens":5,"completion
 DONE = b"data: [DONE]\n\n"
 ERROR = b'data: {"error":"it broke"}\n\n'
 PATIENCE = 60.0
+MOST = 1000
+"""Bytes that are kept of an answer."""
 
 
 class Body:
@@ -66,7 +69,11 @@ class Scene:
         self.counts: list[UsageDelta] = []
         self.outcome: list[Any] = []
         self.answer = Answer(
-            self.body, StreamDecoder(), self.clock, PATIENCE, 4096, self.counts.append
+            self.body,
+            StreamDecoder(),
+            Budget(self.clock, Limits(silence=PATIENCE, answer_size=MOST)),
+            4096,
+            self.counts.append,
         )
 
     def deliver(self, sink: Any = None) -> Deferred[Any]:
@@ -312,3 +319,33 @@ def test_the_end_of_the_stream_ends_that_wait_too(scene: Scene) -> None:
     scene.says(DONE)
     scene.body.ends()
     assert scene.clock.getDelayedCalls() == []
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        pytest.param(b"data: " + b"x" * 94, id="a line without an end"),
+        pytest.param(TEXT.replace(b"Hi", b"x" * 84), id="text"),
+        pytest.param(
+            TEXT.replace(b"content", b"reasoning").replace(b"Hi", b"x" * 84), id="thought"
+        ),
+    ],
+)
+def test_only_so_much_of_an_answer_is_kept(scene: Scene, piece: bytes) -> None:
+    scene.deliver()
+    scene.says(*[piece] * 10)
+    assert scene.outcome == []
+    scene.says(piece)
+    (failure,) = scene.outcome
+    assert failure.value.kind is FailureKind.OVERSIZED
+    assert scene.body.log == ["close"]
+    assert scene.clock.getDelayedCalls() == []
+
+
+def test_a_finish_reason_that_is_repeated_does_not_keep_an_answer_open(scene: Scene) -> None:
+    scene.deliver()
+    for _ in range(3):
+        scene.says(STOP)
+        assert scene.outcome == []
+        scene.clock.advance(1)
+    assert scene.outcome == [None]

@@ -11,7 +11,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import formatEvent
 from twisted.web.client import ResponseFailed
 
-from codex_bridge.engines.bodies import read_limited
+from codex_bridge.engines.budget import Budget, Limits, Phase
 from codex_bridge.engines.connections import Server, make_agent, make_endpoint, make_pool
 from codex_bridge.engines.upstream import Upstream
 from codex_bridge.vocabulary import ChatRequest, ModelInfo
@@ -26,7 +26,7 @@ def test_a_cancelled_connect_is_a_cancellation_and_no_second_one_is_made(
     reactor = MemoryReactorClock()
     upstream = Upstream(reactor, f"http://{host}:11433")
     asking = Deferred.fromCoroutine(
-        upstream.open(ChatRequest("m", []), ModelInfo("m"), stream=True)
+        upstream.open(ChatRequest("m", []), ModelInfo("m"), upstream.budget(), stream=True)
     )
     assert len(reactor.tcpClients) == 1
     asking.cancel()
@@ -49,7 +49,7 @@ async def test_only_a_server_that_closes_an_idle_connection_is_reported(
     await wire.until(b"\r\n\r\n")
     wire.say(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n")
     wire.say(b"a" if ends == "within an answer" else b"whole")
-    body = read_limited(await request, 100, reactor, 60)
+    body = Budget(reactor, Limits()).body(Phase.QUESTION, await request)
     if ends == "idle":
         await body
     if ends != "by the bridge":

@@ -110,7 +110,7 @@ async def test_a_load_that_meets_a_stale_connection_has_the_server_doubted(
         wire.say(sized(b"200 OK", body))
     info = await asking
     await deferLater(reactor, 0)  # the connection goes back to the pool
-    opening = Deferred.fromCoroutine(upstream.open(ASK, info, stream=True))
+    opening = Deferred.fromCoroutine(upstream.open(ASK, info, upstream.budget(), stream=True))
     await wire.until(b"/api/generate")
     wire.transport.loseConnection()
     with pytest.raises(UpstreamFailure) as caught:
@@ -143,7 +143,7 @@ async def test_a_prompt_that_may_not_fit_is_refused_only_where_it_would_be_cut(
         remote=is_remote,
     )
     long = evolve(ASK, messages=[{"role": "user", "content": 150_000 * "x"}])
-    opening = Deferred.fromCoroutine(upstream.open(long, info, stream=True))
+    opening = Deferred.fromCoroutine(upstream.open(long, info, upstream.budget(), stream=True))
     if is_sent:
         await server.next_connection()
         opening.cancel()

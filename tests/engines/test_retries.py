@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 
 from codex_bridge.engines import retries as module
+from codex_bridge.engines.budget import Budget, Limits
 from codex_bridge.engines.retries import Change, Retries
 from codex_bridge.vocabulary import FailureKind, UpstreamFailure
 
@@ -24,11 +25,16 @@ def failed(kind: FailureKind) -> UpstreamFailure:
     return UpstreamFailure(kind, "why")
 
 
+def retries() -> Retries:
+    clock = Clock()
+    return Retries(clock, Budget(clock, Limits()))
+
+
 def waits(*kinds: FailureKind) -> list[float]:
     """The waits after a series of failures, until nothing more is tried."""
-    retries, waited = Retries(Clock()), []
+    asked, waited = retries(), []
     for kind in kinds:
-        retry = retries.after(failed(kind))
+        retry = asked.after(failed(kind))
         if retry is None:
             break
         waited.append(retry.wait)
@@ -48,6 +54,7 @@ def waits(*kinds: FailureKind) -> list[float]:
         (FailureKind.NO_EFFORT, [0]),
         (FailureKind.SILENT, []),
         (FailureKind.GARBLED, []),
+        (FailureKind.OVERSIZED, []),
         (FailureKind.CONTEXT_FULL, []),
         (FailureKind.NO_MODEL, []),
         (FailureKind.NO_TOOLS, []),
@@ -76,7 +83,7 @@ def test_every_kind_of_failure_is_decided_on() -> None:
 def test_a_refusal_is_only_repeated_when_something_is_different(
     kind: FailureKind, change: Change
 ) -> None:
-    retry = Retries(Clock()).after(failed(kind))
+    retry = retries().after(failed(kind))
     assert retry is not None
     assert retry.change is change
 
@@ -85,10 +92,10 @@ def test_a_refusal_is_only_repeated_when_something_is_different(
 def test_no_mixture_of_failures_costs_more_than_three_generations(
     kinds: list[FailureKind],
 ) -> None:
-    retries, begun = Retries(Clock()), 0
+    asked, begun = retries(), 0
     for kind in kinds:
         begun += kind in COSTS_A_GENERATION
-        if retries.after(failed(kind)) is None:
+        if asked.after(failed(kind)) is None:
             break
     assert begun <= 3
 
@@ -110,7 +117,7 @@ def test_each_kind_has_waits_of_its_own_and_all_share_the_generations(
 
 def test_a_server_that_lets_one_wait_for_every_refusal_is_given_up_after_20_seconds() -> None:
     clock = Clock()
-    retries = Retries(clock)
+    retries = Retries(clock, Budget(clock, Limits()))
     waited = []
     for seconds in (19.9, 0.1, 0):
         retry = retries.after(failed(FailureKind.UNREACHABLE))
@@ -121,8 +128,18 @@ def test_a_server_that_lets_one_wait_for_every_refusal_is_given_up_after_20_seco
 
 def test_the_20_seconds_begin_with_the_first_failure_of_that_kind() -> None:
     clock = Clock()
-    retries = Retries(clock)
+    retries = Retries(clock, Budget(clock, Limits()))
     retries.after(failed(FailureKind.BUSY))
     clock.advance(30)
     assert retries.after(failed(FailureKind.UNREACHABLE)) is not None
     assert retries.after(failed(FailureKind.BUSY)) is not None
+
+
+def test_no_exchange_asks_more_than_twelve_times() -> None:
+    clock = Clock()
+    budget = Budget(clock, Limits())
+    asked = Retries(clock, budget)
+    for kind in [FailureKind.STALE, FailureKind.BUSY, FailureKind.UNREACHABLE] * 4:
+        budget.requests += 1
+        retry = asked.after(failed(kind))
+    assert (budget.requests, retry) == (12, None)

@@ -18,7 +18,7 @@ from twisted.web._newclient import HTTP11ClientProtocol
 from twisted.web.http_headers import Headers
 
 from codex_bridge.engines.answer import Answer
-from codex_bridge.engines.bodies import read_limited
+from codex_bridge.engines.budget import Phase
 from codex_bridge.engines.connections import Server, make_endpoint
 from codex_bridge.engines.upstream import Upstream
 from codex_bridge.vocabulary import (
@@ -54,7 +54,7 @@ async def upstream(server: WireServer) -> AsyncIterator[Upstream]:
 
 
 def ask(upstream: Upstream) -> Deferred[Answer]:
-    return Deferred.fromCoroutine(upstream.open(ASK, INFO, stream=True))
+    return Deferred.fromCoroutine(upstream.open(ASK, INFO, upstream.budget(), stream=True))
 
 
 async def asked(server: WireServer, upstream: Upstream) -> tuple[Deferred[Answer], Wire]:
@@ -119,7 +119,7 @@ async def test_a_connection_is_kept_though_the_exchange_is_over_before_the_last_
 async def test_a_refusal_is_told_by_its_kind_and_nothing_is_asked_again(
     server: WireServer, upstream: Upstream, body: bytes, kind: FailureKind
 ) -> None:
-    asking = upstream.open(evolve(ASK, effort="high"), INFO, stream=True)
+    asking = upstream.open(evolve(ASK, effort="high"), INFO, upstream.budget(), stream=True)
     answer = Deferred.fromCoroutine(asking)
     wire = await server.next_connection()
     assert b'"reasoning_effort":"high"' in await wire.until(END_OF_REQUEST)
@@ -317,8 +317,9 @@ async def test_a_redirect_is_not_followed_and_no_cookie_is_kept(
 )
 @pytest_twisted.ensureDeferred
 async def test_why_nobody_answers_is_told_in_a_few_words(url: str, says: str) -> None:
+    upstream = Upstream(reactor, url)
     with pytest.raises(UpstreamFailure) as caught:
-        await Upstream(reactor, url).open(ASK, INFO, stream=True)
+        await upstream.open(ASK, INFO, upstream.budget(), stream=True)
     assert caught.value.kind is FailureKind.UNREACHABLE
     assert caught.value.message == says
 
@@ -376,6 +377,6 @@ async def test_a_server_may_have_an_ipv6_address() -> None:
     upstream = Upstream(reactor, fake.url)
     assert await upstream.version() == "0.33.0"
     response = await upstream.forward(b"GET", b"/api/version", Headers(), None)
-    assert await read_limited(response, 1000, reactor, 60) == b'{"version":"0.33.0"}'
+    assert await upstream.budget().body(Phase.QUESTION, response) == b'{"version":"0.33.0"}'
     await upstream.close()
     await fake.stop()

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_twisted
 
-from codex_bridge.engines import parsing
 from tests.clocked import ClockedReactor
 from tests.harness import CODEX, RawClient
 from tests.web.scene import Scene
@@ -69,18 +68,16 @@ async def test_what_is_no_http_is_told_in_a_sentence_and_not_asked_for_again(
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_line_without_an_end_is_not_kept(
-    timed: tuple[Scene, ClockedReactor], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(parsing, "MAX_HELD", 1_000_000)
-    scene, _ = timed
+async def test_a_line_without_an_end_is_not_kept() -> None:
+    scene = Scene(max_answer_size=1_000_000)
     client, wire = await asked(scene)
     wire.say(STREAM + b"data: ")
     for _ in range(12):
         wire.say(b"x" * 100_000)
     received = await client.until(b"response.failed")
-    assert b"without the end of a line" in received
+    assert b"more than 1,000,000 bytes" in received
     await wire.lost
+    await scene.stop()
 
 
 @pytest_twisted.ensureDeferred

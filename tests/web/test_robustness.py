@@ -8,6 +8,7 @@ import orjson
 import pytest
 import pytest_twisted
 
+from codex_bridge.engines.budget import SECONDS, Phase
 from tests.conftest import Start
 from tests.fake_ollama import Playlist, Say
 from tests.harness import RawClient
@@ -87,7 +88,7 @@ async def test_a_usage_of_zeros_is_estimated(scene: Scene) -> None:
 async def test_an_upstream_that_does_not_end_its_answer_is_hung_up_on(
     scene: Scene, last: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("codex_bridge.engines.answer.LINGER", 0.01)
+    monkeypatch.setitem(SECONDS, Phase.LINGER, 0.01)
     client, wire = await asked(scene)
     wire.say(HEAD + chunk(EVENT % b"Hello" + STOP + last))
     await client.until(b"response.completed" if last is DONE else b"response.failed")

@@ -1,0 +1,152 @@
+"""What one exchange, or one question, may take of time and memory while the upstream answers.
+
+Every wait for the upstream and everything that is kept of its answers goes through a `Budget`, so
+that none has no limit; tests/test_architecture.py sees to that. Pass-through is the exception: it
+keeps nothing, and ends when its client leaves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum, auto
+from typing import Any, TypeVar
+from weakref import WeakSet
+
+from attrs import frozen
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
+from twisted.web.iweb import IResponse
+
+from codex_bridge.engines.bodies import LimitedReader
+from codex_bridge.idle import IdleTimer
+from codex_bridge.vocabulary import Delta, FailureKind, UpstreamFailure
+
+T = TypeVar("T")
+PIECE_COST = 16
+"""Bytes that a piece of an answer takes in memory besides its text, roughly."""
+
+
+def size_of(delta: Delta) -> int:
+    """Bytes that a piece of an answer takes in memory, roughly."""
+    text = getattr(delta, "text", "") or getattr(delta, "arguments", "")
+    return len(text) + PIECE_COST
+
+
+class Phase(Enum):
+    """What is waited for."""
+
+    LOAD = auto()
+    """A model to be loaded, also by another exchange, so that its context can be seen."""
+    HEAD = auto()
+    """An answer to begin."""
+    SILENCE = auto()
+    """The next bytes of an answer."""
+    TAIL = auto()
+    """The counts of tokens, or the end of the stream, behind the finish reason. A server that then
+    still keeps the stream open has no more to say."""
+    LINGER = auto()
+    """The end of a body whose answer is whole, so that its connection can be kept."""
+    QUESTION = auto()
+    """The whole answer to a question about the server or a model. Ollama answers these at once, and
+    without the answer nothing can be sent."""
+    REFUSAL = auto()
+    """The body of an error, whose status is known already."""
+
+
+SECONDS = {Phase.TAIL: 3.0, Phase.LINGER: 1.0, Phase.QUESTION: 20.0, Phase.REFUSAL: 5.0}
+"""Seconds that a phase may take; those without an entry may take `Limits.silence`."""
+# /api/show sends whole licences and templates.
+BODY_SIZE = {Phase.QUESTION: 4 * 1024 * 1024, Phase.REFUSAL: 64 * 1024}
+"""Bytes of a body that is read as a whole."""
+GENERATIONS = 3
+"""How often an exchange lets a model begin to generate."""
+REQUESTS = 12
+"""How often an exchange asks for an answer, also where no model begins to generate."""
+
+
+@frozen
+class Limits:
+    """The limits that the user sets."""
+
+    silence: float = 1800.0
+    """Seconds that the upstream may send nothing when it is asked for an answer or for a load."""
+    answer_size: int = 16 * 1024 * 1024
+    """Bytes that are kept of one answer."""
+
+    def seconds(self, phase: Phase) -> float:
+        """Seconds that a phase may take."""
+        return SECONDS.get(phase, self.silence)
+
+
+class Budget:
+    """The limits of one exchange or question, as it uses them up."""
+
+    def __init__(self, clock: IReactorTime, limits: Limits) -> None:
+        self._limits = limits
+        self.requests = 0
+        """How often an answer was asked for."""
+        self._clock = clock
+        self._timers: WeakSet[IdleTimer] = WeakSet()
+
+    def within(self, phase: Phase, waiting: Deferred[T]) -> Deferred[T]:
+        """`waiting`, which is cancelled where the phase takes too long.
+
+        Then it fails with UpstreamFailure: UNREACHABLE for a question, otherwise SILENT.
+        """
+        is_late = False
+
+        def give_up() -> None:
+            nonlocal is_late
+            is_late = True
+            waiting.cancel()
+
+        def over(result: Any) -> Any:
+            timer.stop()
+            is_cancelled = isinstance(result, Failure) and result.check(CancelledError)
+            return Failure(self.exceeded(phase)) if is_late and is_cancelled else result
+
+        timer = self.watch(phase, give_up)
+        timer.start()
+        return waiting.addBoth(over)
+
+    def body(self, phase: Phase, response: IResponse) -> Deferred[bytes]:
+        """What comes of a response's body until one of the phase's limits is reached.
+
+        Then its connection is closed. Fails with the failure of the connection. Cancelling closes
+        the connection, too.
+        """
+        reader = LimitedReader(BODY_SIZE[phase])
+        alarm = self.watch(phase, reader.stop)
+        alarm.start()
+        response.deliverBody(reader)
+
+        def over(result: Any) -> Any:
+            alarm.stop()
+            return result
+
+        return reader.done.addBoth(over)
+
+    def watch(self, phase: Phase, on_over: Callable[[], None]) -> IdleTimer:
+        """A timer that calls `on_over` whenever the phase has taken too long; not started yet."""
+        timer = IdleTimer(self._clock, self._limits.seconds(phase), on_over)
+        self._timers.add(timer)
+        return timer
+
+    def restart(self) -> None:
+        """Measure every phase that lasts anew: the machine slept, and so may have the upstream."""
+        for timer in self._timers:
+            timer.touch()
+
+    def exceeded(self, phase: Phase) -> UpstreamFailure:
+        """The failure of an upstream that let a phase take too long."""
+        seconds = f"{self._limits.seconds(phase):.0f} s"
+        if phase is Phase.QUESTION:
+            return UpstreamFailure(FailureKind.UNREACHABLE, f"no answer within {seconds}")
+        return UpstreamFailure(FailureKind.SILENT, f"nothing for {seconds}")
+
+    def check_size(self, held: int) -> None:
+        """Raises UpstreamFailure where more than `held` bytes of an answer may not be kept."""
+        limit = self._limits.answer_size
+        if held > limit:
+            raise UpstreamFailure(FailureKind.OVERSIZED, f"more than {limit:,} bytes")
