@@ -51,8 +51,8 @@ NOT_OLLAMA = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\
 class WireServer:
     """Accepts connections and hands them to the test, with the first bytes that they bring.
 
-    Unless `shows_version`, it says itself that it is not Ollama to whoever asks for a version,
-    so that nothing more is asked before an exchange.
+    Unless `shows_version`, it says itself that it is not Ollama to whoever asks for a version, so
+    that nothing more is asked before an exchange. It also says itself that it shows no prompts.
     """
 
     def __init__(self, reactor: Any, *, shows_version: bool = False) -> None:
@@ -85,7 +85,8 @@ class WireServer:
 
     def _arrived(self, wire: Wire, data: bytes) -> None:
         self.wires.append(wire)
-        if data.startswith(b"GET /api/version") and not self.shows_version:
+        asks_version = data.startswith(b"GET /api/version") and not self.shows_version
+        if asks_version or data.startswith(b"POST /apply-template"):
             wire.say(NOT_OLLAMA)
         elif self._wanted:
             self._wanted.pop(0).callback(wire)

@@ -79,8 +79,17 @@ class Client:
         """Whether the answer to a POST is a 200. Raises UpstreamFailure where none begins."""
         budget = self.budget()
         response = await self.post(path, body, budget)
-        await budget.body(Phase.QUESTION, response)
+        await _whole(response, budget)
         return bool(response.code == 200)
+
+    async def object_from(self, path: str, body: bytes, budget: Budget) -> Json | None:
+        """The JSON object that answers a POST; None if none does. Raises UpstreamFailure.
+
+        Unlike for a question, the answer may take long to begin: a model may have to be loaded.
+        """
+        response = await self.post(path, body, budget)
+        data = await _whole(response, budget)
+        return _object(data) if response.code == 200 else None
 
     async def ask(self, method: str, path: str, body: Json | None = None) -> Json | None:
         """Ask for a small JSON object; None if the server sends none. Raises UpstreamFailure.
@@ -100,17 +109,12 @@ class Client:
                 raise
             self._on_doubt()
             response = await self._send(method, path, data)
-        try:
-            answer = orjson.loads(await budget.body(Phase.QUESTION, response))
-        except orjson.JSONDecodeError:
-            answer = None
-        except ResponseFailed as error:
-            raise _unreachable(error) from error
+        answer = _object(await _whole(response, budget))
         if response.code >= 500:
             is_gone = response.code in GATEWAY
             kind = FailureKind.UNREACHABLE if is_gone else FailureKind.REFUSED
             raise UpstreamFailure(kind, f"HTTP status {response.code}", response.code)
-        if response.code != 200 or not isinstance(answer, dict) or answer.get("error"):
+        if response.code != 200 or answer is None or answer.get("error"):
             # Some servers refuse with a 200.
             return None
         return answer
@@ -161,6 +165,22 @@ class Client:
         await self._pool.closeCachedConnections()
 
 
+async def _whole(response: IResponse, budget: Budget) -> bytes:
+    """The body of an answer that is read as a whole. Raises UpstreamFailure."""
+    try:
+        return await budget.body(Phase.QUESTION, response)
+    except ResponseFailed as error:
+        raise _unreachable(error) from error
+
+
+def _object(data: bytes) -> Json | None:
+    """A JSON object; None for anything else."""
+    with suppress(orjson.JSONDecodeError):
+        value = orjson.loads(data)
+        return value if isinstance(value, dict) else None
+    return None
+
+
 async def refusal_text(response: IResponse, budget: Budget) -> str:
     """What an answer other than 200 says, in either of Ollama's shapes or as plain text."""
     try:
@@ -169,11 +189,9 @@ async def refusal_text(response: IResponse, budget: Budget) -> str:
         raise
     except Exception:
         body = b""
-    message = body.decode(errors="replace")
-    with suppress(orjson.JSONDecodeError):
-        parsed = orjson.loads(body)
-        if isinstance(parsed, dict) and parsed.get("error"):
-            message = error_message(parsed)
+    message, parsed = body.decode(errors="replace"), _object(body)
+    if parsed and parsed.get("error"):
+        message = error_message(parsed)
     return message.strip() or response.phrase.decode(errors="replace")
 
 

@@ -129,6 +129,19 @@ class Engine(Protocol):
     ) -> tuple[str, bytes]:
         """Path and body. The same request gives the same bytes."""
 
+    def render_request(
+        self, request: ChatRequest, info: ModelInfo, plan: Plan
+    ) -> tuple[str, bytes] | None:
+        """Path and body of a POST that shows the prompt which the server makes of `request`.
+
+        None: the server cannot show it.
+        """
+        return None
+
+    def rendered(self, answer: Json) -> str:
+        """The prompt in an answer to `render_request`; "" if it has none."""
+        return ""
+
     def decoder(self, headers: Headers, *, stream: bool) -> Decoder:
         """A decoder for an answer with these headers; `stream`: whether a stream was asked for."""
 

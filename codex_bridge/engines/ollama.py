@@ -125,6 +125,16 @@ class OllamaEngine(_Ollama):
         )
         return self.path, body
 
+    def render_request(
+        self, request: ChatRequest, info: ModelInfo, plan: Plan
+    ) -> tuple[str, bytes] | None:
+        # `_debug_render_only` is known since Ollama 0.11.10.
+        path, body = self.encode(request, info, plan, stream=False)
+        return path, orjson.dumps(orjson.loads(body) | {"_debug_render_only": True})
+
+    def rendered(self, answer: Json) -> str:
+        return str(object_in(answer.get("_debug_info")).get("rendered_template") or "")
+
     def decoder(self, headers: Headers, *, stream: bool) -> Decoder:
         return ollama_chat.LineDecoder()
 

@@ -58,6 +58,15 @@ class ChatEngine(Engine):
     ) -> tuple[str, bytes]:
         return self.path, encode(request, stream=stream)
 
+    def render_request(
+        self, request: ChatRequest, info: ModelInfo, plan: Plan
+    ) -> tuple[str, bytes] | None:
+        # llama.cpp's server has this route; other servers answer with 404.
+        return "/apply-template", encode(request, stream=False)
+
+    def rendered(self, answer: Json) -> str:
+        return str(answer.get("prompt") or "")
+
     def decoder(self, headers: Headers, *, stream: bool) -> Decoder:
         return decoder(headers, stream=stream)
 

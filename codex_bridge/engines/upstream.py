@@ -11,7 +11,7 @@ from codex_bridge.engines.answer import Answer
 from codex_bridge.engines.budget import Budget, Limits, Phase
 from codex_bridge.engines.client import Client, refusal_text
 from codex_bridge.engines.contexts import Contexts
-from codex_bridge.engines.engine import DEFAULT_NUM_CTX, ContextPolicy
+from codex_bridge.engines.engine import DEFAULT_NUM_CTX, ContextPolicy, Plan
 from codex_bridge.engines.models import ModelTable
 from codex_bridge.engines.prompts import Conversations, Prompt, measured
 from codex_bridge.vocabulary import (
@@ -64,8 +64,7 @@ class Upstream:
         Cancelling closes the connection, which makes Ollama stop generating.
         """
         prompt = measured(request)
-        planning = Deferred.fromCoroutine(self._contexts.plan_for(info))
-        plan = await budget.within(Phase.LOAD, planning)
+        plan = await self._planned(info, budget)
         engine, key = self._models.engine, self._models.key(info.name)
         if self._policy.guard and plan.context is not None:
             is_strict = engine.cuts_in_silence and not info.is_remote
@@ -86,6 +85,21 @@ class Upstream:
             plan.context,
             lambda usage: self._learn(info, prompt, usage),
         )
+
+    async def continues(self, request: ChatRequest, info: ModelInfo, budget: Budget) -> bool:
+        """Whether the model goes on with the last message, which is the beginning of an answer.
+
+        Most templates leave that message open, some end it and begin another. So the server is
+        asked which prompt it makes: that has to end with the beginning. Raises UpstreamFailure.
+        """
+        plan = await self._planned(info, budget)
+        engine = self._models.engine
+        asked = engine.render_request(request, info, plan)
+        if asked is None or request.response_format is not None:
+            # A grammar for the answer would begin anew.
+            return False
+        answer = await self._client.object_from(*asked, budget)
+        return engine.rendered(answer or {}).endswith(request.messages[-1]["content"])
 
     async def has_more_context(self, model: str, failure: UpstreamFailure) -> bool:
         """Whether a model gets more context than it had when a prompt was TOO_LONG for it.
@@ -121,6 +135,10 @@ class Upstream:
                 raise
             return None
         return str(answer["version"]) if answer and "version" in answer else None
+
+    def _planned(self, info: ModelInfo, budget: Budget) -> Deferred[Plan]:
+        planning = Deferred.fromCoroutine(self._contexts.plan_for(info))
+        return budget.within(Phase.LOAD, planning)
 
     def _learn(self, info: ModelInfo, prompt: Prompt, usage: UsageDelta) -> None:
         """Remember what the server counted for a prompt; warn if it seems to have cut it."""

@@ -150,6 +150,11 @@ class LeakScanner:
         self._gap: list[str] = []
         """That white space. It is passed on only if prose follows."""
 
+    def begin_behind(self, text: str) -> None:
+        """Take note that `text`, without any call, stands before what comes."""
+        self._has_prose = bool(text.strip())
+        self._prose.add(text)
+
     def feed(self, text: str) -> list[Piece]:
         """Take the text that came next; return the pieces that are certain by now."""
         for start in range(0, len(text), SLICE):

@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 import orjson
-from attrs import define
+from attrs import define, frozen
 
 from codex_bridge.leaks.json_calls import WrittenCall
 from codex_bridge.leaks.prose import refuses
@@ -29,10 +29,12 @@ from codex_bridge.responses.writer import Channel, ResponseWriter
 from codex_bridge.tools.toolbox import Toolbox
 from codex_bridge.vocabulary import (
     Delta,
+    FailureKind,
     FinishDelta,
     ReasoningDelta,
     TextDelta,
     ToolCallDelta,
+    UpstreamFailure,
     UsageDelta,
 )
 
@@ -48,8 +50,19 @@ NOT_RUN = (
 )
 """What the user reads in place of a quoted call that was not confirmed."""
 NO_SOURCES = Sources()
+SHORTEST_ECHO = 20
+"""Characters from which on the beginning of an answer is not likely to come twice."""
 CUT = frozenset({"length", "content_filter"})
 """Finish reasons of an answer that the model could not end."""
+
+
+@frozen
+class Beginning:
+    """What came of an answer before it broke off."""
+
+    text: str
+    """All of the text that the client has."""
+    reasoning: str
 
 
 @define
@@ -73,12 +86,14 @@ class Attempt:
         *,
         sources: Sources = NO_SOURCES,
         before: Attempt | None = None,
+        beginning: str = "",
         repair: bool = True,
         calls_as_text: bool = False,
         dialect: frozenset[str] | None = None,
     ) -> None:
         """`sources` is what its request shows that it may repeat. `before` is the answer after
         which the model was asked whether it means the calls that it may only have quoted or shown.
+        `beginning` is text of the same answer that the client has from an attempt that broke off.
         With `repair` calls are looked for in the text, and their names and arguments fitted to the
         tools. `calls_as_text`: the model knows no other way to call. `dialect` names the forms in
         which it was taught to call, see `leaks.styles.dialect`."""
@@ -110,7 +125,12 @@ class Attempt:
                 is_shown_json=sources.is_shown_json,
                 dialect=dialect,
             )
+            self._scanner.begin_behind(beginning)
+        self._beginning = beginning
+        self._echo = "" if len(beginning) >= SHORTEST_ECHO else None
+        """Text that is held back as long as it may only repeat the beginning; None: it does not."""
         self._calls: list[_Call] = []
+        self._has_text_behind_call = False
         self._latest: dict[tuple[int, str], _Call] = {}
         """The call that a fragment with this index and id, or without an id, belongs to."""
         self._thoughts: list[str] = []
@@ -118,7 +138,7 @@ class Attempt:
         """White space that is text only if text follows."""
         self._said: list[str] = []
         """Its own text, as far as it came."""
-        self._has_text: bool = before is not None and before._has_text
+        self._has_text: bool = bool(beginning) or (before is not None and before._has_text)
         self._is_muted = before is not None and bool(before.doubtful)
         """Whether its text only says whether the answer before was an example."""
         self._finish_reason = ""
@@ -152,7 +172,7 @@ class Attempt:
         """Write what these deltas bring, as far as it is certain."""
         for delta in deltas:
             if isinstance(delta, TextDelta):
-                self._split(*self._splitter.feed(delta.text))
+                self._split(*self._splitter.feed(self._without_echo(delta.text)))
             elif isinstance(delta, ReasoningDelta):
                 self._splitter.note_reasoning()
                 self._reasoning(delta.text)
@@ -165,6 +185,9 @@ class Attempt:
 
     def finish(self) -> None:
         """Write what was held back until the answer was whole: the rest of the text, the calls."""
+        if self._echo:
+            echo, self._echo = self._echo, None
+            self._split(*self._splitter.feed(echo))
         self._split(*self._splitter.end())
         if self._scanner:
             has_called = any(call.style is None for call in self._calls)
@@ -243,6 +266,34 @@ class Attempt:
         self._writer.end_item()
         self.repairs[QUOTED_CALL] += len(self.quoted)
 
+    @property
+    def beginning(self) -> Beginning | None:
+        """What the client has of this answer, if the model could go on with it; else None.
+
+        Calls that were not written yet are no part of it: the model makes them again.
+        """
+        is_first = all(item["type"] == "reasoning" for item in self._writer.output)
+        if self._writer.channel is not Channel.MESSAGE or not is_first:
+            return None
+        if self._has_text_behind_call or self._before is not None:
+            return None
+        return Beginning("".join([self._beginning, *self._said]), "".join(self._thoughts))
+
+    @property
+    def has_said(self) -> bool:
+        """Whether it wrote text of its own."""
+        return bool(self._said)
+
+    def _without_echo(self, text: str) -> str:
+        """`text` without the beginning, which a server may send again before it goes on."""
+        if self._echo is None:
+            return text
+        self._echo += text
+        if len(self._echo) < len(self._beginning) and self._beginning.startswith(self._echo):
+            return ""
+        echo, self._echo = self._echo, None
+        return echo.removeprefix(self._beginning)
+
     def _split(self, reasoning: str, text: str) -> None:
         if reasoning:
             self._reasoning(reasoning)
@@ -250,6 +301,9 @@ class Attempt:
             self._pieces(self._scanner.feed(text) if self._scanner else [text])
 
     def _reasoning(self, text: str) -> None:
+        if self._beginning and not self._said:
+            # What follows such thoughts would repeat what the client has.
+            raise UpstreamFailure(FailureKind.BROKEN, "the model began anew")
         if self._scanner:
             # A call that reasoning interrupts may not be whole.
             self._pieces(self._scanner.end(cut=True))
@@ -283,6 +337,7 @@ class Attempt:
         if text:
             if channel is Channel.MESSAGE:
                 self._has_text = True
+                self._has_text_behind_call = bool(self._calls)
                 self._said.append(text)
             self._size += len(text)
             if not self._is_muted:

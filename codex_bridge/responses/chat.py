@@ -6,7 +6,7 @@ import orjson
 from attrs import evolve, frozen
 
 from codex_bridge.leaks.styles import dialect
-from codex_bridge.responses.attempt import Attempt
+from codex_bridge.responses.attempt import Attempt, Beginning
 from codex_bridge.responses.effort import effort
 from codex_bridge.responses.images import BLIND
 from codex_bridge.responses.messages import to_messages
@@ -124,6 +124,14 @@ def asked_whether_meant(chat: ChatRequest, attempt: Attempt, toolbox: Toolbox) -
         result = {"role": "tool", "tool_call_id": call_id, "name": name, "content": NOT_RUN}
         results.append(result)
     return evolve(chat, messages=[*chat.messages, answer, *results])
+
+
+def continued(chat: ChatRequest, beginning: Beginning) -> ChatRequest:
+    """The request for the rest of an answer that broke off behind its beginning."""
+    answer: Json = {"role": "assistant", "content": beginning.text}
+    if beginning.reasoning:
+        answer["reasoning"] = beginning.reasoning
+    return evolve(chat, messages=[*chat.messages, answer])
 
 
 def _closing(

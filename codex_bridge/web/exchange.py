@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 
 import orjson
-from attrs import evolve
+from attrs import evolve, frozen
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.task import deferLater
 
@@ -15,8 +15,8 @@ from codex_bridge.clients.traits import ClientTraits, traits_of
 from codex_bridge.engines.retries import Change, Retries, Retry
 from codex_bridge.errors import ApiError, from_upstream, internal, stopping, too_large
 from codex_bridge.repair.complaints import call_from_complaint
-from codex_bridge.responses.attempt import Attempt
-from codex_bridge.responses.chat import Translation, asked_whether_meant, translate
+from codex_bridge.responses.attempt import Attempt, Beginning
+from codex_bridge.responses.chat import Translation, asked_whether_meant, continued, translate
 from codex_bridge.responses.events import ResponseTemplate
 from codex_bridge.responses.request import ResponsesRequest
 from codex_bridge.responses.sources import Sources
@@ -30,6 +30,9 @@ from codex_bridge.web.reply import EventReply, JsonReply, Reply
 from codex_bridge.web.site import BridgeRequest
 from codex_bridge.web.state import BridgeState
 
+GOES_ON_AFTER = frozenset({FailureKind.BROKEN, FailureKind.MALFORMED_CALL})
+"""Failures after which a model can go on with its answer."""
+GOES_ON = "broken answer continued"
 FULL_RATIO = 0.98
 """If prompt and answer took this part of the context, an answer was cut because it was full."""
 
@@ -101,6 +104,14 @@ def _reply_for(
     )
 
 
+@frozen
+class BrokenOff:
+    """An answer that broke off when the client had a part of it."""
+
+    beginning: Beginning
+    failure: UpstreamFailure
+
+
 class Exchange:
     """Has an accepted request answered, and tells its client."""
 
@@ -124,6 +135,8 @@ class Exchange:
         self._budget = state.upstream.budget()
         self._attempt: Attempt | None = None
         """The one that is under way, or was kept."""
+        self._broken_off: BrokenOff | None = None
+        """What the model was asked to go on with."""
         self._work: Deferred[None] | None = None
         self._is_abandoned = False
 
@@ -213,13 +226,33 @@ class Exchange:
                 attempt = self._attempt
                 if attempt and self._take_call(attempt, failure):
                     return attempt
-                retry = None if self._reply.has_delivered else retries.after(failure)
+                retry = retries.after(failure) if self._may_ask_again(failure) else None
                 if retry is None:
                     if attempt and failure.kind is FailureKind.EMPTY and self._may_be_empty:
                         return attempt
-                    raise self._explained(failure) from failure
+                    first = self._broken_off.failure if self._broken_off else failure
+                    raise self._explained(first) from failure
             self._attempt = None
-            self._reply.begin_anew()
+            if self._broken_off is None:
+                self._reply.begin_anew()
+
+    def _may_ask_again(self, failure: UpstreamFailure) -> bool:
+        """Whether another attempt cannot give the client anything twice.
+
+        If the client has text of an answer that broke off, the model is asked once to go on with
+        it.
+        """
+        attempt = self._attempt
+        if not self._reply.has_delivered:
+            return True
+        if self._broken_off is not None:
+            # The server may still be starting again.
+            has_failed_to_go_on = failure is self._broken_off.failure
+            return not has_failed_to_go_on and not (attempt and attempt.has_said)
+        beginning = attempt.beginning if attempt else None
+        if failure.kind in GOES_ON_AFTER and beginning is not None:
+            self._broken_off = BrokenOff(beginning, failure)
+        return self._broken_off is not None
 
     @property
     def _may_be_empty(self) -> bool:
@@ -251,12 +284,17 @@ class Exchange:
         chat = translation.chat
         if before is not None:
             chat = asked_whether_meant(chat, before, request.toolbox)
+        elif self._broken_off is not None:
+            chat = continued(chat, self._broken_off.beginning)
+            if not await upstream.continues(chat, info, self._budget):
+                raise self._broken_off.failure
         self._note(translation, chat)
         attempt = self._attempt = Attempt(
             self._reply.writer,
             request.toolbox,
             sources=self._sources,
             before=before,
+            beginning=self._broken_off.beginning.text if self._broken_off and not before else "",
             repair=settings.repair,
             calls_as_text=translation.calls_as_text,
             dialect=translation.dialect,
@@ -271,6 +309,8 @@ class Exchange:
             answer.stopProducing()
             raise
         attempt.finish()
+        if self._broken_off is not None and before is None:
+            attempt.repairs[GOES_ON] += 1
         if settings.repair and not attempt.is_cut:
             attempt.take_call_from_reasoning()
         self._reply.send()

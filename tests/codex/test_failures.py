@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
 import pytest_twisted
-from attrs import frozen
+from attrs import define, frozen
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
+from codex_bridge.engines.budget import SECONDS, Phase
 from tests.codex.program import NEEDS_CLI, OLDEST_AND_NEWEST, Codex, Run
-from tests.conftest import Start
-from tests.fake_ollama import Answer, Die, Finish, Pause, Refuse, Say
-from tests.harness import Setup
+from tests.conftest import LogBook, Start
+from tests.fake_ollama import Answer, Die, Finish, Hold, ModelFacts, Pause, Refuse, Say
+from tests.harness import Setup, serve
+from tests.plays import Stage
 
 # Two versions are enough: all that differs in failures differs between these.
 pytestmark = [
@@ -43,10 +49,22 @@ CASES = {
     "it says nothing, once": Case([[Finish("stop")], [Say("Done.")]], 2),
     "it says nothing": Case([[Finish("stop")]], 2, "with nothing, though it was asked again"),
     "no memory": Case([[Refuse(500, "model requires more system memory")]], 1, "smaller model"),
-    # Text that was shown cannot be taken back, so the bridge leaves the retry to the client.
-    "it breaks off in the middle, once": Case([HALF, [Say("Done.")]], 2),
-    "it breaks off in the middle": Case([HALF], 6, "Ollama broke off its answer"),
+    # Each of Codex's six requests is gone on with once.
+    "it breaks off in the middle": Case([HALF], 12, "Ollama broke off its answer"),
 }
+
+
+@define
+class Machine:
+    """The clocks by which the bridge notices that the machine slept."""
+
+    asleep: float = 0.0
+
+    def clock_gettime(self, clock: int) -> float:
+        return time.monotonic() + self.asleep
+
+    def monotonic(self) -> float:
+        return time.monotonic()
 
 
 def playing(answers: list[Answer]) -> Any:
@@ -116,3 +134,90 @@ async def test_a_long_prefill_outlives_codexs_patience(start: Start, codex: Code
     done = await deferToThread(codex.exec_as_configured, "hello")
     assert (done.code, errors(done)) == (0, set()), done.output
     assert len(setup.fake.turns) == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_answer_that_breaks_off_in_the_middle_goes_on_unnoticed(
+    start: Start, codex: Codex
+) -> None:
+    setup = await start(playing([HALF, [Say(" And the rest. Done.")]]))
+    done = await ask(codex, setup)
+    assert (done.code, errors(done)) == (0, set()), done.output
+    assert "Half an answer. And the rest. Done." in done.output
+    assert "Reconnecting" not in done.output
+    assert (len(setup.fake.turns), len(setup.fake.renderings)) == (2, 1)
+
+
+@pytest_twisted.ensureDeferred
+async def test_text_that_cannot_be_gone_on_with_is_repeated_by_codex(
+    start: Start, codex: Codex
+) -> None:
+    # Text that was shown cannot be taken back, so the bridge leaves the retry to the client.
+    setup = await start(playing([HALF, [Say("Done.")]]))
+    setup.fake.models["qwen3:14b"] = ModelFacts(goes_on=False)
+    done = await ask(codex, setup)
+    assert (done.code, errors(done)) == (0, set()), done.output
+    assert "Reconnecting" in done.output
+    assert len(setup.fake.turns) == 2
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_endless_error_body_is_one_sentence(
+    codex: Codex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(SECONDS, Phase.REFUSAL, 0.5)
+    head = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 100\r\n\r\n"
+    stage = Stage(reactor, (head + b"no such grammar", "hang"))
+    setup = await serve(reactor, stage.url)
+    done = await ask(codex, setup)
+    (line,) = errors(done)
+    assert line.endswith("Ollama refused the request (500): no such grammar")
+    assert (done.code, stage.requests) == (1, 1)
+    await setup.stop()
+    await stage.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_stream_that_stays_open_behind_its_finish_reason_is_no_failure(
+    codex: Codex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(SECONDS, Phase.TAIL, 0.5)
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
+    text = b'data: {"model":"m","choices":[{"delta":{"content":"Done."}}]}\n\n'
+    stop = b'data: {"model":"m","choices":[{"delta":{},"finish_reason":"stop"}]}\n\n'
+    stage = Stage(reactor, (head + text + stop, "hang"))
+    setup = await serve(reactor, stage.url)
+    done = await ask(codex, setup)
+    assert (done.code, errors(done)) == (0, set()), done.output
+    assert "Done." in done.output
+    assert stage.requests == 1
+    await setup.stop()
+    await stage.stop()
+
+
+@pytest.mark.parametrize("engine", ["lives on", "died"])
+@pytest_twisted.ensureDeferred
+async def test_a_lid_that_is_closed_for_two_hours_in_mid_answer_loses_nothing(
+    start: Start, codex: Codex, monkeypatch: pytest.MonkeyPatch, engine: str, logged: LogBook
+) -> None:
+    machine = Machine()
+    monkeypatch.setattr("codex_bridge.sleep.time", machine)
+    monkeypatch.setattr("codex_bridge.sleep.CHECK_EVERY", 0.05)
+    woken: Deferred[None] = Deferred()
+    rest = [Say(" And the rest. Done.")]
+    first = [
+        Say("Half an answer."),
+        Hold(woken),
+        *(rest if engine == "lives on" else [Die("reset")]),
+    ]
+    setup = await start(playing([first, rest]))
+    asking = Deferred.fromCoroutine(ask(codex, setup))
+    await setup.fake.chat_seen()
+    machine.asleep += 7200
+    while not any("slept" in (event.get("log_format") or "") for event in logged.events):
+        await deferLater(reactor, 0.05)
+    woken.callback(None)
+    done = await asking
+    assert (done.code, errors(done)) == (0, set()), done.output
+    assert "Half an answer. And the rest. Done." in done.output
+    assert "Reconnecting" not in done.output

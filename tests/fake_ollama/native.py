@@ -50,7 +50,8 @@ def read(
     """
     struct = "ChatRequest" if route == "chat" else "GenerateRequest"
     given = _object(body, struct)
-    for key, kind, wanted in (("model", str, "string"), ("stream", bool, "bool")):
+    kinds = (("model", str, "string"), ("stream", bool, "bool"))
+    for key, kind, wanted in (*kinds, ("_debug_render_only", bool, "bool")):
         expect(given, key, kind, struct, wanted)
     think = _think(given.get("think"), number(version))
     _check_keep_alive(given.get("keep_alive"))

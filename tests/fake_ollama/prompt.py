@@ -85,6 +85,17 @@ def _llama_error(error: Json) -> str:
     return orjson.dumps({"error": error}).decode()
 
 
+def rendered(messages: list[Json], goes_on: bool) -> str:
+    """The text of a prompt that shows `messages`, as ChatML.
+
+    With `goes_on` the last message stays open if it is the assistant's.
+    """
+    texts = [f"<|im_start|>{each['role']}\n{each['content']}<|im_end|>\n" for each in messages]
+    if goes_on and messages and messages[-1]["role"] == "assistant":
+        return "".join(texts).removesuffix("<|im_end|>\n")
+    return "".join(texts) + "<|im_start|>assistant\n"
+
+
 def shown(messages: list[Json], facts: ModelFacts, context: int) -> list[Json]:
     """What the model's template shows of the messages. Raises Rejected where it refuses them."""
     if facts.template == "go":

@@ -11,7 +11,7 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredLock
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from tests.fake_ollama import lines, native, sides, wire
+from tests.fake_ollama import lines, native, prompt, sides, wire
 from tests.fake_ollama.facts import ModelFacts, Rejected, find
 from tests.fake_ollama.generation import Dialect, Generation, OpenAIDialect
 from tests.fake_ollama.rules import check_chat
@@ -51,6 +51,11 @@ class Recorded:
             return orjson.loads(self.body)
         except orjson.JSONDecodeError:
             return None
+
+    @property
+    def is_rendering(self) -> bool:
+        """Whether it only asks for the prompt which would be made of it."""
+        return b'"_debug_render_only":true' in self.body
 
     def when_hung_up(self) -> Deferred[None]:
         """Fires when the client has closed before the answer ended."""
@@ -125,7 +130,13 @@ class FakeOllama:
     def turns(self) -> list[Recorded]:
         """The chat requests of both routes, in order."""
         uris = {CHAT, NATIVE_CHAT}
-        return [seen for seen in self.exchanges if seen.uri in uris and seen.method == "POST"]
+        posts = [seen for seen in self.exchanges if seen.uri in uris and seen.method == "POST"]
+        return [seen for seen in posts if not seen.is_rendering]
+
+    @property
+    def renderings(self) -> list[Recorded]:
+        """The requests that only ask for the prompt which would be made of them."""
+        return [seen for seen in self.exchanges if seen.is_rendering]
 
     def listen(self, port: int = 0, interface: str = "127.0.0.1") -> Any:
         """Start; the IListeningPort. Raises CannotListenError for a taken port."""
@@ -225,9 +236,16 @@ class FakeOllama:
             )
             recorded.effective = effective
         finally:
-            if route == "chat":
+            if route == "chat" and not recorded.is_rendering:
                 self._tell(recorded)
         facts = find(effective["model"], self.models)
+        if recorded.is_rendering:
+            self._load(facts.name, effective["num_ctx"])
+            text = prompt.rendered(effective["messages"], facts.goes_on)
+            body = wire.go_json({"model": facts.name, "_debug_info": {"rendered_template": text}})
+            request.setHeader(b"content-type", b"application/json; charset=utf-8")
+            request.write(body)
+            return
         dialect = lines.NativeDialect(effective, route, late_calls=facts.template == "jinja")
         steps = native.loading(effective)
         await self._generate(request, effective, steps, dialect)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.fake_ollama import prompt
 from tests.fake_ollama.facts import ModelFacts, Rejected
 from tests.fake_ollama.native import loading, read
 from tests.fake_ollama.rules import check_chat
@@ -306,3 +307,21 @@ def test_whatever_is_sent_is_taken_or_refused(messages: Any, tools: Any, more: A
     for key in ("think", "format", "keep_alive", "truncate", "images", "stream"):
         with contextlib.suppress(Rejected):
             loading(check(messages=messages, **{key: more}))
+
+
+@pytest.mark.parametrize(
+    ("messages", "goes_on", "ends"),
+    [
+        ([{"role": "user", "content": "hi"}], True, "hi<|im_end|>\n<|im_start|>assistant\n"),
+        ([{"role": "assistant", "content": "Hel"}], True, "<|im_start|>assistant\nHel"),
+        (
+            [{"role": "assistant", "content": "Hel"}],
+            False,
+            "Hel<|im_end|>\n<|im_start|>assistant\n",
+        ),
+    ],
+)
+def test_a_prompt_can_be_shown_in_place_of_an_answer(
+    messages: list[dict[str, str]], goes_on: bool, ends: str
+) -> None:
+    assert prompt.rendered(messages, goes_on).endswith(ends)

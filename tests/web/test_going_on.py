@@ -1,0 +1,206 @@
+"""An answer breaks off in mid-text, and the model goes on with it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.internet import reactor
+
+from codex_bridge.vocabulary import Json
+from tests.conftest import Start
+from tests.fake_ollama import (
+    Answer,
+    Call,
+    Die,
+    FakeOllama,
+    Finish,
+    ModelFacts,
+    Playlist,
+    Raw,
+    Refuse,
+    Say,
+    Think,
+)
+from tests.harness import CODEX, Setup
+from tests.responses.grammar import text_of
+
+HALF = "I will look at the files. First of all the"
+LS = Call("exec_command", {"cmd": "ls"})
+
+
+async def answered(
+    start: Start, *answers: Answer, facts: ModelFacts | None = None, change: Json | None = None
+) -> tuple[Setup, Json]:
+    """What a Codex gets from a model that gives these answers."""
+    facts = facts or ModelFacts()
+    setup = await start(fake=FakeOllama(reactor, Playlist(*answers), models=[facts]))
+    return setup, (await setup.ask(change, headers=CODEX)).response
+
+
+def output(response: Json) -> list[tuple[str, str]]:
+    return [
+        (item["type"], text_of(item) if item["type"] != "function_call" else item["arguments"])
+        for item in response["output"]
+    ]
+
+
+@pytest.mark.parametrize("how", ["close", "reset", "empty-model"])
+@pytest_twisted.ensureDeferred
+async def test_the_rest_of_an_answer_follows_in_the_same_message(start: Start, how: Any) -> None:
+    setup, response = await answered(
+        start, [Say(HALF), Die(how)], [Say(" README, then the tests.")]
+    )
+    assert response["status"] == "completed"
+    assert output(response) == [("message", HALF + " README, then the tests.")]
+    first, second = setup.fake.turns
+    assert second.json["messages"][:-1] == first.json["messages"]
+    assert second.json["messages"][-1] == {"role": "assistant", "content": HALF}
+    told = (await setup.request("GET", "/__health")).json
+    assert told["repairs"] == {"broken answer continued": 1}
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_model_whose_template_ends_the_message_is_not_asked_to_go_on(start: Start) -> None:
+    setup, response = await answered(
+        start, [Say(HALF), Die("close")], [Say("new")], facts=ModelFacts(goes_on=False)
+    )
+    assert (response["status"], response["error"]["code"]) == ("failed", "server_error")
+    assert "broke off its answer" in response["error"]["message"]
+    assert (len(setup.fake.turns), len(setup.fake.renderings)) == (1, 1)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_call_is_made_once_and_of_one_attempt(start: Start) -> None:
+    setup, response = await answered(
+        start,
+        [Say(HALF), Call("exec_command", {"cmd": "rm -r"}), Die("close")],
+        [Say(" README."), LS],
+    )
+    assert output(response) == [("message", HALF + " README."), ("function_call", '{"cmd":"ls"}')]
+    assert len(setup.fake.turns) == 2
+
+
+@pytest_twisted.ensureDeferred
+async def test_half_a_call_in_the_text_is_not_joined_to_another_half(start: Start) -> None:
+    half = '<tool_call>{"name": "exec_command", "arguments": {"cmd": "rm '
+    _, response = await answered(
+        start, [Say(HALF + "\n" + half), Die("close")], [Say('-r x"}}</tool_call>')]
+    )
+    assert [item["type"] for item in response["output"]] == ["message"]
+    assert text_of(response["output"][0]).startswith(HALF)
+    assert "rm" not in text_of(response["output"][0])
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_call_inside_of_a_code_block_that_was_begun_before_stays_text(start: Start) -> None:
+    shown = '<tool_call>{"name": "exec_command", "arguments": {"cmd": "ls"}}</tool_call>\n```\n'
+    _, response = await answered(
+        start,
+        [Say("This is how one calls a function here:\n```\n"), Die("close")],
+        [Say(shown + "That is all.")],
+    )
+    assert [item["type"] for item in response["output"]] == ["message"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_call_in_the_text_of_the_rest_is_made(start: Start) -> None:
+    call = '\n<tool_call>{"name": "exec_command", "arguments": {"cmd": "ls"}}</tool_call>'
+    _, response = await answered(start, [Say(HALF), Die("close")], [Say(" README." + call)])
+    assert output(response)[1] == ("function_call", '{"cmd": "ls"}')
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_call_that_ollama_cannot_read_behind_text_is_made_again(start: Start) -> None:
+    setup, response = await answered(
+        start, [Say(HALF), Refuse(500, "XML syntax error on line 5")], [Say(" README."), LS]
+    )
+    assert output(response) == [("message", HALF + " README."), ("function_call", '{"cmd":"ls"}')]
+    assert len(setup.fake.turns) == 2
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_model_gets_its_reasoning_back_and_none_is_shown_twice(start: Start) -> None:
+    setup, response = await answered(
+        start, [Think("Look first."), Say(HALF), Die("close")], [Say(" README.")]
+    )
+    assert output(response) == [("reasoning", "Look first."), ("message", HALF + " README.")]
+    assert setup.fake.turns[1].json["messages"][-1]["thinking"] == "Look first."
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_model_that_begins_anew_ends_the_exchange(start: Start) -> None:
+    _, response = await answered(
+        start, [Say(HALF), Die("close")], [Think("Anew."), Say(HALF + " README.")]
+    )
+    assert response["status"] == "failed"
+    assert "Anew" not in str(response["output"])
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_server_that_repeats_the_beginning_does_not_make_it_come_twice(
+    start: Start,
+) -> None:
+    _, response = await answered(start, [Say(HALF), Die("close")], [Say(HALF + " README.")])
+    assert output(response) == [("message", HALF + " README.")]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_rest_that_begins_as_the_beginning_did_is_kept(start: Start) -> None:
+    _, response = await answered(start, [Say(HALF), Die("close")], [Say("I will")])
+    assert output(response) == [("message", HALF + "I will")]
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_answer_that_was_over_when_it_broke_off_is_whole(start: Start) -> None:
+    _, response = await answered(start, [Say("All done."), Die("close")], [Finish("stop")])
+    assert output(response) == [("message", "All done.")]
+
+
+@pytest_twisted.ensureDeferred
+async def test_it_is_asked_to_go_on_only_once(start: Start) -> None:
+    setup, response = await answered(
+        start, [Say(HALF), Die("close")], [Say(" README"), Die("close")], [Say("!")]
+    )
+    assert response["error"]["code"] == "server_error"
+    assert output(response) == []
+    assert len(setup.fake.turns) == 2
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_server_that_starts_again_is_waited_for(start: Start) -> None:
+    setup, response = await answered(
+        start, [Say(HALF), Die("close")], [Refuse(503, "busy")], [Say(" README.")]
+    )
+    assert output(response) == [("message", HALF + " README.")]
+    assert len(setup.fake.turns) == 3
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_refusal_to_go_on_is_told_as_the_first_failure(start: Start) -> None:
+    _, response = await answered(
+        start, [Say(HALF), Die("close")], [Refuse(400, "prefill is not allowed")]
+    )
+    assert response["error"]["code"] == "server_error"
+    assert "prefill" not in response["error"]["message"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_answer_with_a_grammar_is_not_gone_on_with(start: Start) -> None:
+    schema = {"type": "json_schema", "name": "x", "schema": {"type": "object"}}
+    setup, response = await answered(
+        start,
+        [Say('{"answer": "half a'), Die("close")],
+        change={"tools": [], "text": {"format": schema}},
+    )
+    assert response["status"] == "failed"
+    assert (len(setup.fake.turns), setup.fake.renderings) == (1, [])
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_error_in_mid_answer_that_is_no_break_ends_it(start: Start) -> None:
+    garbage = Raw(b"{\n")
+    setup, response = await answered(start, [Say(HALF), garbage])
+    assert response["status"] == "failed"
+    assert len(setup.fake.turns) == 1
