@@ -12,7 +12,7 @@ VERBS = {
     "limits": "how the time for extreme requests and answers grows with their size",
     "extremes": "the time of each such case, once",
     "fuzz": "the random tests, for longer than a test may run",
-    "torture": "requests that no decent client sends, against any server",
+    "torture": "requests that no decent client sends, and upstreams that no decent server is",
     "soak": "many clients of every kind, before an upstream that comes and goes",
     "mutation": "how many small changes of the code the tests notice",
     "capture": "what goes over the wire, of two checkouts, compared",

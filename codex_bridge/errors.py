@@ -6,8 +6,11 @@ import re
 
 from attrs import frozen
 
+from codex_bridge.text import printable
 from codex_bridge.vocabulary import FailureKind, Json, UpstreamFailure
 
+LONGEST_WHY = 1000
+"""Characters of the upstream's own words that a sentence holds."""
 QUOTED_CALL = re.compile(r"raw='(.*)', err=", re.DOTALL)
 """`error parsing tool call: raw='{…', err=…`: Ollama quotes what the model wrote."""
 
@@ -220,7 +223,9 @@ def from_upstream(
     """
     kind = FailureKind.UNREACHABLE if failure.kind is FailureKind.STALE else failure.kind
     row = TABLE.get(kind)
-    why = without_quoted_call(failure.message).strip().rstrip(".")
+    # What a server says may be a whole page, and hold commands for a terminal.
+    words = " ".join(without_quoted_call(failure.message).split())
+    why = printable(words, LONGEST_WHY).rstrip(".")
     if row is None:
         # A status that is no error, such as a redirect, must not become the reply's status.
         status = failure.status if failure.status and 400 <= failure.status < 600 else 502

@@ -17,7 +17,7 @@ from codex_bridge.log import make_logger
 from codex_bridge.settings import Settings
 from codex_bridge.signals import second_signal
 from codex_bridge.sleep import SleepWatch
-from codex_bridge.twisted_private import use_monotonic_clock
+from codex_bridge.twisted_private import mute_interim_responses, use_monotonic_clock
 from codex_bridge.web.access import is_loopback
 from codex_bridge.web.app import BridgeApp
 from codex_bridge.web.site import BridgeSite
@@ -141,6 +141,7 @@ def make_service(settings: Settings, reactor: Any = None) -> BridgeService:
         from twisted.internet import reactor
 
         use_monotonic_clock(reactor)
+    mute_interim_responses()
     log = make_logger(settings)
     policy = ContextPolicy(
         settings.upstream_api, settings.num_ctx, settings.keep_alive, settings.context_guard

@@ -12,7 +12,14 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IStreamClientEndpoint
-from twisted.web._newclient import ParseError
+from twisted.logger import (
+    FilteringLogObserver,
+    Logger,
+    LogLevel,
+    LogLevelFilterPredicate,
+    globalLogPublisher,
+)
+from twisted.web._newclient import HEADER, STATUS, HTTPClientParser, ParseError
 from twisted.web.client import URI, Agent
 from twisted.web.http import HTTPChannel
 from twisted.web.http_headers import Headers
@@ -68,9 +75,30 @@ def is_between_requests(protocol: Any) -> bool:
     return bool(protocol.state == "QUIESCENT")
 
 
+def is_reading_head(protocol: Any) -> bool:
+    """Whether `protocol`, as for `is_between_requests`, waits for the head of a response."""
+    parser = protocol._parser
+    return parser is not None and parser.state in {STATUS, HEADER}
+
+
+class OversizedHeadError(Exception):
+    """The head of a response is larger than the limit."""
+
+
 def is_no_http(error: BaseException) -> bool:
-    """Whether an Agent's request failed because what came back is no HTTP response."""
-    return isinstance(error, ParseError)
+    """Whether an Agent's request failed because what came back is no HTTP response.
+
+    Twisted raises ParseError for some of these, and lets others fail as they may.
+    """
+    others = OversizedHeadError | ValueError | LookupError | AttributeError | TypeError
+    return isinstance(error, ParseError | others)
+
+
+def mute_interim_responses() -> None:
+    """Let Twisted's HTTP client write no log line for each 1xx: a server may send thousands."""
+    warnings = LogLevelFilterPredicate(LogLevel.warn)
+    observer = FilteringLogObserver(globalLogPublisher, [warnings])
+    HTTPClientParser._log = Logger(HTTPClientParser.__module__, observer=observer)
 
 
 def use_monotonic_clock(reactor: Any) -> None:

@@ -75,7 +75,7 @@ ARROWS = {
 # root module -> what of the house it may import, besides what all share
 ROOT_ARROWS = {
     "__init__": set(),
-    "errors": set(),
+    "errors": {"codex_bridge.text"},
     "idle": set(),
     "ids": set(),
     "log": {"codex_bridge.settings", "codex_bridge.signals", "codex_bridge.text"},

@@ -39,6 +39,7 @@ from codex_bridge.twisted_private import (
     send_with_target,
     unsent_bytes,
 )
+from tests.conftest import LogBook
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 HEAD = b"PUT /a?b HTTP/1.1\r\nHost: x\r\n"
@@ -269,7 +270,9 @@ def test_no_further_private_name_is_used() -> None:
     used = set(filter(is_private, uses(ast.parse(Path(twisted_private.__file__).read_text()))))
     assert used == {
         "_command",
+        "_log",
         "_newclient",
+        "_parser",
         "_path",
         "_receivedHeaderCount",
         "_receivedHeaderSize",
@@ -335,3 +338,31 @@ def test_an_answer_that_is_no_http_can_be_told_from_none(data: bytes, is_no_http
     (failure,) = failed
     causes = [reason.value for reason in failure.value.reasons]
     assert any(map(twisted_private.is_no_http, causes)) is is_no_http
+
+
+@pytest.mark.parametrize(
+    ("data", "is_reading"),
+    [
+        (b"", True),
+        (b"HTTP/1.1 200 OK\r\nA: b\r\n", True),
+        (b"HTTP/1.1 102 Wait\r\n\r\n", True),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nab", False),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nab", False),
+    ],
+)
+def test_a_head_that_is_not_whole_can_be_told(data: bytes, is_reading: bool) -> None:
+    protocol, transport = HTTP11ClientProtocol(), StringTransport()
+    protocol.makeConnection(transport)
+    assert not twisted_private.is_reading_head(protocol)
+    protocol.request(ClientRequest(b"GET", b"/", Headers({b"host": [b"x"]}), None))
+    protocol.dataReceived(data)
+    assert twisted_private.is_reading_head(protocol) is is_reading
+
+
+def test_interim_responses_are_not_logged(logged: LogBook) -> None:
+    twisted_private.mute_interim_responses()
+    protocol, transport = HTTP11ClientProtocol(), StringTransport()
+    protocol.makeConnection(transport)
+    protocol.request(ClientRequest(b"GET", b"/", Headers({b"host": [b"x"]}), None))
+    protocol.dataReceived(b"HTTP/1.1 102 Wait\r\n\r\n" * 9)
+    assert logged.events == []

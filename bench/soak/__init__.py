@@ -7,6 +7,9 @@ get well-formed answers with a proper end, and never wait in silence. At the end
 have no open exchange, no socket, no error in its log and no more memory than before, and SIGTERM
 must end it while clients of every kind are connected. Exit code 1 otherwise. Needs Linux.
 
+With `--jumps` the wall clock of the bridge's process is set now and then, and its machine seems to
+have slept. No client may notice.
+
 A run takes about a minute longer than `--seconds`: the bridge keeps idle connections to the
 upstream for that long, and the soak waits to see them closed.
 """
@@ -31,9 +34,10 @@ from twisted.internet import asyncioreactor
 from twisted.logger import LogLevel, globalLogBeginner
 
 from bench.soak.clients import CLIENTS, MARGIN, World, idler, statue
+from bench.soak.jumpy import Clocks
 from bench.soak.process import Bridge, Trend
 from bench.soak.upstream import Upstream
-from bench.soak.wire import GONE, Finding, encoded, wire
+from bench.soak.wire import GONE, Finding, encoded
 from codex_bridge.engines.connections import KEEP_ALIVE
 from codex_bridge.web.channel import KEPT_IDLE, STALL, STALL_CHECK
 
@@ -46,6 +50,13 @@ SHOWN = 25
 """Findings that are printed in full."""
 BACKGROUND = 4
 """Clients of each kind that are connected at SIGTERM."""
+JUMPS = (7200.0, -3600.0, 1.5, -1.5, 0.1, -0.1)
+SLEEPS = (7200.0, 3600.0, 20.0)
+"""Seconds."""
+SLEPT = f"the machine slept for {SLEEPS[0]:.0f} s"
+"""What the log says after the first of them."""
+UNTOUCHED = (0.5, 6.0)
+"""Seconds between two changes of the clocks: least and most."""
 
 
 @define
@@ -58,8 +69,8 @@ class Soak:
     outcomes: Counter[tuple[str, str]] = field(factory=Counter)
     findings: list[str] = field(factory=list)
     over: asyncio.Event = field(factory=asyncio.Event)
-    lag: float = 0.0
-    """Seconds by which this process was late at most."""
+    changes: Counter[str] = field(factory=Counter)
+    """How often the wall clock was set, and the machine slept."""
 
     async def run(self, seconds: float, clients: int) -> None:
         """Run the clients for so many seconds, and wait until all have ended."""
@@ -86,7 +97,7 @@ class Soak:
         weights = list(CLIENTS.values())
         while not self.over.is_set():
             client = self.world.rng.choices(kinds, weights)[0]
-            async with asyncio.timeout(LONGEST) as limit:
+            async with self.world.late.timeout(LONGEST) as limit:
                 await self.watch(client.__name__, client(self.world), limit)
             await asyncio.sleep(self.world.rng.expovariate(20))
 
@@ -115,15 +126,40 @@ class Soak:
         """Measure the bridge every second."""
         while True:
             self.bridge.sample()
-            before = time.monotonic()
             await asyncio.sleep(1)
-            self.lag = max(self.lag, time.monotonic() - before - 1)
 
     async def health(self) -> Any:
         """What GET /__health says."""
-        async with wire(self.bridge.port, self.world.rng, MARGIN) as it:
+        async with self.world.connect() as it:
             await it.send(encoded("GET", "/__health", Connection="close"))
             return orjson.loads((await it.reply()).body)
+
+    async def jump(self, clocks: Clocks, rng: random.Random) -> None:
+        """Change the bridge's clocks until cancelled."""
+        while True:
+            if rng.random() < 0.3:
+                clocks.sleep(rng.choice(SLEEPS))
+                self.changes["sleeps"] += 1
+            else:
+                clocks.jump(rng.choice(JUMPS))
+                self.changes["jumps"] += 1
+            await asyncio.sleep(rng.uniform(*UNTOUCHED))
+
+    async def check_clocks(self, clocks: Clocks) -> None:
+        """Record if the bridge has other clocks than these."""
+        clocks.jump(JUMPS[0])
+        clocks.sleep(SLEEPS[0])
+        async with self.world.connect() as it:
+            await it.send(self.world.exchange(codex=True))
+            ahead = (await it.reply()).response()["created_at"] - time.time()
+        if abs(ahead - clocks.wall) > LONGEST:
+            self.finding("clocks", f"{clocks.wall} s ahead, but for the bridge {ahead:.0f} s")
+        try:
+            async with self.world.late.timeout(MARGIN):
+                while SLEPT not in self.bridge.log():
+                    await asyncio.sleep(0.1)
+        except TimeoutError:
+            self.finding("clocks", f"not in the log: {SLEPT}")
 
     async def quiet(self) -> None:
         """Wait until nothing is open, and record what stays."""
@@ -175,7 +211,10 @@ class Soak:
             print(f"  {name:<15} {count:>7,}  {', '.join(f'{n} {end}' for end, n in ends.items())}")
         up = self.upstream
         print(f"upstream: {up.requests:,} requests, {up.flaps} times gone, {dict(up.played)}")
-        print(f"this process was late by at most {self.lag:.2f} s")
+        late = self.world.late
+        print(f"this process was late by {late.total:.1f} s, by at most {late.most:.2f} s at once")
+        if self.changes:
+            print(f"clocks: {dict(self.changes)}")
         memory, files = (Trend.of(self.bridge.samples, column) for column in (1, 2))
         print(f"memory, KiB: {memory}")
         print(f"open files: {files}; {files_before} at the start, {files_after} at the end")
@@ -203,10 +242,19 @@ async def soak(reactor: Any, options: Namespace, folder: Path) -> bool:
         "--max-body-size": MAX_BODY,
     }
     arguments = [str(word) for flag in flags.items() for word in flag]
-    bridge = await asyncio.to_thread(Bridge.start, folder, *arguments)
+    path = folder / "clocks"
+    clocks = Clocks.make(path) if options.jumps else None
+    bridge = await asyncio.to_thread(
+        Bridge.start, folder, *arguments, clocks=path if clocks else None
+    )
+    tasks = []
     try:
         world = World(bridge.port, random.Random(seed), HEARTBEAT, CLIENT_TIMEOUT, MAX_BODY)
         it = Soak(world, bridge, upstream)
+        tasks.append(asyncio.ensure_future(world.late.measure()))
+        if clocks:
+            await it.check_clocks(clocks)
+            tasks.append(asyncio.ensure_future(it.jump(clocks, random.Random(seed + 2))))
         bridge.sample()
         files_before = bridge.samples.pop()[2]
         await it.run(options.seconds, options.clients)
@@ -218,6 +266,8 @@ async def soak(reactor: Any, options: Namespace, folder: Path) -> bool:
         it.report(files_before, files_after)
         return not it.findings and not bridge.alarms()
     finally:
+        for task in tasks:
+            task.cancel()
         bridge.kill()
         await upstream.stop()
 
@@ -227,6 +277,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0, help="how long")
     parser.add_argument("--clients", type=int, default=40, help="at a time")
     parser.add_argument("--seed", type=int, default=random.getrandbits(32))
+    parser.add_argument("--jumps", action="store_true", help="change the bridge's clocks")
     options = parser.parse_args()
     loop = asyncio.new_event_loop()
     reactor = asyncioreactor.AsyncioSelectorReactor(loop)

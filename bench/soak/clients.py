@@ -13,8 +13,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import orjson
-from attrs import define
+from attrs import define, field
 
+from bench.soak.lateness import Lateness
 from bench.soak.upstream import ENDLESS, FLOOD, MODELS
 from bench.soak.wire import GONE, Finding, Wire, chunked, encoded, head, wire
 
@@ -50,9 +51,10 @@ class World:
     heartbeat: float
     client_timeout: float
     max_body_size: int
+    late: Lateness = field(factory=Lateness)
 
     def connect(self, **how: Any) -> Any:
-        return wire(self.port, self.rng, self.heartbeat + MARGIN, **how)
+        return wire(self.port, self.rng, self.late, self.heartbeat + MARGIN, **how)
 
     def exchange(self, words: str = "hi", *, codex: bool | None = None, **change: Any) -> bytes:
         """A request of a good client."""

@@ -6,13 +6,15 @@ import os
 import signal
 import statistics
 import subprocess
+import sys
 import time
 from collections import Counter
 from pathlib import Path
 
 from attrs import define, field
 
-from tests.processes import BIN, environment, eventually, port_in
+from bench.soak import jumpy
+from tests.processes import ROOT, environment, eventually, port_in
 
 ALARMS = (
     "Unhandled",
@@ -25,6 +27,7 @@ ALARMS = (
 )
 """Texts that no log may contain."""
 LISTEN = "0A"
+TWISTD = ["-c", "from twisted.scripts.twistd import run; run()"]
 RSS_SLACK, RSS_SHARE = 8 * 1024, 0.15
 """Growth of memory that is no leak: KiB, and a share of what there was."""
 WARM = 180.0
@@ -42,20 +45,28 @@ class Bridge:
     """Time in seconds, resident memory in KiB, open files."""
 
     @classmethod
-    def start(cls, folder: Path, *options: str) -> Bridge:
-        """Start a bridge, and wait until it listens."""
-        command = [str(BIN / "twistd"), "-n", "--pidfile=", "--logfile", str(folder / "log")]
+    def start(cls, folder: Path, *options: str, clocks: Path | None = None) -> Bridge:
+        """Start a bridge of this checkout, which need not be installed, until it listens.
+
+        It has the clocks of the file `clocks`, if that is given.
+        """
+        twistd = [jumpy.__file__, str(clocks)] if clocks else TWISTD
+        command = [sys.executable, "-P", *twistd, "-n", "--pidfile=", "--logfile", "log"]
         with (folder / "output").open("wb") as output:
             process = subprocess.Popen(
                 [*command, "codex-bridge", "--port", "0", *options],
                 cwd=folder,
-                env=environment(PYTHONUNBUFFERED="1"),
+                env=environment(PYTHONUNBUFFERED="1", PYTHONPATH=str(ROOT)),
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
         bridge = cls(process, folder)
-        bridge.port = eventually(lambda: port_in((folder / "log").read_text().splitlines()))
+        bridge.port = eventually(lambda: port_in(bridge.log().splitlines()))
         return bridge
+
+    def log(self) -> str:
+        """Its log, up to now."""
+        return (self.folder / "log").read_text()
 
     def sample(self) -> None:
         """Take a sample."""

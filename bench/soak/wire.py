@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 from attrs import define, field
 
+from bench.soak.lateness import Lateness
 from tests.responses import grammar
 
 Json = dict[str, Any]
@@ -50,8 +51,9 @@ class Wire:
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
+    late: Lateness
     patience: float
-    """Seconds without a byte after which the bridge counts as hanging."""
+    """Seconds without a byte after which the bridge counts as hanging; more if we are late."""
     pace: float = 0.0
     """Seconds to wait before each piece that is read."""
     received: int = field(default=0)
@@ -82,7 +84,7 @@ class Wire:
     async def until_closed(self, seconds: float) -> bytes:
         """What comes until the bridge closes the connection, within `seconds`."""
         try:
-            async with asyncio.timeout(seconds):
+            async with self.late.timeout(seconds):
                 return await self.reader.read()
         except TimeoutError:
             raise Finding(f"not closed within {seconds:.0f} s") from None
@@ -133,7 +135,7 @@ class Wire:
     @contextlib.asynccontextmanager
     async def _patiently(self) -> AsyncIterator[None]:
         try:
-            async with asyncio.timeout(self.patience):
+            async with self.late.timeout(self.patience):
                 yield
         except TimeoutError:
             raise Finding(f"hangs: no byte for {self.patience:.0f} s") from None
@@ -141,7 +143,13 @@ class Wire:
 
 @contextlib.asynccontextmanager
 async def wire(
-    port: int, rng: random.Random, patience: float, *, pace: float = 0.0, narrow: bool = False
+    port: int,
+    rng: random.Random,
+    late: Lateness,
+    patience: float,
+    *,
+    pace: float = 0.0,
+    narrow: bool = False,
 ) -> AsyncIterator[Wire]:
     """A connection that is closed at the end; a `narrow` one has small buffers."""
     sock = socket.socket()
@@ -150,7 +158,8 @@ async def wire(
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", port))
     limit = 2048 if narrow else 2**16
-    connection = Wire(*await asyncio.open_connection(sock=sock, limit=limit), patience, pace)
+    streams = await asyncio.open_connection(sock=sock, limit=limit)
+    connection = Wire(*streams, late, patience, pace)
     try:
         yield connection
     finally:

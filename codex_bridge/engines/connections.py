@@ -28,7 +28,12 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgentEndpointFactory, IBodyProducer, IResponse
 from zope.interface import implementer
 
-from codex_bridge.twisted_private import is_between_requests, send_with_target
+from codex_bridge.twisted_private import (
+    OversizedHeadError,
+    is_between_requests,
+    is_reading_head,
+    send_with_target,
+)
 
 CONNECT_TIMEOUT = 10.0
 """Seconds."""
@@ -42,6 +47,8 @@ machine that lost its power is noticed after two minutes."""
 PROBES_AFTER_SLEEP = {"TCP_KEEPIDLE": 1, "TCP_KEEPINTVL": 2, "TCP_KEEPCNT": 5}
 """The same for the connections that are open when the machine wakes up: those that are dead are
 noticed after eleven seconds."""
+MAX_HEAD = 256 * 1024
+"""Bytes of a response's head, with all interim responses before it."""
 _TARGET = re.compile(rb"[\x21-\x7e]+")
 
 
@@ -179,9 +186,25 @@ class Server:
 class _Connection(ProtocolWrapper):
     """A connection to the upstream, around the HTTP11ClientProtocol that speaks over it."""
 
+    def __init__(self, factory: Any, wrapped: Any) -> None:
+        super().__init__(factory, wrapped)
+        self._head_size = 0
+        """Bytes of the head that is being read, with those of interim responses before it."""
+
+    def dataReceived(self, data: bytes) -> None:
+        super().dataReceived(data)
+        self._head_size += len(data)
+        if not is_reading_head(self.wrappedProtocol):
+            self._head_size = 0
+        elif self._head_size > MAX_HEAD:
+            self.loseConnection()
+
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         is_ours = getattr(self.transport, "disconnecting", False)
         is_idle = is_between_requests(self.wrappedProtocol)
+        if is_ours and self._head_size:
+            # It was closed above; or by Twisted, because of a line that is too long.
+            reason = Failure(OversizedHeadError())
         super().connectionLost(reason)
         self.factory.server.forget(self)
         if is_idle and not is_ours:

@@ -220,7 +220,7 @@ def running_facts(name: str, running: Json) -> Json:
 
 def version_number(text: Any) -> Version | None:
     """ "0.33.0-rc2" -> (0, 33, 0); None for what is no version."""
-    found = re.match(r"v?(\d+(?:\.\d+)+)", str(text or ""))
+    found = re.match(r"v?(\d{1,9}(?:\.\d{1,9})+)", str(text or ""))
     return tuple(map(int, found[1].split("."))) if found else None
 
 

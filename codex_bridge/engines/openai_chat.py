@@ -212,11 +212,12 @@ def _message_deltas(message: Json) -> Iterator[Delta]:
     if isinstance(content, str) and content:
         yield TextDelta(content)
     for position, call in enumerate(objects_in(message.get("tool_calls"))):
-        yield _call(call, position)
+        if isinstance(call.get("function"), dict):
+            yield _call(call, position)
 
 
 def _call(call: Json, position: int) -> ToolCallDelta:
-    function = object_in(call.get("function"))
+    function = call["function"]
     arguments = function.get("arguments")
     if not isinstance(arguments, str):
         arguments = "" if arguments is None else written(arguments)

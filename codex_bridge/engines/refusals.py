@@ -95,7 +95,7 @@ def error_text(answer: Any) -> str:
     """The sentence of an error body, `{"error": {"message"}}` or `{"error": ""}`; "" if none."""
     error = answer.get("error") if isinstance(answer, dict) else None
     if isinstance(error, dict):
-        error = error.get("message") or orjson.dumps(error).decode()
+        error = error.get("message")
     return error if isinstance(error, str) else ""
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
-import orjson
 import pytest
 import pytest_twisted
 from attrs import frozen
@@ -15,30 +14,7 @@ from tests.conftest import LogBook
 from tests.harness import CODEX, Answer, Setup, serve
 from tests.plays import Play, Stage
 from tests.responses.grammar import text_of
-
-Json = dict[str, Any]
-HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
-END = b"0\r\n\r\n"
-
-
-def chunk(data: bytes) -> bytes:
-    return b"%x\r\n%b\r\n" % (len(data), data)
-
-
-def event(payload: Any) -> bytes:
-    return chunk(
-        b"data: " + (payload if isinstance(payload, bytes) else orjson.dumps(payload)) + b"\n\n"
-    )
-
-
-def delta(delta: Json, finish: str | None = None, model: str = "m") -> bytes:
-    return event({"model": model, "choices": [{"delta": delta, "finish_reason": finish}]})
-
-
-def status(code: int, message: str) -> bytes:
-    body = orjson.dumps({"error": {"message": message}})
-    return b"HTTP/1.1 %d X\r\nContent-Length: %d\r\n\r\n%b" % (code, len(body), body)
-
+from tests.upstream_bytes import END, HEAD, chunk, delta, event, status
 
 FUNCTION = {"name": "exec_command", "arguments": '{"cmd":'}
 TEXT = delta({"content": "Half"})

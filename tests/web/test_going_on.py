@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
@@ -28,6 +29,12 @@ from tests.responses.grammar import text_of
 
 HALF = "I will look at the files. First of all the"
 LS = Call("exec_command", {"cmd": "ls"})
+
+
+def tagged(command: str) -> str:
+    """A call in the text."""
+    call = {"name": "exec_command", "arguments": {"cmd": command}}
+    return f"<tool_call>{orjson.dumps(call).decode()}</tool_call>"
 
 
 async def answered(
@@ -84,10 +91,8 @@ async def test_a_call_is_made_once_and_of_one_attempt(start: Start) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_half_a_call_in_the_text_is_not_joined_to_another_half(start: Start) -> None:
-    half = '<tool_call>{"name": "exec_command", "arguments": {"cmd": "rm '
-    _, response = await answered(
-        start, [Say(HALF + "\n" + half), Die("close")], [Say('-r x"}}</tool_call>')]
-    )
+    half, rest = tagged("rm -r x")[:-20], tagged("rm -r x")[-20:]
+    _, response = await answered(start, [Say(f"{HALF}\n{half}"), Die("close")], [Say(rest)])
     assert [item["type"] for item in response["output"]] == ["message"]
     assert text_of(response["output"][0]).startswith(HALF)
     assert "rm" not in text_of(response["output"][0])
@@ -95,20 +100,19 @@ async def test_half_a_call_in_the_text_is_not_joined_to_another_half(start: Star
 
 @pytest_twisted.ensureDeferred
 async def test_a_call_inside_of_a_code_block_that_was_begun_before_stays_text(start: Start) -> None:
-    shown = '<tool_call>{"name": "exec_command", "arguments": {"cmd": "ls"}}</tool_call>\n```\n'
     _, response = await answered(
         start,
         [Say("This is how one calls a function here:\n```\n"), Die("close")],
-        [Say(shown + "That is all.")],
+        [Say(tagged("ls") + "\n```\nThat is all.")],
     )
     assert [item["type"] for item in response["output"]] == ["message"]
 
 
 @pytest_twisted.ensureDeferred
 async def test_a_call_in_the_text_of_the_rest_is_made(start: Start) -> None:
-    call = '\n<tool_call>{"name": "exec_command", "arguments": {"cmd": "ls"}}</tool_call>'
-    _, response = await answered(start, [Say(HALF), Die("close")], [Say(" README." + call)])
-    assert output(response)[1] == ("function_call", '{"cmd": "ls"}')
+    rest = Say(" README.\n" + tagged("ls"))
+    _, response = await answered(start, [Say(HALF), Die("close")], [rest])
+    assert output(response)[1] == ("function_call", '{"cmd":"ls"}')
 
 
 @pytest_twisted.ensureDeferred
