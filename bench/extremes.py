@@ -179,7 +179,7 @@ REQUESTS: dict[str, tuple[int, Case]] = {
         ask(input=lambda n: [made(k) for k in range(n) for made in (call_item, result_item)]),
     ),
     "calls with one id": (
-        12_500,
+        500,
         ask(input=lambda n: [made(1) for _ in range(n) for made in (call_item, result_item)]),
     ),
     "results of one call": (12_500, ask(input=lambda n: [call_item(1), *[result_item(1)] * n])),
@@ -281,14 +281,14 @@ ANSWERS: dict[str, tuple[int, Case]] = {
         25_000,
         answer(lambda n: [kind("x") for _ in range(n) for kind in (TextDelta, ReasoningDelta)]),
     ),
-    "calls": (12_500, calls(lambda n: call(f'{{"cmd":"{n}"}}', index=n, call_id=f"c{n}"))),
-    "calls without id": (12_500, calls(lambda n: call('{"cmd":"a"}', index=n, call_id=""))),
-    "calls with one index": (12_500, calls(lambda n: call('{"cmd":"a"}', call_id=f"c{n}"))),
-    "calls of wrong names": (2_000, calls(lambda n: call("{}", f"bash{n}", n, f"c{n}"))),
-    "calls with one id": (12_500, calls(lambda n: call('{"cmd":"a"}', index=n, call_id="a"))),
-    "calls in the text": (5_000, text(f"<tool_call>{COMMAND}</tool_call>\n")),
+    "calls": (500, calls(lambda n: call(f'{{"cmd":"{n}"}}', index=n, call_id=f"c{n}"))),
+    "calls without id": (500, calls(lambda n: call('{"cmd":"a"}', index=n, call_id=""))),
+    "calls with one index": (500, calls(lambda n: call('{"cmd":"a"}', call_id=f"c{n}"))),
+    "calls of wrong names": (500, calls(lambda n: call("{}", f"bash{n}", n, f"c{n}"))),
+    "calls with one id": (500, calls(lambda n: call('{"cmd":"a"}', index=n, call_id="a"))),
+    "calls in the text": (500, text(f"<tool_call>{COMMAND}</tool_call>\n")),
     "different calls in the text": (
-        5_000,
+        500,
         answer(
             lambda n: [
                 TextDelta(f"<tool_call>{COMMAND.replace('ls', str(k))}</tool_call>\n")
@@ -297,7 +297,7 @@ ANSWERS: dict[str, tuple[int, Case]] = {
         ),
     ),
     "different calls without tags": (
-        5_000,
+        500,
         answer(lambda n: [TextDelta(f"{COMMAND.replace('ls', str(k))}\n") for k in range(n)]),
     ),
     "arguments in fragments": (
@@ -306,9 +306,9 @@ ANSWERS: dict[str, tuple[int, Case]] = {
             lambda n: [call('{"cmd":"'), *[call("abcd", "") for _ in range(n // 4)], call('"}', "")]
         ),
     ),
-    "arguments": (MB, one_call(lambda n: '{"cmd":"' + "x" * n + '"}')),
+    "arguments": (MB // 4, one_call(lambda n: '{"cmd":"' + "x" * n + '"}')),
     "arguments without id": (
-        12_500,
+        500,
         answer(
             lambda n: (
                 [call('{"cmd":"a"}', index=k, call_id=f"c{k}") for k in range(n)]

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 
 from bench.extremes import Case, chosen
+from codex_bridge.vocabulary import UpstreamFailure
 
 LONG = 20.0
 """Seconds after which a case is not tried at twice its size."""
@@ -25,12 +26,18 @@ LARGEST = 64 * 1024 * 1024
 
 def measure(name: str, size: int, case: Case) -> None:
     """Double the size until the ratio is measurable, and on while it is suspicious; print it."""
-    seconds, ratio = best(case, size), 0.0
+    while (seconds := best(case, size)) is None:
+        size //= 2
+    ratio = 0.0
     while ratio == 0 or (ratio > SUSPICIOUS and seconds < LONG):
         size *= 2
         if size > LARGEST:
             break
-        before, seconds = seconds, best(case, size)
+        longer = best(case, size)
+        if longer is None:
+            size //= 2
+            break
+        before, seconds = seconds, longer
         if before >= SMALLEST:
             ratio = seconds / before
             if ratio > SUSPICIOUS and before >= CERTAIN:
@@ -39,9 +46,15 @@ def measure(name: str, size: int, case: Case) -> None:
     print(f"{name:<52} {size:>10,} {seconds:>9.3f} s {ratio:>6.1f}{mark}", flush=True)
 
 
-def best(case: Case, size: int) -> float:
-    """Seconds of the fastest of three runs; of one, if that takes a second or more."""
-    seconds = case(size)
+def best(case: Case, size: int) -> float | None:
+    """Seconds of the fastest of three runs; of one, if that takes a second or more.
+
+    None if the answer has more calls, or larger ones, than an answer may have.
+    """
+    try:
+        seconds = case(size)
+    except UpstreamFailure:
+        return None
     return min(seconds, *(case(size) for _ in range(2))) if seconds < 1 else seconds
 
 

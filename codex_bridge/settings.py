@@ -80,7 +80,7 @@ class Settings:
         "each time, with all screenshots",
     )
     max_answer_size: int = _setting(
-        16 * 1024 * 1024,
+        8 * 1024 * 1024,
         values.whole_number(1024, 1 << 40),
         "largest answer of a model, in bytes; the bridge keeps an answer until it is whole, since "
         "its last event repeats it",

@@ -168,6 +168,7 @@ NETWORK_CALLS = {"deliverBody", "request", "connect", "addTimeout", "callLater",
 WITHOUT_BUDGET = {
     ("engines/answer.py", "deliverBody"): "its timers and sizes are the budget's",
     ("engines/budget.py", "deliverBody"): "it is the budget",
+    ("engines/budget.py", "callLater"): "the next turn, which is no wait",
     ("engines/connections.py", "connect"): "the endpoints have a limit of their own",
     ("engines/client.py", "request"): "`_send`, see below; and pass-through, which has no limit",
     ("web/passthrough.py", "deliverBody"): "pass-through keeps nothing, and has no limit",

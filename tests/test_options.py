@@ -44,7 +44,7 @@ def test_defaults() -> None:
         debug=False,
         quiet=False,
         max_body_size=67108864,
-        max_answer_size=16777216,
+        max_answer_size=8388608,
         client_timeout=30,
         upstream_stream=True,
         upstream_api="auto",

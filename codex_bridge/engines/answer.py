@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import Enum
 from functools import partial
+from itertools import chain
 from typing import Any
 
+from attrs import evolve
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IPushProducer
+from twisted.internet.interfaces import IDelayedCall, IPushProducer
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone
@@ -18,7 +21,19 @@ from zope.interface import implementer
 
 from codex_bridge.engines.budget import Budget, Phase, size_of
 from codex_bridge.engines.engine import Decoder
-from codex_bridge.vocabulary import Delta, FailureKind, FinishDelta, UpstreamFailure, UsageDelta
+from codex_bridge.vocabulary import (
+    Delta,
+    FailureKind,
+    FinishDelta,
+    ReasoningDelta,
+    TextDelta,
+    UpstreamFailure,
+    UsageDelta,
+)
+
+PORTION = 8 * 1024
+"""Characters that are delivered at once. A sink takes up to 50 ms for them, and other exchanges go
+on in between."""
 
 Sink = Callable[[Sequence[Delta]], None]
 """Takes everything that one read from the network brought."""
@@ -30,6 +45,8 @@ class State(Enum):
     WAITING = "waiting"
     """It has begun. Nothing is read before `deliver_to`."""
     DELIVERING = "delivering"
+    FINISHING = "finishing"
+    """All is read, but not delivered yet."""
     LINGERING = "lingering"
     """It is whole; its body may still end, so that the connection can be kept."""
     ENDED = "ended"
@@ -60,8 +77,14 @@ class Answer(Protocol):
         self._is_paused = False
         self._sink: Sink = lambda _: None
         self._done: Deferred[None] | None = None
-        self._delivered = 0
-        """Bytes that were delivered. The sink keeps them: the last events repeat the answer."""
+        self._size = 0
+        """Bytes of all deltas. The sink keeps them: the last events repeat the answer."""
+        self._portions: deque[Sequence[Delta]] = deque()
+        """What is not delivered yet, since it is too much for one turn of the reactor."""
+        self._turn: IDelayedCall | None = None
+        """The delivery of the next portion."""
+        self._ending: Callable[[], None] | None = None
+        """What is left to do when all portions are delivered."""
         self._silence = budget.watch(Phase.SILENCE, self._give_up)
         self._tail = budget.watch(Phase.TAIL, self._end_tail)
         self._linger = budget.watch(Phase.LINGER, partial(self._end, State.ENDED))
@@ -87,17 +110,18 @@ class Answer(Protocol):
     def pauseProducing(self) -> None:
         """Stop reading for now, or, before `deliver_to`, do not begin to; the upstream waits."""
         self._is_paused = True
-        if self._state is State.DELIVERING:
+        if self._is_delivering:
             # The upstream is not to blame for this silence.
             self._silence.stop()
+            self._stop_turn()
             self._body.pauseProducing()
 
     def resumeProducing(self) -> None:
         """Read on."""
         self._is_paused = False
-        if self._state is State.DELIVERING:
+        if self._is_delivering:
             self._silence.start()
-            self._body.resumeProducing()
+            self._go_on()
 
     def stopProducing(self) -> None:
         """Close the connection and fail with CancelledError; nothing more is delivered.
@@ -105,7 +129,7 @@ class Answer(Protocol):
         If the answer is whole already, this does nothing: its body may still end, so that the
         connection can be kept.
         """
-        if self._state in {State.WAITING, State.DELIVERING}:
+        if self._state is State.WAITING or self._is_delivering:
             self._end(State.ENDED, Failure(CancelledError()))
 
     def dataReceived(self, data: bytes) -> None:
@@ -115,7 +139,7 @@ class Answer(Protocol):
         try:
             deltas = self._decoder.feed(data)
             self._deliver(deltas)
-            self._budget.check_size(self._delivered + self._decoder.held)
+            self._budget.check_size(self._size + self._decoder.held)
         except Exception:
             self._end(State.ENDED, Failure())
             return
@@ -133,6 +157,10 @@ class Answer(Protocol):
             self._end(State.ENDED)
 
     @property
+    def _is_delivering(self) -> bool:
+        return self._state in {State.DELIVERING, State.FINISHING}
+
+    @property
     def _body(self) -> Any:
         """The body's producer."""
         return self.transport
@@ -147,16 +175,18 @@ class Answer(Protocol):
 
     def _finish(self, state: State, *, is_clean: bool = True) -> None:
         """Deliver the last deltas, as no more bytes are needed or will come; go on to `state`."""
-        outcome = None
+        self._state = State.FINISHING
+        self._tail.stop()
         try:
+            self._ending = partial(self._end, state)
             self._deliver(self._decoder.eof())
         except UpstreamFailure as failure:
             # `eof` fails only without a finish reason. After one, a lost connection does no harm.
             lost = UpstreamFailure(FailureKind.BROKEN, "its connection was lost")
-            outcome = Failure(failure if is_clean else lost)
+            self._ending = partial(self._end, state, Failure(failure if is_clean else lost))
         except Exception:
-            state, outcome = State.ENDED, Failure()
-        self._end(state, outcome)
+            self._ending = partial(self._end, State.ENDED, Failure())
+        self._go_on()
 
     def _end(self, state: State, outcome: Failure | None = None) -> None:
         """Go on to LINGERING or ENDED; the first time, tell the outcome."""
@@ -165,6 +195,8 @@ class Answer(Protocol):
         self._state = state
         for timer in (self._silence, self._tail, self._linger):
             timer.stop()
+        self._stop_turn()
+        self._portions.clear()
         if state is State.LINGERING:
             self._linger.start()
         else:
@@ -177,8 +209,65 @@ class Answer(Protocol):
             self._done.callback(outcome)
 
     def _deliver(self, deltas: Sequence[Delta]) -> None:
-        if deltas:
-            if isinstance(deltas[-1], UsageDelta):
-                self._on_usage(deltas[-1])
-            self._delivered += sum(map(size_of, deltas))
+        """Hand deltas to the sink, now or in portions."""
+        if not deltas:
+            return
+        if isinstance(deltas[-1], UsageDelta):
+            self._on_usage(deltas[-1])
+        size = sum(map(size_of, deltas))
+        self._size += size
+        if size <= PORTION and not self._portions:
             self._sink(deltas)
+            return
+        self._portions.extend(_portions(deltas))
+        self._body.pauseProducing()
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Deliver the next portion soon; if there is none, read on, or end."""
+        if self._is_paused or self._turn is not None:
+            return
+        if self._portions:
+            self._turn = self._budget.next_turn(self._deliver_portion)
+        elif self._ending is not None:
+            self._ending()
+        else:
+            self._body.resumeProducing()
+
+    def _deliver_portion(self) -> None:
+        self._turn = None
+        self._silence.touch()
+        try:
+            self._sink(self._portions.popleft())
+        except Exception:
+            self._end(State.ENDED, Failure())
+            return
+        self._go_on()
+
+    def _stop_turn(self) -> None:
+        if self._turn is not None:
+            self._turn.cancel()
+            self._turn = None
+
+
+def _portions(deltas: Iterable[Delta]) -> Iterator[Sequence[Delta]]:
+    """The deltas in groups that are small enough for one turn."""
+    portion: list[Delta] = []
+    size = 0
+    for piece in chain.from_iterable(map(_pieces, deltas)):
+        if portion and size + size_of(piece) > PORTION:
+            yield portion
+            portion, size = [], 0
+        portion.append(piece)
+        size += size_of(piece)
+    if portion:
+        yield portion
+
+
+def _pieces(delta: Delta) -> Iterator[Delta]:
+    """A delta, its text cut where that is too long for one turn."""
+    if isinstance(delta, TextDelta | ReasoningDelta):
+        for start in range(0, len(delta.text), PORTION):
+            yield evolve(delta, text=delta.text[start : start + PORTION])
+    else:
+        yield delta

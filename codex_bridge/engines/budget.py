@@ -14,7 +14,7 @@ from weakref import WeakSet
 
 from attrs import frozen
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 from twisted.web.iweb import IResponse
 
@@ -71,7 +71,7 @@ class Limits:
 
     silence: float = 1800.0
     """Seconds that the upstream may send nothing when it is asked for an answer or for a load."""
-    answer_size: int = 16 * 1024 * 1024
+    answer_size: int = 8 * 1024 * 1024
     """Bytes that are kept of one answer."""
 
     def seconds(self, phase: Phase) -> float:
@@ -132,6 +132,10 @@ class Budget:
         timer = IdleTimer(self._clock, self._limits.seconds(phase), on_over)
         self._timers.add(timer)
         return timer
+
+    def next_turn(self, call: Callable[[], None]) -> IDelayedCall:
+        """Have `call` made in the next turn of the reactor, so that other exchanges go on."""
+        return self._clock.callLater(0, call)
 
     def restart(self) -> None:
         """Measure every phase that lasts anew: the machine slept, and so may have the upstream."""

@@ -61,6 +61,8 @@ STRAY = re.compile(
 STRAY_BEGINNING = re.compile(r"<[^>\s]{0,30}")
 SLICE = 4096
 """Characters that are examined at once, so that one huge piece costs no more than many small."""
+LONGEST_CALL = 256 * 1024
+"""Bytes of a call, so that reading it blocks nobody else for long; longer ones stay text."""
 RESCAN_LIMIT = 2000
 """Up to this length, in bytes, what turned out to be no call is searched for one inside of it."""
 
@@ -95,6 +97,11 @@ class _Candidate:
     style: Style
     cursor: Cursor
     reading: Reading[list[WrittenCall]]
+
+    @property
+    def is_too_long(self) -> bool:
+        """Whether no call is that long."""
+        return self.style is not INVENTED and len(self.cursor.buffer) > LONGEST_CALL
 
 
 @define
@@ -159,11 +166,16 @@ class LeakScanner:
         """Take the text that came next; return the pieces that are certain by now."""
         for start in range(0, len(text), SLICE):
             piece = text[start : start + SLICE]
-            if self._candidate is None:
+            candidate = self._candidate
+            if candidate is None:
                 self._pending += piece
             else:
-                self._candidate.cursor.append(piece)
+                candidate.cursor.append(piece)
             self._run(ended=False)
+            if candidate and candidate is self._candidate and candidate.is_too_long:
+                self._candidate = None
+                self._disprove(candidate)
+                self._run(ended=False)
         return self._pieces()
 
     def end(self, *, cut: bool = False, called: bool = False) -> list[Piece]:

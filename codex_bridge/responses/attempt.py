@@ -50,6 +50,9 @@ NOT_RUN = (
 )
 """What the user reads in place of a quoted call that was not confirmed."""
 NO_SOURCES = Sources()
+MOST_CALLS, LARGEST_CALLS = 1000, 512 * 1024
+"""How many calls an answer may have, and bytes of their arguments: repairing them takes up to
+0.2 s, in which no other exchange goes on."""
 SHORTEST_ECHO = 20
 """Characters from which on the beginning of an answer is not likely to come twice."""
 CUT = frozenset({"length", "content_filter"})
@@ -130,6 +133,7 @@ class Attempt:
         self._echo = "" if len(beginning) >= SHORTEST_ECHO else None
         """Text that is held back as long as it may only repeat the beginning; None: it does not."""
         self._calls: list[_Call] = []
+        self._arguments_size = 0
         self._has_text_behind_call = False
         self._latest: dict[tuple[int, str], _Call] = {}
         """The call that a fragment with this index and id, or without an id, belongs to."""
@@ -319,8 +323,8 @@ class Attempt:
                 if not piece.calls and piece.style:
                     self.repairs[piece.style] += 1
                 for written in piece.calls:
-                    self._size += len(written.arguments)
-                    self._calls.append(_Call("", written.name, [written.arguments], piece.style))
+                    self._hold_arguments(written.arguments)
+                    self._add_call(_Call("", written.name, [written.arguments], piece.style))
             elif self._held or isinstance(piece, Found):
                 self._held.append(piece)
             else:
@@ -345,14 +349,28 @@ class Attempt:
 
     def _collect(self, delta: ToolCallDelta) -> None:
         """Join a fragment to its call. A new id under a known index is a new call."""
-        self._size += len(delta.arguments)
+        self._hold_arguments(delta.arguments)
         if call := self._latest.get((delta.index, delta.id)):
             call.name = call.name or delta.name
             call.arguments.append(delta.arguments)
             return
         call = _Call(delta.id, delta.name, [delta.arguments])
-        self._calls.append(call)
+        self._add_call(call)
         self._latest[delta.index, delta.id] = self._latest[delta.index, ""] = call
+
+    def _hold_arguments(self, arguments: str) -> None:
+        """Count arguments that are kept until the answer is whole. Raises UpstreamFailure."""
+        self._size += len(arguments)
+        self._arguments_size += len(arguments)
+        if self._arguments_size > LARGEST_CALLS:
+            text = f"more than {LARGEST_CALLS:,} bytes of arguments"
+            raise UpstreamFailure(FailureKind.OVERSIZED, text)
+
+    def _add_call(self, call: _Call) -> None:
+        """Keep a call until the answer is whole. Raises UpstreamFailure."""
+        if len(self._calls) == MOST_CALLS:
+            raise UpstreamFailure(FailureKind.OVERSIZED, f"more than {MOST_CALLS:,} calls")
+        self._calls.append(call)
 
     def _write_calls(self) -> None:
         """Write all calls, in the order in which they came.

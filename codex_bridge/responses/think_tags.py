@@ -9,6 +9,9 @@ BEGIN, END = "<think>", "</think>"
 TAIL = re.compile(r"<(?:/(?:t(?:h(?:i(?:n(?:k)?)?)?)?)?)?\Z")
 """The first characters of an end tag, where a piece of text ends with them."""
 
+LONGEST_BLANK = 4096
+"""Characters of white space behind which no reasoning begins; so much is held back."""
+
 
 class _State(Enum):
     START = auto()
@@ -72,7 +75,10 @@ class ThinkSplitter:
         elif self._thought and text.startswith(END):
             self._held, self._state = text[len(END) :], _State.AFTER
             self._spaces = []
-        elif not any(tag.startswith(text) for tag in tags):
+        elif (
+            not any(tag.startswith(text) for tag in tags)
+            or sum(map(len, self._spaces)) > LONGEST_BLANK
+        ):
             self._state = _State.TEXT
 
     def _take_reasoning(self) -> str:

@@ -62,7 +62,7 @@ class Body:
 class Scene:
     """An answer, and all that becomes of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = MOST) -> None:
         self.clock = Clock()
         self.body: Any = Body()
         self.deltas: list[Delta] = []
@@ -71,7 +71,7 @@ class Scene:
         self.answer = Answer(
             self.body,
             StreamDecoder(),
-            Budget(self.clock, Limits(silence=PATIENCE, answer_size=MOST)),
+            Budget(self.clock, Limits(silence=PATIENCE, answer_size=most)),
             4096,
             self.counts.append,
         )
@@ -349,3 +349,105 @@ def test_a_finish_reason_that_is_repeated_does_not_keep_an_answer_open(scene: Sc
         assert scene.outcome == []
         scene.clock.advance(1)
     assert scene.outcome == [None]
+
+
+LARGE = TEXT.replace(b"Hi", b"x" * 20_000)
+
+
+@pytest.fixture
+def large() -> Scene:
+    return Scene(most=100_000)
+
+
+def sizes(deltas: list[Delta]) -> list[int]:
+    return [len(each.text) for each in deltas if isinstance(each, TextDelta)]
+
+
+def test_a_large_piece_is_delivered_in_several_turns(large: Scene) -> None:
+    turns: list[int] = []
+
+    def sink(deltas: Sequence[Delta]) -> None:
+        large.deltas.extend(deltas)
+        # Whoever asked for a turn before gets it before the next portion.
+        turns.append(-1)
+
+    large.deliver(sink)
+    large.says(LARGE)
+    assert (large.deltas, large.body.log) == ([], ["pause"])
+    large.clock.callLater(0, turns.append, 1)
+    # What is read meanwhile comes behind it.
+    large.says(TEXT, STOP, DONE)
+    assert large.outcome == []
+    large.clock.advance(0)
+    assert turns[:3] == [-1, 1, -1]
+    assert sizes(large.deltas) == [8192, 8192, 20_000 - 2 * 8192, 2]
+    assert isinstance(large.deltas[-1], FinishDelta)
+    assert large.outcome == [None]
+
+
+def test_reading_goes_on_behind_a_large_piece(large: Scene) -> None:
+    large.deliver()
+    large.says(LARGE)
+    large.clock.pump([0] * 3)
+    assert large.body.log == ["pause", "resume"]
+    large.says(STOP)
+    assert isinstance(large.deltas[-1], FinishDelta)
+
+
+def test_a_client_that_does_not_read_holds_up_a_large_piece(large: Scene) -> None:
+    def sink(deltas: Sequence[Delta]) -> None:
+        large.deltas.extend(deltas)
+        if len(large.deltas) == 1:
+            large.answer.pauseProducing()
+
+    large.deliver(sink)
+    large.says(LARGE)
+    large.clock.advance(PATIENCE * 2)
+    assert (sizes(large.deltas), large.outcome) == ([8192], [])
+    large.answer.resumeProducing()
+    large.clock.advance(0)
+    assert sum(sizes(large.deltas)) == 20_000
+    assert large.body.log[-1] == "resume"
+
+
+def test_a_connection_that_is_lost_behind_a_large_piece_loses_none_of_it(large: Scene) -> None:
+    large.deliver()
+    large.says(LARGE)
+    large.body.ends(ResponseFailed([Failure(ConnectionLost())]))
+    assert large.outcome == []
+    large.clock.pump([0] * 3)
+    assert sum(sizes(large.deltas)) == 20_000
+    (failure,) = large.outcome
+    assert failure.value.kind is FailureKind.BROKEN
+
+
+def test_nothing_more_of_a_large_piece_is_delivered_when_the_client_left(large: Scene) -> None:
+    def sink(deltas: Sequence[Delta]) -> None:
+        large.deltas.extend(deltas)
+        delivered.cancel()
+
+    delivered = large.deliver(sink)
+    large.says(LARGE)
+    large.clock.advance(0)
+    assert sizes(large.deltas) == [8192]
+    assert large.outcome[0].check(CancelledError)
+    assert large.clock.getDelayedCalls() == []
+
+
+def test_a_sink_that_fails_at_a_later_portion_fails_the_answer(large: Scene) -> None:
+    def fail(deltas: Sequence[Delta]) -> None:
+        raise ZeroDivisionError
+
+    large.deliver(fail)
+    large.says(LARGE)
+    large.clock.advance(0)
+    assert large.outcome[0].check(ZeroDivisionError)
+    assert (large.body.log[-1], large.clock.getDelayedCalls()) == ("close", [])
+
+
+def test_many_small_pieces_of_one_read_share_their_turns(large: Scene) -> None:
+    deliveries: list[int] = []
+    large.deliver(lambda deltas: deliveries.append(len(deltas)))
+    large.says(TEXT.replace(b"Hi", b"x" * 100) * 200)
+    large.clock.pump([0] * 9)
+    assert (sum(deliveries), len(deliveries)) == (200, 3)

@@ -23,7 +23,13 @@ from codex_bridge.responses.events import frame
 from codex_bridge.responses.request import parse
 from codex_bridge.responses.think_tags import ThinkSplitter
 from codex_bridge.tools.toolbox import Toolbox
-from codex_bridge.vocabulary import Delta, TextDelta, ToolCallDelta
+from codex_bridge.vocabulary import (
+    Delta,
+    FailureKind,
+    TextDelta,
+    ToolCallDelta,
+    UpstreamFailure,
+)
 from tests.responses import grammar
 from tests.responses.asked import translate
 from tests.responses.items import call, result
@@ -86,9 +92,44 @@ def test_the_end_of_reasoning_is_found_behind_much_white_space() -> None:
 
 @pytest.mark.parametrize("call_id", ["c{}", "", "same"])
 def test_very_many_calls_in_one_answer_stay_different_calls(call_id: str) -> None:
-    deltas = [ToolCallDelta(n, call_id.format(n), "view_image", "{}") for n in range(MANY // 4)]
+    deltas = [ToolCallDelta(n, call_id.format(n), "view_image", "{}") for n in range(1000)]
     output = answered([*deltas])["output"]
-    assert len({item["call_id"] for item in output}) == len(output) == MANY // 4
+    assert len({item["call_id"] for item in output}) == len(output) == 1000
+
+
+@pytest.mark.parametrize(
+    ("deltas", "says"),
+    [
+        ([ToolCallDelta(n, f"c{n}", "view_image", "{}") for n in range(1001)], "1,000 calls"),
+        (
+            [TextDelta('<tool_call>{"name": "view_image", "arguments": {}}</tool_call>\n' * 1001)],
+            "1,000 calls",
+        ),
+        ([ToolCallDelta(0, "c", "view_image", "x" * 524_289)], "524,288 bytes of arguments"),
+        ([ToolCallDelta(0, "c", "view_image", "x" * 1025) for _ in range(512)], "524,288 bytes"),
+    ],
+    ids=["calls", "calls in the text", "one call", "fragments of a call"],
+)
+def test_an_answer_has_only_so_many_calls(deltas: list[Delta], says: str) -> None:
+    with pytest.raises(UpstreamFailure, match=f"more than {says}") as caught:
+        answered(deltas)
+    assert caught.value.kind is FailureKind.OVERSIZED
+
+
+def test_a_call_in_the_text_that_is_too_long_is_text() -> None:
+    call = '<tool_call>{"name": "view_image", "arguments": {"path": "%s"}}</tool_call>'
+    short, long = (
+        answered([TextDelta(call % ("x" * size))])["output"] for size in (200_000, 300_000)
+    )
+    assert [item["type"] for item in short] == ["function_call"]
+    assert [item["type"] for item in long] == ["message"]
+
+
+def test_white_space_is_not_held_back_for_ever() -> None:
+    splitter = ThinkSplitter()
+    held = [splitter.feed(" " * 100) for _ in range(100)]
+    assert sum(len(text) for _, text in held) == 10_000
+    assert splitter.feed("<think>") == ("", "<think>")
 
 
 def test_fragments_go_on_with_the_call_of_their_index_and_id() -> None:

@@ -20,7 +20,7 @@ from tests.hostile_upstreams import DECENT, SILENCE, UPSTREAMS, HostileStage, Ou
 from tests.upstream_bytes import Dialect
 
 T = TypeVar("T")
-MAX_ANSWER_SIZE = 1_000_000
+MAX_ANSWER_SIZE = 200_000
 """Bytes of an answer that the bridge holds here."""
 PATIENCE = 5.0
 """Real seconds for what needs no time of the clock."""
