@@ -1,4 +1,4 @@
-"""Notices that the machine slept: a laptop whose lid was closed, a virtual machine that was paused.
+"""Notices that the machine slept: a laptop whose lid was closed, a server that was suspended.
 
 The clock by which time limits are measured stands meanwhile, so none of them ends too early. But
 the upstream may be gone, or its connection, without a word of it.
@@ -38,7 +38,7 @@ class SleepWatch:
         `seconds_asleep`."""
         self._on_wake = on_wake
         self._asleep = asleep
-        self._before = asleep()
+        self._before: float
         self._checking = LoopingCall(self._check)
         self._checking.clock = clock
 

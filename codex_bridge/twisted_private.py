@@ -85,13 +85,13 @@ class OversizedHeadError(Exception):
     """The head of a response is larger than the limit."""
 
 
-def is_no_http(error: BaseException) -> bool:
-    """Whether an Agent's request failed because what came back is no HTTP response.
+NO_HTTP = (ParseError, OversizedHeadError, ValueError, LookupError, AttributeError, TypeError)
+"""What Twisted's parser of responses fails with if what it reads is none."""
 
-    Twisted raises ParseError for some of these, and lets others fail as they may.
-    """
-    others = OversizedHeadError | ValueError | LookupError | AttributeError | TypeError
-    return isinstance(error, ParseError | others)
+
+def is_no_http(error: BaseException) -> bool:
+    """Whether an Agent's request failed because what came back is no HTTP response."""
+    return isinstance(error, NO_HTTP)
 
 
 def mute_interim_responses() -> None:

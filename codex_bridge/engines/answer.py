@@ -177,15 +177,16 @@ class Answer(Protocol):
         """Deliver the last deltas, as no more bytes are needed or will come; go on to `state`."""
         self._state = State.FINISHING
         self._tail.stop()
+        outcome = None
         try:
-            self._ending = partial(self._end, state)
             self._deliver(self._decoder.eof())
         except UpstreamFailure as failure:
             # `eof` fails only without a finish reason. After one, a lost connection does no harm.
             lost = UpstreamFailure(FailureKind.BROKEN, "its connection was lost")
-            self._ending = partial(self._end, state, Failure(failure if is_clean else lost))
+            outcome = Failure(failure if is_clean else lost)
         except Exception:
-            self._ending = partial(self._end, State.ENDED, Failure())
+            state, outcome = State.ENDED, Failure()
+        self._ending = partial(self._end, state, outcome)
         self._go_on()
 
     def _end(self, state: State, outcome: Failure | None = None) -> None:
@@ -199,6 +200,7 @@ class Answer(Protocol):
         self._portions.clear()
         if state is State.LINGERING:
             self._linger.start()
+            self._body.resumeProducing()
         else:
             if self.transport is None:
                 # Only the protocol that the body is delivered to can close the connection.

@@ -20,7 +20,7 @@ from twisted.web.iweb import IResponse
 
 from codex_bridge.engines.bodies import LimitedReader
 from codex_bridge.idle import IdleTimer
-from codex_bridge.vocabulary import Delta, FailureKind, UpstreamFailure
+from codex_bridge.vocabulary import Delta, FailureKind, ToolCallDelta, UpstreamFailure
 
 T = TypeVar("T")
 PIECE_COST = 16
@@ -29,8 +29,9 @@ PIECE_COST = 16
 
 def size_of(delta: Delta) -> int:
     """Bytes that a piece of an answer takes in memory, roughly."""
-    text = getattr(delta, "text", "") or getattr(delta, "arguments", "")
-    return len(text) + PIECE_COST
+    if isinstance(delta, ToolCallDelta):
+        return len(delta.id) + len(delta.name) + len(delta.arguments) + PIECE_COST
+    return len(getattr(delta, "text", "")) + PIECE_COST
 
 
 class Phase(Enum):
@@ -110,16 +111,21 @@ class Budget:
         timer.start()
         return waiting.addBoth(over)
 
-    def body(self, phase: Phase, response: IResponse) -> Deferred[bytes]:
-        """What comes of a response's body until one of the phase's limits is reached.
+    def answer_in(self, response: IResponse) -> Deferred[bytes]:
+        """The body of the answer to a question, or so much of it as is read.
 
-        Then its connection is closed. Fails with the failure of the connection. Cancelling closes
-        the connection, too.
+        Fails as `within`, or with the failure of the connection. Cancelling closes the connection.
         """
-        reader = LimitedReader(BODY_SIZE[phase])
-        alarm = self.watch(phase, reader.stop)
+        return self.within(Phase.QUESTION, _reader(Phase.QUESTION, response).done)
+
+    def refusal_in(self, response: IResponse) -> Deferred[bytes]:
+        """What comes in time of the body of an error, up to a size; then the connection is closed.
+
+        Fails with the failure of the connection. Cancelling closes the connection, too.
+        """
+        reader = _reader(Phase.REFUSAL, response)
+        alarm = self.watch(Phase.REFUSAL, reader.stop)
         alarm.start()
-        response.deliverBody(reader)
 
         def over(result: Any) -> Any:
             alarm.stop()
@@ -154,3 +160,9 @@ class Budget:
         limit = self._limits.answer_size
         if held > limit:
             raise UpstreamFailure(FailureKind.OVERSIZED, f"more than {limit:,} bytes")
+
+
+def _reader(phase: Phase, response: IResponse) -> LimitedReader:
+    reader = LimitedReader(BODY_SIZE[phase])
+    response.deliverBody(reader)
+    return reader

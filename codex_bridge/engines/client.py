@@ -169,7 +169,7 @@ class Client:
 async def _whole(response: IResponse, budget: Budget) -> bytes:
     """The body of an answer that is read as a whole. Raises UpstreamFailure."""
     try:
-        return await budget.body(Phase.QUESTION, response)
+        return await budget.answer_in(response)
     except ResponseFailed as error:
         raise _unreachable(error) from error
 
@@ -185,7 +185,7 @@ def _object(data: bytes) -> Json | None:
 async def refusal_text(response: IResponse, budget: Budget) -> str:
     """What an answer other than 200 says, in either of Ollama's shapes or as plain text."""
     try:
-        body = await budget.body(Phase.REFUSAL, response)
+        body = await budget.refusal_in(response)
     except CancelledError:
         raise
     except Exception:

@@ -6,6 +6,7 @@ import ipaddress
 import re
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -227,10 +228,12 @@ def _set_probes(transport: Any, probes: dict[str, int]) -> None:
     if not isinstance(handle, socket.socket):
         # TLS is a transport around that of the socket.
         handle = transport.transport.getHandle()
-    transport.setTcpKeepAlive(True)
-    for name, value in probes.items():
-        if hasattr(socket, name):
-            handle.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+    # Some systems refuse this for a connection that is dead already.
+    with suppress(OSError):
+        transport.setTcpKeepAlive(True)
+        for name, value in probes.items():
+            if hasattr(socket, name):
+                handle.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 def _cancelled(failure: Failure) -> Failure:

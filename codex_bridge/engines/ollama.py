@@ -27,6 +27,8 @@ OLDEST = (0, 13, 4)
 number is taken for this one."""
 COUNTS_ALL_SINCE = (0, 30)
 """Older versions leave out of the count what they have in their cache."""
+RENDERS_SINCE = (0, 11, 10)
+"""Older versions do not know `_debug_render_only`, and would generate an answer."""
 LEAST_CONTEXT = 16384
 """Tokens of context that Codex needs: its instructions and tools, and as much again for work."""
 PARAMETER = re.compile(r"^(\w+)[ \t]+(.+?)[ \t]*$", re.MULTILINE)
@@ -128,7 +130,8 @@ class OllamaEngine(_Ollama):
     def render_request(
         self, request: ChatRequest, info: ModelInfo, plan: Plan
     ) -> tuple[str, bytes] | None:
-        # `_debug_render_only` is known since Ollama 0.11.10.
+        if info.is_remote or self.version < RENDERS_SINCE:
+            return None
         path, body = self.encode(request, info, plan, stream=False)
         return path, orjson.dumps(orjson.loads(body) | {"_debug_render_only": True})
 

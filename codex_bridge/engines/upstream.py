@@ -95,8 +95,8 @@ class Upstream:
         plan = await self._planned(info, budget)
         engine = self._models.engine
         asked = engine.render_request(request, info, plan)
-        if asked is None or request.response_format is not None:
-            # A grammar for the answer would begin anew.
+        if asked is None or request.response_format or request.max_tokens:
+            # A grammar for the answer, and the count of its tokens, would begin anew.
             return False
         answer = await self._client.object_from(*asked, budget)
         return engine.rendered(answer or {}).endswith(request.messages[-1]["content"])

@@ -174,8 +174,7 @@ class LeakScanner:
             self._run(ended=False)
             if candidate and candidate is self._candidate and candidate.is_too_long:
                 self._candidate = None
-                self._disprove(candidate)
-                self._run(ended=False)
+                self._emit(candidate.cursor.text(0))
         return self._pieces()
 
     def end(self, *, cut: bool = False, called: bool = False) -> list[Piece]:

@@ -51,10 +51,11 @@ NOT_RUN = (
 """What the user reads in place of a quoted call that was not confirmed."""
 NO_SOURCES = Sources()
 MOST_CALLS, LARGEST_CALLS = 1000, 512 * 1024
-"""How many calls an answer may have, and bytes of their arguments: repairing them takes up to
-0.2 s, in which no other exchange goes on."""
-SHORTEST_ECHO = 20
-"""Characters from which on the beginning of an answer is not likely to come twice."""
+"""How many calls an answer may have, and bytes of their names and arguments. To repair so many
+takes up to 0.2 s, in which no other exchange goes on."""
+SHORTEST_BEGINNING, LONGEST_BEGINNING = 12, 256 * 1024
+"""Characters of an answer that broke off, for a model to go on with it. A shorter text may stand at
+the end of a prompt by chance; a longer one takes long to read again."""
 CUT = frozenset({"length", "content_filter"})
 """Finish reasons of an answer that the model could not end."""
 
@@ -130,10 +131,10 @@ class Attempt:
             )
             self._scanner.begin_behind(beginning)
         self._beginning = beginning
-        self._echo = "" if len(beginning) >= SHORTEST_ECHO else None
+        self._echo = "" if beginning else None
         """Text that is held back as long as it may only repeat the beginning; None: it does not."""
         self._calls: list[_Call] = []
-        self._arguments_size = 0
+        self._calls_size = 0
         self._has_text_behind_call = False
         self._latest: dict[tuple[int, str], _Call] = {}
         """The call that a fragment with this index and id, or without an id, belongs to."""
@@ -281,7 +282,10 @@ class Attempt:
             return None
         if self._has_text_behind_call or self._before is not None:
             return None
-        return Beginning("".join([self._beginning, *self._said]), "".join(self._thoughts))
+        text = "".join([self._beginning, *self._said])
+        if not SHORTEST_BEGINNING <= len(text) <= LONGEST_BEGINNING:
+            return None
+        return Beginning(text, "".join(self._thoughts))
 
     @property
     def has_said(self) -> bool:
@@ -306,8 +310,9 @@ class Attempt:
 
     def _reasoning(self, text: str) -> None:
         if self._beginning and not self._said:
-            # What follows such thoughts would repeat what the client has.
-            raise UpstreamFailure(FailureKind.BROKEN, "the model began anew")
+            # What follows such thoughts would repeat what the client has. The model would do the
+            # same again.
+            raise UpstreamFailure(FailureKind.GARBLED, "the model began anew")
         if self._scanner:
             # A call that reasoning interrupts may not be whole.
             self._pieces(self._scanner.end(cut=True))
@@ -323,7 +328,7 @@ class Attempt:
                 if not piece.calls and piece.style:
                     self.repairs[piece.style] += 1
                 for written in piece.calls:
-                    self._hold_arguments(written.arguments)
+                    self._hold(written.name, written.arguments)
                     self._add_call(_Call("", written.name, [written.arguments], piece.style))
             elif self._held or isinstance(piece, Found):
                 self._held.append(piece)
@@ -349,7 +354,7 @@ class Attempt:
 
     def _collect(self, delta: ToolCallDelta) -> None:
         """Join a fragment to its call. A new id under a known index is a new call."""
-        self._hold_arguments(delta.arguments)
+        self._hold(delta.name, delta.arguments)
         if call := self._latest.get((delta.index, delta.id)):
             call.name = call.name or delta.name
             call.arguments.append(delta.arguments)
@@ -358,12 +363,12 @@ class Attempt:
         self._add_call(call)
         self._latest[delta.index, delta.id] = self._latest[delta.index, ""] = call
 
-    def _hold_arguments(self, arguments: str) -> None:
-        """Count arguments that are kept until the answer is whole. Raises UpstreamFailure."""
+    def _hold(self, name: str, arguments: str) -> None:
+        """Count what is kept of calls until the answer is whole. Raises UpstreamFailure."""
         self._size += len(arguments)
-        self._arguments_size += len(arguments)
-        if self._arguments_size > LARGEST_CALLS:
-            text = f"more than {LARGEST_CALLS:,} bytes of arguments"
+        self._calls_size += len(name) + len(arguments)
+        if self._calls_size > LARGEST_CALLS:
+            text = f"more than {LARGEST_CALLS:,} bytes of calls"
             raise UpstreamFailure(FailureKind.OVERSIZED, text)
 
     def _add_call(self, call: _Call) -> None:

@@ -22,7 +22,14 @@ from codex_bridge.responses.request import ResponsesRequest
 from codex_bridge.responses.sources import Sources
 from codex_bridge.responses.writer import ResponseWriter
 from codex_bridge.tools.shown import ToolProfile
-from codex_bridge.vocabulary import ChatRequest, Delta, FailureKind, FinishDelta, UpstreamFailure
+from codex_bridge.vocabulary import (
+    ChatRequest,
+    Delta,
+    FailureKind,
+    FinishDelta,
+    ModelInfo,
+    UpstreamFailure,
+)
 from codex_bridge.web.intake import Refused, take_in
 from codex_bridge.web.journal import Journal
 from codex_bridge.web.prefixes import conversation_of
@@ -224,14 +231,15 @@ class Exchange:
                 return await self._try(self._request)
             except UpstreamFailure as failure:
                 attempt = self._attempt
-                if attempt and self._take_call(attempt, failure):
-                    return attempt
                 retry = retries.after(failure) if self._may_ask_again(failure) else None
                 if retry is None:
                     if attempt and failure.kind is FailureKind.EMPTY and self._may_be_empty:
                         return attempt
-                    first = self._broken_off.failure if self._broken_off else failure
-                    raise self._explained(first) from failure
+                    if self._broken_off is not None and not self._has_gone_on(failure):
+                        failure = self._broken_off.failure
+                    raise self._explained(failure) from failure
+                if self._broken_off is None and self._reply.has_delivered:
+                    self._broken_off = self._break_of(attempt, failure)
             self._attempt = None
             if self._broken_off is None:
                 self._reply.begin_anew()
@@ -239,20 +247,28 @@ class Exchange:
     def _may_ask_again(self, failure: UpstreamFailure) -> bool:
         """Whether another attempt cannot give the client anything twice.
 
-        If the client has text of an answer that broke off, the model is asked once to go on with
-        it.
+        If the client has text of an answer that broke off, the model is asked to go on with it,
+        until it has said more.
         """
         attempt = self._attempt
         if not self._reply.has_delivered:
             return True
-        if self._broken_off is not None:
-            # The server may still be starting again.
-            has_failed_to_go_on = failure is self._broken_off.failure
-            return not has_failed_to_go_on and not (attempt and attempt.has_said)
+        if self._broken_off is None:
+            return self._break_of(attempt, failure) is not None
+        return attempt is None or not attempt.has_said
+
+    @staticmethod
+    def _break_of(attempt: Attempt | None, failure: UpstreamFailure) -> BrokenOff | None:
+        """An answer that broke off, if the model can go on with what the client has of it."""
         beginning = attempt.beginning if attempt else None
-        if failure.kind in GOES_ON_AFTER and beginning is not None:
-            self._broken_off = BrokenOff(beginning, failure)
-        return self._broken_off is not None
+        if beginning is None or failure.kind not in GOES_ON_AFTER:
+            return None
+        return BrokenOff(beginning, failure)
+
+    def _has_gone_on(self, failure: UpstreamFailure) -> bool:
+        """Whether the model went on with an answer that broke off, before this failure."""
+        has_said = self._attempt is not None and self._attempt.has_said
+        return has_said or failure.kind in {FailureKind.CONTEXT_FULL, FailureKind.OVERSIZED}
 
     @property
     def _may_be_empty(self) -> bool:
@@ -287,7 +303,7 @@ class Exchange:
         elif self._broken_off is not None:
             chat = continued(chat, self._broken_off.beginning)
             if not await upstream.continues(chat, info, self._budget):
-                raise self._broken_off.failure
+                raise UpstreamFailure(FailureKind.GARBLED, "it does not go on with a beginning")
         self._note(translation, chat)
         attempt = self._attempt = Attempt(
             self._reply.writer,
@@ -299,7 +315,27 @@ class Exchange:
             calls_as_text=translation.calls_as_text,
             dialect=translation.dialect,
         )
-        answer = await upstream.open(chat, info, self._budget, stream=settings.upstream_stream)
+        try:
+            context = await self._received(attempt, chat, info)
+        except UpstreamFailure as failure:
+            if not self._take_call(attempt, failure):
+                raise
+            return attempt
+        if self._broken_off is not None and before is None:
+            attempt.repairs[GOES_ON] += 1
+        if settings.repair and not attempt.is_cut:
+            attempt.take_call_from_reasoning()
+        self._reply.send()
+        self._check_whole(attempt, context)
+        return attempt
+
+    async def _received(self, attempt: Attempt, chat: ChatRequest, info: ModelInfo) -> int | None:
+        """Ask the model, and feed its whole answer to `attempt`. Raises UpstreamFailure.
+
+        Returns the tokens that prompt and answer may take together; None where nobody knows.
+        """
+        upstream, stream = self._state.upstream, self._state.settings.upstream_stream
+        answer = await upstream.open(chat, info, self._budget, stream=stream)
         try:
             self._reply.open()
             self._reply.follow(answer)
@@ -309,13 +345,7 @@ class Exchange:
             answer.stopProducing()
             raise
         attempt.finish()
-        if self._broken_off is not None and before is None:
-            attempt.repairs[GOES_ON] += 1
-        if settings.repair and not attempt.is_cut:
-            attempt.take_call_from_reasoning()
-        self._reply.send()
-        self._check_whole(attempt, answer.context)
-        return attempt
+        return answer.context
 
     def _receive(self, attempt: Attempt, deltas: Sequence[Delta]) -> None:
         """Write everything that one read from the upstream brought, in one piece."""

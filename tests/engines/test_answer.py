@@ -114,14 +114,14 @@ def test_what_comes_is_delivered_read_by_read_and_the_end_when_the_body_ends(sce
 def test_a_whole_answer_waits_a_moment_for_the_end_of_its_body(scene: Scene) -> None:
     scene.deliver()
     scene.says(TEXT + STOP + DONE)
-    assert (scene.outcome, scene.body.log) == ([None], [])
+    assert (scene.outcome, scene.body.log) == ([None], ["resume"])
     scene.clock.advance(0.9)
     scene.answer.stopProducing()
     scene.answer.pauseProducing()
     scene.says(TEXT)
-    assert scene.body.log == []
+    assert scene.body.log == ["resume"]
     scene.clock.advance(0.1)
-    assert scene.body.log == ["close"]
+    assert scene.body.log == ["resume", "close"]
     assert scene.deltas == [TextDelta("Hi"), FinishDelta("stop")]
 
 
@@ -296,9 +296,9 @@ def test_behind_the_finish_reason_an_open_stream_is_not_waited_for(scene: Scene)
     scene.clock.advance(0.2)
     assert scene.outcome == [None]
     assert scene.deltas == [TextDelta("Hi"), FinishDelta("stop"), UsageDelta(5, 1)]
-    assert scene.body.log == []
+    assert scene.body.log == ["resume"]
     scene.clock.advance(1)
-    assert scene.body.log == ["close"]
+    assert scene.body.log == ["resume", "close"]
     assert scene.clock.getDelayedCalls() == []
 
 

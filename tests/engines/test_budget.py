@@ -10,8 +10,8 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone, ResponseFailed
 
-from codex_bridge.engines.budget import Budget, Limits, Phase
-from codex_bridge.vocabulary import FailureKind, UpstreamFailure
+from codex_bridge.engines.budget import Budget, Limits, Phase, size_of
+from codex_bridge.vocabulary import FailureKind, TextDelta, ToolCallDelta, UpstreamFailure
 
 
 class Body:
@@ -85,7 +85,7 @@ def test_a_wait_that_was_answered_while_it_was_cancelled_has_its_answer() -> Non
 def test_of_a_body_that_does_not_end_so_much_is_read_as_came_in_time() -> None:
     clock, budget, outcome = scene()
     body: Any = Body()
-    budget.body(Phase.REFUSAL, body).addBoth(outcome.append)
+    budget.refusal_in(body).addBoth(outcome.append)
     body.reader.dataReceived(b"no such ")
     clock.advance(4.9)
     body.reader.dataReceived(b"grammar")
@@ -99,7 +99,7 @@ def test_of_a_body_that_does_not_end_so_much_is_read_as_came_in_time() -> None:
 def test_of_a_large_body_the_beginning_is_read() -> None:
     clock, budget, outcome = scene()
     body: Any = Body()
-    budget.body(Phase.REFUSAL, body).addBoth(outcome.append)
+    budget.refusal_in(body).addBoth(outcome.append)
     for _ in range(7):
         body.reader.dataReceived(b"x" * 10_000)
     assert (outcome, body.is_closed) == ([b"x" * 65_536], True)
@@ -110,7 +110,7 @@ def test_a_body_is_whole_or_its_connection_failed() -> None:
     clock, budget, outcome = scene()
     for reason in (ResponseDone(), ResponseFailed([])):
         body: Any = Body()
-        budget.body(Phase.QUESTION, body).addBoth(outcome.append)
+        budget.answer_in(body).addBoth(outcome.append)
         body.reader.dataReceived(b"{}")
         body.reader.connectionLost(Failure(reason))
     whole, broken = outcome
@@ -135,3 +135,19 @@ def test_an_answer_may_be_as_large_as_the_limit() -> None:
     budget.check_size(1000)
     with pytest.raises(UpstreamFailure, match="more than 1,000 bytes"):
         budget.check_size(1001)
+
+
+def test_of_an_answer_that_does_not_end_nothing_is_believed() -> None:
+    clock, budget, outcome = scene()
+    body: Any = Body()
+    budget.answer_in(body).addBoth(outcome.append)
+    body.reader.dataReceived(b"{}")
+    clock.advance(20)
+    (failure,) = outcome
+    assert (failure.value.kind, body.is_closed) == (FailureKind.UNREACHABLE, True)
+
+
+def test_all_of_a_call_is_counted() -> None:
+    call = ToolCallDelta(0, "i" * 100, "n" * 1000, "a" * 10_000)
+    assert 11_100 < size_of(call) < 11_200
+    assert 5 < size_of(TextDelta("Hello")) < 50

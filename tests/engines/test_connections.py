@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
@@ -11,8 +13,14 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import formatEvent
 from twisted.web.client import ResponseFailed
 
-from codex_bridge.engines.budget import Budget, Limits, Phase
-from codex_bridge.engines.connections import Server, make_agent, make_endpoint, make_pool
+from codex_bridge.engines.budget import Budget, Limits
+from codex_bridge.engines.connections import (
+    Server,
+    _set_probes,
+    make_agent,
+    make_endpoint,
+    make_pool,
+)
 from codex_bridge.engines.upstream import Upstream
 from codex_bridge.vocabulary import ChatRequest, ModelInfo
 from tests.conftest import LogBook
@@ -49,7 +57,7 @@ async def test_only_a_server_that_closes_an_idle_connection_is_reported(
     await wire.until(b"\r\n\r\n")
     wire.say(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n")
     wire.say(b"a" if ends == "within an answer" else b"whole")
-    body = Budget(reactor, Limits()).body(Phase.QUESTION, await request)
+    body = Budget(reactor, Limits()).answer_in(await request)
     if ends == "idle":
         await body
     if ends != "by the bridge":
@@ -63,3 +71,51 @@ async def test_only_a_server_that_closes_an_idle_connection_is_reported(
     assert reports == (["idle"] if ends == "idle" else [])
     assert not any("factory" in formatEvent(event) for event in logged.events)
     await wires.stop()
+
+
+@pytest.mark.parametrize("size", [10, 20_000])
+@pytest_twisted.ensureDeferred
+async def test_the_connection_of_a_whole_answer_is_kept_also_behind_a_large_piece(
+    size: int,
+) -> None:
+    wires = WireServer(reactor)
+    upstream = Upstream(reactor, wires.url)
+    wire = None
+    for _ in range(2):
+        opening = Deferred.fromCoroutine(
+            upstream.open(
+                ChatRequest("m", []),
+                await upstream.info("m"),
+                upstream.budget(),
+                stream=True,
+            )
+        )
+        if wire is None:
+            wire = await wires.next_connection()
+        await wire.until(b'"model":"m"')
+        wire.received = b""
+        event = b'data: {"model":"m","choices":[{"delta":{"content":"%b"},"finish_reason":"stop"}]}'
+        body = event % (b"x" * size) + b"\n\ndata: [DONE]\n\n"
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+        wire.say(head + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n" % len(body) + body + b"\r\n")
+        answer = await opening
+        await answer.deliver_to(lambda _: None)
+        wire.say(b"0\r\n\r\n")
+        for _ in range(20):
+            await deferLater(reactor, 0)
+    assert len(wires.wires) == 2
+    await upstream.close()
+    await wires.stop()
+
+
+def test_a_system_that_refuses_probes_for_a_dead_connection_does_no_harm() -> None:
+    class Dead:
+        def getHandle(self) -> socket.socket:
+            return closed
+
+        def setTcpKeepAlive(self, enabled: bool) -> None:
+            closed.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, enabled)
+
+    closed = socket.socket()
+    closed.close()
+    _set_probes(Dead(), {"TCP_KEEPIDLE": 1})

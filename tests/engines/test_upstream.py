@@ -18,7 +18,6 @@ from twisted.web._newclient import HTTP11ClientProtocol
 from twisted.web.http_headers import Headers
 
 from codex_bridge.engines.answer import Answer
-from codex_bridge.engines.budget import Phase
 from codex_bridge.engines.connections import Server, make_endpoint
 from codex_bridge.engines.upstream import Upstream
 from codex_bridge.vocabulary import (
@@ -377,6 +376,6 @@ async def test_a_server_may_have_an_ipv6_address() -> None:
     upstream = Upstream(reactor, fake.url)
     assert await upstream.version() == "0.33.0"
     response = await upstream.forward(b"GET", b"/api/version", Headers(), None)
-    assert await upstream.budget().body(Phase.QUESTION, response) == b'{"version":"0.33.0"}'
+    assert await upstream.budget().answer_in(response) == b'{"version":"0.33.0"}'
     await upstream.close()
     await fake.stop()

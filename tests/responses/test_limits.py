@@ -105,10 +105,11 @@ def test_very_many_calls_in_one_answer_stay_different_calls(call_id: str) -> Non
             [TextDelta('<tool_call>{"name": "view_image", "arguments": {}}</tool_call>\n' * 1001)],
             "1,000 calls",
         ),
-        ([ToolCallDelta(0, "c", "view_image", "x" * 524_289)], "524,288 bytes of arguments"),
+        ([ToolCallDelta(0, "c", "view_image", "x" * 524_289)], "524,288 bytes of calls"),
         ([ToolCallDelta(0, "c", "view_image", "x" * 1025) for _ in range(512)], "524,288 bytes"),
+        ([ToolCallDelta(n, f"c{n}", "n" * 10_000, "{}") for n in range(60)], "524,288 bytes"),
     ],
-    ids=["calls", "calls in the text", "one call", "fragments of a call"],
+    ids=["calls", "calls in the text", "one call", "fragments of a call", "long names"],
 )
 def test_an_answer_has_only_so_many_calls(deltas: list[Delta], says: str) -> None:
     with pytest.raises(UpstreamFailure, match=f"more than {says}") as caught:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
+import orjson
 import pytest
 import pytest_twisted
 from attrs import frozen
@@ -282,3 +283,14 @@ async def test_a_call_that_ollama_could_not_read_is_read_where_it_is_whole(
     reply = await setup.ask({"tools": tools}, headers=CODEX)
     (item,) = reply.response["output"]
     assert (item["name"], item["arguments"], stage.requests) == ("send", '{"message":"go"}', 1)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_call_that_ollama_could_not_read_may_be_too_large(perform: Perform) -> None:
+    arguments = {"cmd": "x" * 600_000}
+    call = orjson.dumps({"name": "exec_command", "arguments": arguments}).decode()
+    raw = f"error parsing tool call: raw='{call}', err=unexpected end"
+    setup, _ = await perform((HEAD + event({"error": {"message": raw}}) + END,))
+    reply = await setup.ask(headers=CODEX)
+    assert outcome(reply) == "invalid_prompt"
+    assert "too large" in sentence(reply)

@@ -135,10 +135,11 @@ async def test_the_model_gets_its_reasoning_back_and_none_is_shown_twice(start: 
 
 @pytest_twisted.ensureDeferred
 async def test_a_model_that_begins_anew_ends_the_exchange(start: Start) -> None:
-    _, response = await answered(
+    setup, response = await answered(
         start, [Say(HALF), Die("close")], [Think("Anew."), Say(HALF + " README.")]
     )
-    assert response["status"] == "failed"
+    assert response["error"]["code"] == "server_error"
+    assert len(setup.fake.turns) == 2
     assert "Anew" not in str(response["output"])
 
 
@@ -158,8 +159,8 @@ async def test_a_rest_that_begins_as_the_beginning_did_is_kept(start: Start) -> 
 
 @pytest_twisted.ensureDeferred
 async def test_an_answer_that_was_over_when_it_broke_off_is_whole(start: Start) -> None:
-    _, response = await answered(start, [Say("All done."), Die("close")], [Finish("stop")])
-    assert output(response) == [("message", "All done.")]
+    _, response = await answered(start, [Say("All of it is done."), Die("close")], [Finish("stop")])
+    assert output(response) == [("message", "All of it is done.")]
 
 
 @pytest_twisted.ensureDeferred
@@ -208,3 +209,54 @@ async def test_an_error_in_mid_answer_that_is_no_break_ends_it(start: Start) -> 
     setup, response = await answered(start, [Say(HALF), garbage])
     assert response["status"] == "failed"
     assert len(setup.fake.turns) == 1
+
+
+@pytest.mark.parametrize("text", ["assistant\n", "Done."])
+@pytest_twisted.ensureDeferred
+async def test_a_beginning_that_may_stand_in_a_prompt_by_chance_proves_nothing(
+    start: Start, text: str
+) -> None:
+    setup, response = await answered(
+        start, [Say(text), Die("close")], [Say("new")], facts=ModelFacts(goes_on=False)
+    )
+    assert response["status"] == "failed"
+    assert len(setup.fake.turns) == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_limit_of_tokens_would_begin_anew(start: Start) -> None:
+    setup, response = await answered(
+        start, [Say(HALF), Die("close")], [Say("new")], change={"max_output_tokens": 20}
+    )
+    assert response["status"] == "failed"
+    assert (len(setup.fake.turns), setup.fake.renderings) == (1, [])
+
+
+@pytest.mark.parametrize(
+    ("rest", "code"),
+    [
+        ([Say("x"), Finish("length", {"prompt_tokens": 32_000, "completion_tokens": 768})], "full"),
+        ([Say("x" * 3000)], "large"),
+    ],
+    ids=["the context is full", "too large"],
+)
+@pytest_twisted.ensureDeferred
+async def test_a_failure_of_the_rest_is_told_as_what_it_is(
+    start: Start, rest: Answer, code: str
+) -> None:
+    fake = FakeOllama(reactor, Playlist([Say(HALF), Die("close")], rest))
+    setup = await start(fake=fake, max_answer_size=2500)
+    error = (await setup.ask(headers=CODEX)).response["error"]
+    assert error["code"] == {"full": "context_length_exceeded", "large": "invalid_prompt"}[code]
+    assert code in error["message"] or code == "full"
+    assert len(fake.turns) == 2
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_model_in_the_cloud_is_not_asked_for_its_prompt(start: Start) -> None:
+    facts = ModelFacts(name="big:cloud")
+    setup, response = await answered(
+        start, [Say(HALF), Die("close")], [Say("new")], facts=facts, change={"model": "big:cloud"}
+    )
+    assert response["status"] == "failed"
+    assert setup.fake.renderings == []
