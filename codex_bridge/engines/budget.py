@@ -37,6 +37,8 @@ def size_of(delta: Delta) -> int:
 class Phase(Enum):
     """What is waited for."""
 
+    CONNECT = auto()
+    """A connection to be made. The endpoints of `connections.py` see to that."""
     LOAD = auto()
     """A model to be loaded, also by another exchange, so that its context can be seen."""
     HEAD = auto()
@@ -55,7 +57,13 @@ class Phase(Enum):
     """The body of an error, whose status is known already."""
 
 
-SECONDS = {Phase.TAIL: 3.0, Phase.LINGER: 1.0, Phase.QUESTION: 20.0, Phase.REFUSAL: 5.0}
+SECONDS = {
+    Phase.CONNECT: 10.0,
+    Phase.TAIL: 3.0,
+    Phase.LINGER: 1.0,
+    Phase.QUESTION: 20.0,
+    Phase.REFUSAL: 5.0,
+}
 """Seconds that a phase may take; those without an entry may take `Limits.silence`."""
 # /api/show sends whole licences and templates.
 BODY_SIZE = {Phase.QUESTION: 4 * 1024 * 1024, Phase.REFUSAL: 64 * 1024}

@@ -29,6 +29,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgentEndpointFactory, IBodyProducer, IResponse
 from zope.interface import implementer
 
+from codex_bridge.engines.budget import SECONDS, Phase
 from codex_bridge.twisted_private import (
     OversizedHeadError,
     is_between_requests,
@@ -36,8 +37,6 @@ from codex_bridge.twisted_private import (
     send_with_target,
 )
 
-CONNECT_TIMEOUT = 10.0
-"""Seconds."""
 KEEP_ALIVE = 50
 """Seconds that an idle connection is kept; less than servers commonly do."""
 MAX_IDLE = 64
@@ -90,15 +89,15 @@ def without_ipv6(url: str) -> str:
 def _tcp_endpoint(reactor: Any, host: str, port: int) -> IStreamClientEndpoint:
     if host == "localhost":
         return _Localhost(
-            TCP4ClientEndpoint(reactor, "127.0.0.1", port, CONNECT_TIMEOUT),
-            TCP6ClientEndpoint(reactor, "::1", port, CONNECT_TIMEOUT),
+            TCP4ClientEndpoint(reactor, "127.0.0.1", port, SECONDS[Phase.CONNECT]),
+            TCP6ClientEndpoint(reactor, "::1", port, SECONDS[Phase.CONNECT]),
         )
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
-        return HostnameEndpoint(reactor, host, port, CONNECT_TIMEOUT)
+        return HostnameEndpoint(reactor, host, port, SECONDS[Phase.CONNECT])
     make = TCP4ClientEndpoint if address.version == 4 else TCP6ClientEndpoint
-    return make(reactor, host, port, CONNECT_TIMEOUT)
+    return make(reactor, host, port, SECONDS[Phase.CONNECT])
 
 
 class RawAgent:

@@ -53,6 +53,12 @@ RULES: dict[FailureKind, Rule] = {
 """Failures after which the upstream is asked again. Others would only happen again."""
 
 
+def costs_generation(failure: UpstreamFailure) -> bool:
+    """Whether the model had begun to generate, as far as the table says it."""
+    rule = RULES.get(failure.kind)
+    return rule is not None and rule.costs_generation
+
+
 @frozen
 class Retry:
     """The upstream is to be asked again."""

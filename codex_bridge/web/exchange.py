@@ -12,7 +12,7 @@ from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.task import deferLater
 
 from codex_bridge.clients.traits import ClientTraits, traits_of
-from codex_bridge.engines.retries import Change, Retries, Retry
+from codex_bridge.engines.retries import Change, Retries, Retry, costs_generation
 from codex_bridge.errors import ApiError, from_upstream, internal, stopping, too_large
 from codex_bridge.repair.complaints import call_from_complaint
 from codex_bridge.responses.attempt import Attempt, Beginning
@@ -248,14 +248,13 @@ class Exchange:
         """Whether another attempt cannot give the client anything twice.
 
         If the client has text of an answer that broke off, the model is asked to go on with it,
-        until it has said more.
+        until it has begun to.
         """
-        attempt = self._attempt
         if not self._reply.has_delivered:
             return True
         if self._broken_off is None:
-            return self._break_of(attempt, failure) is not None
-        return attempt is None or not attempt.has_said
+            return self._break_of(self._attempt, failure) is not None
+        return not costs_generation(failure)
 
     @staticmethod
     def _break_of(attempt: Attempt | None, failure: UpstreamFailure) -> BrokenOff | None:

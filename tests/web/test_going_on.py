@@ -260,3 +260,12 @@ async def test_a_model_in_the_cloud_is_not_asked_for_its_prompt(start: Start) ->
     )
     assert response["status"] == "failed"
     assert setup.fake.renderings == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_rest_that_breaks_off_before_it_says_anything_is_not_asked_for_again(
+    start: Start,
+) -> None:
+    setup, response = await answered(start, [Say(HALF), Die("close")], [Die("close")], [Say("!")])
+    assert response["error"]["code"] == "server_error"
+    assert len(setup.fake.turns) == 2
