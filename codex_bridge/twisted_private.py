@@ -75,10 +75,13 @@ def is_between_requests(protocol: Any) -> bool:
     return bool(protocol.state == "QUIESCENT")
 
 
-def is_reading_head(protocol: Any) -> bool:
-    """Whether `protocol`, as for `is_between_requests`, waits for the head of a response."""
+def head_reader(protocol: Any) -> object | None:
+    """What reads the head of a response for `protocol`, as for `is_between_requests`.
+
+    Each response has a reader of its own. None: no response is waited for, or its head is whole.
+    """
     parser = protocol._parser
-    return parser is not None and parser.state in {STATUS, HEADER}
+    return parser if parser is not None and parser.state in {STATUS, HEADER} else None
 
 
 class OversizedHeadError(Exception):

@@ -353,10 +353,11 @@ def test_an_answer_that_is_no_http_can_be_told_from_none(data: bytes, is_no_http
 def test_a_head_that_is_not_whole_can_be_told(data: bytes, is_reading: bool) -> None:
     protocol, transport = HTTP11ClientProtocol(), StringTransport()
     protocol.makeConnection(transport)
-    assert not twisted_private.is_reading_head(protocol)
+    assert twisted_private.head_reader(protocol) is None
     protocol.request(ClientRequest(b"GET", b"/", Headers({b"host": [b"x"]}), None))
+    reader = twisted_private.head_reader(protocol)
     protocol.dataReceived(data)
-    assert twisted_private.is_reading_head(protocol) is is_reading
+    assert twisted_private.head_reader(protocol) is (reader if is_reading else None)
 
 
 def test_interim_responses_are_not_logged(logged: LogBook) -> None:

@@ -32,8 +32,8 @@ from zope.interface import implementer
 from codex_bridge.engines.budget import SECONDS, Phase
 from codex_bridge.twisted_private import (
     OversizedHeadError,
+    head_reader,
     is_between_requests,
-    is_reading_head,
     send_with_target,
 )
 
@@ -192,11 +192,14 @@ class _Connection(ProtocolWrapper):
         """Bytes of the head that is being read, with those of interim responses before it."""
 
     def dataReceived(self, data: bytes) -> None:
+        before = head_reader(self.wrappedProtocol)
         super().dataReceived(data)
-        self._head_size += len(data)
-        if not is_reading_head(self.wrappedProtocol):
+        # The next request may have been sent meanwhile.
+        if before is None or head_reader(self.wrappedProtocol) is not before:
             self._head_size = 0
-        elif self._head_size > MAX_HEAD:
+            return
+        self._head_size += len(data)
+        if self._head_size > MAX_HEAD:
             self.loseConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:

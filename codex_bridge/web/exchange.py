@@ -37,8 +37,6 @@ from codex_bridge.web.reply import EventReply, JsonReply, Reply
 from codex_bridge.web.site import BridgeRequest
 from codex_bridge.web.state import BridgeState
 
-GOES_ON_AFTER = frozenset({FailureKind.BROKEN, FailureKind.MALFORMED_CALL})
-"""Failures after which a model can go on with its answer."""
 GOES_ON = "broken answer continued"
 FULL_RATIO = 0.98
 """If prompt and answer took this part of the context, an answer was cut because it was full."""
@@ -238,8 +236,8 @@ class Exchange:
                     if self._broken_off is not None and not self._has_gone_on(failure):
                         failure = self._broken_off.failure
                     raise self._explained(failure) from failure
-                if self._broken_off is None and self._reply.has_delivered:
-                    self._broken_off = self._break_of(attempt, failure)
+                if self._broken_off is None and attempt and attempt.beginning:
+                    self._broken_off = BrokenOff(attempt.beginning, failure)
             self._attempt = None
             if self._broken_off is None:
                 self._reply.begin_anew()
@@ -253,16 +251,8 @@ class Exchange:
         if not self._reply.has_delivered:
             return True
         if self._broken_off is None:
-            return self._break_of(self._attempt, failure) is not None
+            return self._attempt is not None and self._attempt.beginning is not None
         return not costs_generation(failure)
-
-    @staticmethod
-    def _break_of(attempt: Attempt | None, failure: UpstreamFailure) -> BrokenOff | None:
-        """An answer that broke off, if the model can go on with what the client has of it."""
-        beginning = attempt.beginning if attempt else None
-        if beginning is None or failure.kind not in GOES_ON_AFTER:
-            return None
-        return BrokenOff(beginning, failure)
 
     def _has_gone_on(self, failure: UpstreamFailure) -> bool:
         """Whether the model went on with an answer that broke off, before this failure."""
@@ -294,13 +284,14 @@ class Exchange:
         With `before` the model is asked whether it means the calls in that answer.
         """
         upstream, settings = self._state.upstream, self._state.settings
+        broken_off = None if before else self._broken_off
         info = await upstream.info(request.model)
         translation = translate(request, info, directives=settings.directives)
         chat = translation.chat
         if before is not None:
             chat = asked_whether_meant(chat, before, request.toolbox)
-        elif self._broken_off is not None:
-            chat = continued(chat, self._broken_off.beginning)
+        elif broken_off is not None:
+            chat = continued(chat, broken_off.beginning)
             if not await upstream.continues(chat, info, self._budget):
                 raise UpstreamFailure(FailureKind.GARBLED, "it does not go on with a beginning")
         self._note(translation, chat)
@@ -309,7 +300,7 @@ class Exchange:
             request.toolbox,
             sources=self._sources,
             before=before,
-            beginning=self._broken_off.beginning.text if self._broken_off and not before else "",
+            beginning=broken_off.beginning.text if broken_off else "",
             repair=settings.repair,
             calls_as_text=translation.calls_as_text,
             dialect=translation.dialect,
@@ -320,7 +311,7 @@ class Exchange:
             if not self._take_call(attempt, failure):
                 raise
             return attempt
-        if self._broken_off is not None and before is None:
+        if broken_off is not None:
             attempt.repairs[GOES_ON] += 1
         if settings.repair and not attempt.is_cut:
             attempt.take_call_from_reasoning()

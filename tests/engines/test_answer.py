@@ -451,3 +451,14 @@ def test_many_small_pieces_of_one_read_share_their_turns(large: Scene) -> None:
     large.says(TEXT.replace(b"Hi", b"x" * 100) * 200)
     large.clock.pump([0] * 9)
     assert (sum(deliveries), len(deliveries)) == (200, 3)
+
+
+def test_a_pause_holds_up_also_the_portion_that_is_due(large: Scene) -> None:
+    large.deliver()
+    large.says(LARGE)
+    large.answer.pauseProducing()
+    large.clock.advance(0)
+    assert large.deltas == []
+    large.answer.resumeProducing()
+    large.clock.advance(0)
+    assert sum(sizes(large.deltas)) == 20_000

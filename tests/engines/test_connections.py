@@ -21,6 +21,8 @@ from codex_bridge.engines.connections import (
     make_endpoint,
     make_pool,
 )
+from codex_bridge.engines.engine import ContextPolicy, Plan
+from codex_bridge.engines.ollama import OllamaEngine
 from codex_bridge.engines.upstream import Upstream
 from codex_bridge.vocabulary import ChatRequest, ModelInfo
 from tests.conftest import LogBook
@@ -119,3 +121,30 @@ def test_a_system_that_refuses_probes_for_a_dead_connection_does_no_harm() -> No
     closed = socket.socket()
     closed.close()
     _set_probes(Dead(), {"TCP_KEEPIDLE": 1})
+
+
+@pytest_twisted.ensureDeferred
+async def test_each_head_of_a_kept_connection_has_the_limit_for_itself() -> None:
+    wires = WireServer(reactor, shows_version=True)
+    upstream = Upstream(reactor, wires.url)
+    wire = None
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n" + b"A: %b\r\n" % (b"b" * 1000) * 100
+    for _ in range(4):
+        asking = Deferred.fromCoroutine(upstream.ask("GET", "/api/tags"))
+        wire = wire or await wires.next_connection()
+        await wire.until(b"\r\n\r\n")
+        wire.received = b""
+        wire.say(head + b"\r\n{}")
+        assert await asking == {}
+    assert len(wires.wires) == 1
+    await upstream.close()
+    await wires.stop()
+
+
+@pytest.mark.parametrize(("version", "shows"), [((0, 11, 9), False), ((0, 11, 10), True)])
+def test_an_ollama_that_would_generate_is_not_asked_for_a_prompt(
+    version: tuple[int, ...], shows: bool
+) -> None:
+    engine = OllamaEngine(ContextPolicy(), version)
+    request = engine.render_request(ChatRequest("m", []), ModelInfo("m"), Plan(None, ""))
+    assert (request is not None) is shows

@@ -291,3 +291,10 @@ def test_a_long_text_is_searched_for_many_lines(text: str) -> None:
     with pytest.raises((NotSeen, SeenTwice, SeenInPart)):
         seen.place("a", "\n\nx")
     assert as_written("exec_command", {"cmd": f"printf %s {text}"}) is None
+
+
+def test_a_result_that_the_model_made_up_is_left_out_however_long_it_is() -> None:
+    call = '<tool_call>{"name": "view_image", "arguments": {"path": "a"}}</tool_call>\n'
+    made_up = "<tool_response>\n" + "x" * 400_000
+    output = answered([TextDelta(call), TextDelta(made_up)])["output"]
+    assert [item["type"] for item in output] == ["function_call"]

@@ -145,3 +145,18 @@ async def test_idle_connections_are_not_trusted_after_a_sleep(laptop: Laptop) ->
     assert not wire.lost.called
     laptop.sleeps(2)
     await wire.lost
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_was_known_of_the_server_is_asked_again_after_a_sleep(laptop: Laptop) -> None:
+    def questions() -> int:
+        return sum(b"/api/version" in each.received for each in laptop.scene.wires.wires)
+
+    client, wire = await laptop.asks()
+    wire.say(HEAD + TEXT % b"Whole." + STOP + DONE)
+    await client.until(b"response.completed")
+    await laptop.asks()
+    assert questions() == 1
+    laptop.sleeps(2)
+    await laptop.asks()
+    assert questions() == 2
