@@ -1,8 +1,8 @@
 """What one exchange, or one question, may take of time and memory while the upstream answers.
 
-Every wait for the upstream and everything that is kept of its answers goes through a `Budget`, so
-that none has no limit; tests/test_architecture.py sees to that. Pass-through is the exception: it
-keeps nothing, and ends when its client leaves.
+Every wait for the upstream and everything that is kept of its answers goes through a `Budget`, and
+so has a limit; tests/test_architecture.py sees to that. Pass-through is the exception: it keeps
+nothing, and ends when its client leaves.
 """
 
 from __future__ import annotations
@@ -164,7 +164,7 @@ class Budget:
         return UpstreamFailure(FailureKind.SILENT, f"nothing for {seconds}")
 
     def check_size(self, held: int) -> None:
-        """Raises UpstreamFailure where more than `held` bytes of an answer may not be kept."""
+        """Raises UpstreamFailure if `held`, the bytes that are kept of an answer, are too many."""
         limit = self._limits.answer_size
         if held > limit:
             raise UpstreamFailure(FailureKind.OVERSIZED, f"more than {limit:,} bytes")
