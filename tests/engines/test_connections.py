@@ -129,7 +129,7 @@ async def test_each_head_of_a_kept_connection_has_the_limit_for_itself() -> None
     upstream = Upstream(reactor, wires.url)
     wire = None
     head = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n" + b"A: %b\r\n" % (b"b" * 1000) * 100
-    for _ in range(4):
+    for _ in range(6):
         asking = Deferred.fromCoroutine(upstream.ask("GET", "/api/tags"))
         wire = wire or await wires.next_connection()
         await wire.until(b"\r\n\r\n")

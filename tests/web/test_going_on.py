@@ -286,7 +286,7 @@ async def test_text_behind_a_call_is_not_gone_on_with(start: Start) -> None:
 async def test_very_much_text_is_not_read_again(start: Start) -> None:
     setup, response = await answered(start, [Say("x" * 300_000), Die("close")], [Say("new")])
     assert response["status"] == "failed"
-    assert len(setup.fake.turns) == 1
+    assert (len(setup.fake.turns), setup.fake.renderings) == (1, [])
 
 
 @pytest_twisted.ensureDeferred
