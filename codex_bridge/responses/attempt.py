@@ -53,9 +53,9 @@ NO_SOURCES = Sources()
 MOST_CALLS, LARGEST_CALLS = 1000, 512 * 1024
 """How many calls an answer may have, and bytes of their names and arguments. To repair so many
 takes up to 0.2 s, in which no other exchange goes on."""
-SHORTEST_BEGINNING, LONGEST_BEGINNING = 12, 256 * 1024
-"""Characters of an answer that broke off, for a model to go on with it. A shorter text may stand at
-the end of a prompt by chance; a longer one takes long to read again."""
+FEWEST_WORDS, LONGEST_BEGINNING = 2, 256 * 1024
+"""Words and characters of an answer that broke off, for a model to go on with it. A single word,
+such as "assistant", may end any prompt; a longer text takes long to read again."""
 CUT = frozenset({"length", "content_filter"})
 """Finish reasons of an answer that the model could not end."""
 
@@ -283,7 +283,7 @@ class Attempt:
         if self._has_text_behind_call or self._before is not None:
             return None
         text = "".join([self._beginning, *self._said])
-        if not SHORTEST_BEGINNING <= len(text) <= LONGEST_BEGINNING:
+        if len(text) > LONGEST_BEGINNING or len(text.split()) < FEWEST_WORDS:
             return None
         return Beginning(text, "".join(self._thoughts))
 

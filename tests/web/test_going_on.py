@@ -300,3 +300,9 @@ async def test_a_call_without_tags_in_the_rest_stands_behind_the_prose_of_the_be
     assert {item["type"] for item in response["output"]} == {"message"}
     # In doubt the model is asked; as the whole of an answer it would have been a call.
     assert len(setup.fake.turns) == 3
+
+
+@pytest_twisted.ensureDeferred
+async def test_two_words_are_enough_to_go_on_with(start: Start) -> None:
+    _, response = await answered(start, [Say("I will"), Die("close")], [Say(" look.")])
+    assert output(response) == [("message", "I will look.")]
