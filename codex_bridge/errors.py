@@ -164,7 +164,7 @@ TABLE: dict[FailureKind, _Row] = {
         502,
         "answer_too_large",
         "The answer of {model} is too large: {why}. If the model repeats itself, ask in other "
-        "words; else raise --max-answer-size.",
+        "words.",
     ),
     FailureKind.TOO_LONG: _Row(
         400,

@@ -158,7 +158,7 @@ class FailureKind(Enum):
     GARBLED = "garbled"
     """The answer is not in the dialect that was asked for."""
     OVERSIZED = "oversized"
-    """The answer is larger than `--max-answer-size`."""
+    """The answer is larger than `--max-answer-size`, or has too many calls, or too large ones."""
     TOO_LONG = "too long"
     """The prompt does not fit into the context."""
     CONTEXT_FULL = "context full"

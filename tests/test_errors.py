@@ -28,7 +28,7 @@ TOLD = {
     FailureKind.MALFORMED_CALL: (502, "malformed_call", True, "tool call"),
     FailureKind.EMPTY: (502, "empty_answer", False, "nothing, though it was asked again"),
     FailureKind.GARBLED: (502, "upstream_garbled", False, URL),
-    FailureKind.OVERSIZED: (502, "answer_too_large", False, "--max-answer-size"),
+    FailureKind.OVERSIZED: (502, "answer_too_large", False, "too large: because"),
     FailureKind.TOO_LONG: (400, "context_length_exceeded", False, "--num-ctx"),
     FailureKind.CONTEXT_FULL: (400, "context_length_exceeded", False, "--num-ctx"),
     FailureKind.NO_MODEL: (404, "model_not_found", False, f"ollama pull {MODEL}"),

@@ -167,7 +167,9 @@ class Budget:
         """Raises UpstreamFailure if `held`, the bytes that are kept of an answer, are too many."""
         limit = self._limits.answer_size
         if held > limit:
-            raise UpstreamFailure(FailureKind.OVERSIZED, f"more than {limit:,} bytes")
+            raise UpstreamFailure(
+                FailureKind.OVERSIZED, f"more than {limit:,} bytes (--max-answer-size)"
+            )
 
 
 def _reader(phase: Phase, response: IResponse) -> LimitedReader:

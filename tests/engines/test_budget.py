@@ -133,7 +133,7 @@ def test_after_a_restart_what_lasts_is_measured_anew() -> None:
 def test_an_answer_may_be_as_large_as_the_limit() -> None:
     budget = Budget(Clock(), Limits(answer_size=1000))
     budget.check_size(1000)
-    with pytest.raises(UpstreamFailure, match="more than 1,000 bytes"):
+    with pytest.raises(UpstreamFailure, match=r"more than 1,000 bytes \(--max-answer-size\)"):
         budget.check_size(1001)
 
 
