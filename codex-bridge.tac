@@ -1,5 +1,5 @@
 # Start with: twistd -ny codex-bridge.tac
-# The settings come from environment variables: CODEX_BRIDGE_PORT, CODEX_BRIDGE_OLLAMA_URL
+# The settings come from environment variables: CODEX_BRIDGE_PORT, CODEX_BRIDGE_UPSTREAM_URL
 # and so on; `twistd codex-bridge --help` lists the options they stand for.
 from twisted.application.service import Application
 

@@ -126,7 +126,7 @@ class Recorder:
     async def record(self, tree: Path, api: str) -> Json:
         """What was seen: `exchanges` by name, and `health` after them."""
         self._fake.listen()
-        flags = ["--port", "0", "--ollama-url", self._fake.url, "--upstream-api", api]
+        flags = ["--port", "0", "--upstream-url", self._fake.url, "--upstream-api", api]
         flags += ["--heartbeat", "3600", "--drain", "0", *self._group.flags]
         with tempfile.TemporaryFile() as output, bridge(tree, flags, output) as process:
             self._port = await self._port_of(process, output, tree)

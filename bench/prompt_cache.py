@@ -79,7 +79,7 @@ async def session(reactor: Any, api: str, template: str) -> list[Json]:
     fake = FakeOllama(reactor, model=Playlist(*map(answer, range(TURNS))), models=[facts])
     fake.listen()
     bridge = make_service(
-        Settings(port=0, ollama_url=fake.url, upstream_api=api, quiet=True), reactor
+        Settings(port=0, upstream_url=fake.url, upstream_api=api, quiet=True), reactor
     )
     bridge.startService()
     url = f"http://127.0.0.1:{bridge.listening_port.getHost().port}/v1/responses"

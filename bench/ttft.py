@@ -86,7 +86,7 @@ def main() -> None:
     rounds = parser.parse_args().rounds
     upstream, upstream_port = start(sys.executable, str(UPSTREAM))
     twistd = str(Path(sys.executable).with_name("twistd"))
-    options = ["--port", "0", "--ollama-url", f"http://127.0.0.1:{upstream_port}"]
+    options = ["--port", "0", "--upstream-url", f"http://127.0.0.1:{upstream_port}"]
     bridge, port = start(twistd, "-n", "--pidfile=", "codex-bridge", *options)
     try:
         body = json.dumps(request()).encode()

@@ -29,7 +29,7 @@ class Options(usage.Options):
     longdesc = (
         "Listens on Ollama's port, speaks the Responses API that the Codex CLI needs, and "
         "passes everything else through. Every option can also be set by an environment "
-        "variable: --ollama-url is CODEX_BRIDGE_OLLAMA_URL, --debug is CODEX_BRIDGE_DEBUG=1."
+        "variable: --upstream-url is CODEX_BRIDGE_UPSTREAM_URL, --debug is CODEX_BRIDGE_DEBUG=1."
     )
     optParameters: ClassVar[list[list[Any]]] = [
         [setting.option, setting.short, setting.default_text, setting.help]
@@ -109,7 +109,9 @@ def _variables(environ: Mapping[str, str]) -> dict[str, tuple[str, str]]:
     Raises ValueError for an unknown name that begins with PREFIX: with a misspelt name the bridge
     would run with a default, while the user believes that it is changed.
     """
-    options = {setting.variable: setting.option for setting in SETTINGS.values()}
+    options = {
+        variable: setting.option for setting in SETTINGS.values() for variable in setting.variables
+    }
     for name in environ:
         if name.startswith(PREFIX) and name not in options and name not in OTHER_VARIABLES:
             close = get_close_matches(name.upper(), [*options, *OTHER_VARIABLES], 1, cutoff=0)
@@ -123,12 +125,12 @@ def _refuse_conflicts(settings: Settings) -> None:
     """Raise ValueError where settings cannot go together."""
     if settings.debug and settings.quiet:
         raise ValueError("--debug and --quiet exclude each other; give one of them")
-    parts = urlsplit(settings.ollama_url)
+    parts = urlsplit(settings.upstream_url)
     port = parts.port or (443 if parts.scheme == "https" else 80)
     if port == settings.port and parts.hostname in {*LOOPBACK_NAMES, settings.interface}:
         # The bridge would send every request to itself, without end.
         raise ValueError(
-            f"--ollama-url {settings.ollama_url} is the bridge's own address; start Ollama on "
+            f"--upstream-url {settings.upstream_url} is the bridge's own address; start Ollama on "
             f"another port (OLLAMA_HOST=127.0.0.1:11433) and name that one"
         )
     if settings.upstream_api != "chat":

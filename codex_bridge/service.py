@@ -75,7 +75,7 @@ class BridgeService(Service):
             version=__version__,
             host=f"[{host}]" if ":" in host else host,
             port=self.listening_port.getHost().port,
-            url=self._settings.ollama_url,
+            url=self._settings.upstream_url,
         )
         if self._settings.api_key is None and not is_loopback(host):
             self._log.warn(
@@ -147,7 +147,7 @@ def make_service(settings: Settings, reactor: Any = None) -> BridgeService:
         settings.upstream_api, settings.num_ctx, settings.keep_alive, settings.context_guard
     )
     limits = Limits(silence=settings.upstream_timeout, answer_size=settings.max_answer_size)
-    upstream = Upstream(reactor, settings.ollama_url, policy, log, limits)
+    upstream = Upstream(reactor, settings.upstream_url, policy, log, limits)
     app = BridgeApp(settings, upstream, reactor, log, random_id)
     site = BridgeSite(
         app.resource(), settings.max_body_size, settings.client_timeout, reactor, app.access.refusal

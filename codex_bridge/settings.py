@@ -49,8 +49,11 @@ class Settings:
         alias="listen-port",
     )
     interface: str = _setting("127.0.0.1", values.interface, "IP address to listen on")
-    ollama_url: str = _setting(
-        "http://localhost:11433", values.base_url, "URL where Ollama itself listens"
+    upstream_url: str = _setting(
+        "http://localhost:11433",
+        values.base_url,
+        "URL where Ollama, or another model server, listens",
+        alias="ollama-url",
     )
     allow_host: tuple[str, ...] = _setting(
         (),
@@ -178,7 +181,7 @@ class Setting:
     short: str | None = None
     """The letter of its short flag."""
     alias: str | None = None
-    """A second name of its flag; it has no variable of its own."""
+    """A second name of its flag; the variable of the same name counts, too."""
     is_flag: bool = False
     """Whether it is a switch without a value: --NAME, or --no-NAME where the default is on."""
     is_secret: bool = False
@@ -193,7 +196,13 @@ class Setting:
     @property
     def variable(self) -> str:
         """Its environment variable."""
-        return PREFIX + self.option.upper().replace("-", "_")
+        return self.variables[-1]
+
+    @property
+    def variables(self) -> list[str]:
+        """The variables that set it; where several are set, the last one wins."""
+        names = [self.alias, self.option] if self.alias else [self.option]
+        return [PREFIX + name.upper().replace("-", "_") for name in names]
 
     @property
     def is_list(self) -> bool:

@@ -21,7 +21,7 @@ TIMEOUT = 5.0
 def check_before_start(settings: Settings) -> None:
     """End the process with one line and exit code 1 unless the port is free and Ollama answers."""
     trouble = port_trouble(settings.interface, settings.port) or upstream_trouble(
-        settings.ollama_url
+        settings.upstream_url
     )
     if trouble:
         sys.exit(f"codex-bridge: {trouble}")
@@ -63,7 +63,7 @@ def upstream_trouble(url: str) -> str | None:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         return (
             f"Ollama does not answer at {url} ({reason}). Start it there "
-            f"(OLLAMA_HOST=127.0.0.1:11433 ollama serve) or give its --ollama-url"
+            f"(OLLAMA_HOST=127.0.0.1:11433 ollama serve) or give its --upstream-url"
         )
     finally:
         connection.close()

@@ -15,7 +15,7 @@
 #                            one directory for each bridge that runs at the same time
 #   CODEX_BRIDGE_VENV        virtualenv of the bridge (default: the one that this script is
 #                            in or beside, else the twistd on PATH)
-#   CODEX_BRIDGE_PORT, CODEX_BRIDGE_OLLAMA_URL and so on: the options, read at every start
+#   CODEX_BRIDGE_PORT, CODEX_BRIDGE_UPSTREAM_URL and so on: the options, read at every start
 
 set -u
 

@@ -171,7 +171,7 @@ async def connect(reactor: Any, port: int) -> RawClient:
 
 async def serve(reactor: Any, upstream_url: str, **settings: Any) -> Setup:
     """Start a bridge with `settings` in front of whatever is at `upstream_url`."""
-    options = {"port": 0, "ollama_url": upstream_url, "drain": 0} | settings
+    options = {"port": 0, "upstream_url": upstream_url, "drain": 0} | settings
     service = make_service(Settings(**options), reactor)
     service.startService()
     port = service.listening_port.getHost().port

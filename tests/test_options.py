@@ -37,7 +37,7 @@ def test_defaults() -> None:
     assert settings() == Settings(
         port=11434,
         interface="127.0.0.1",
-        ollama_url="http://localhost:11433",
+        upstream_url="http://localhost:11433",
         allow_host=(),
         allow_origin=(),
         api_key=None,
@@ -70,7 +70,9 @@ def test_port_and_its_aliases(flags: list[str]) -> None:
 VARIABLES = [
     ("PORT", "80", "port", 80),
     ("INTERFACE", "0.0.0.0", "interface", "0.0.0.0"),
-    ("OLLAMA_URL", "http://gpu:11434/", "ollama_url", "http://gpu:11434"),
+    ("UPSTREAM_URL", "http://gpu:11434/", "upstream_url", "http://gpu:11434"),
+    ("OLLAMA_URL", "http://gpu:11434/", "upstream_url", "http://gpu:11434"),
+    ("LISTEN_PORT", "80", "port", 80),
     ("ALLOW_HOST", "Box.lan., [::1] ,", "allow_host", ("box.lan", "::1")),
     ("ALLOW_HOST", "", "allow_host", ()),
     (
@@ -121,7 +123,8 @@ def test_every_option_is_among_the_variables_above() -> None:
         ("OLAMA_URL", "OLLAMA_URL"),
         ("OLLAMA-URL", "OLLAMA_URL"),
         ("port", "PORT"),
-        ("LISTEN_PORT", "PORT"),
+        ("LISTENPORT", "LISTEN_PORT"),
+        ("UPSTREAMURL", "UPSTREAM_URL"),
         ("APIKEY", "API_KEY"),
         ("CONTEXT_GUARD", "NO_CONTEXT_GUARD"),
         ("NO_DEBUG", "DEBUG"),
@@ -152,7 +155,7 @@ def test_variables_of_other_programs_and_of_the_other_commands_are_left_alone() 
 def test_help_and_version_are_shown_whatever_the_environment_says(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    for flag, says in (("--help", "--ollama-url="), ("--version", __version__)):
+    for flag, says in (("--help", "--upstream-url="), ("--version", __version__)):
         with pytest.raises(SystemExit) as caught:
             settings(flag, CODEX_BRIDGE_PRT="80", CODEX_BRIDGE_PORT="x")
         assert not caught.value.code
@@ -180,7 +183,7 @@ def test_both_ends_of_a_range_are_accepted(port: int) -> None:
 
 def test_another_address_on_the_same_port_is_no_loop() -> None:
     url = "http://10.0.0.6:11434"
-    assert settings("--interface=10.0.0.5", "--ollama-url", url).ollama_url == url
+    assert settings("--interface=10.0.0.5", "--upstream-url", url).upstream_url == url
 
 
 def test_lists_are_given_several_times_or_with_commas() -> None:
@@ -249,20 +252,20 @@ def test_nothing_but_the_settings_keeps_the_key(
         (["--upstream-timeout", "x"], "--upstream-timeout: give a number of seconds"),
         (["--tool-profile", "tiny"], "--tool-profile: give one of small, essential, compact, full"),
         (["--interface", "http://x"], "IP address"),
-        (["--ollama-url", "localhost:11433"], "--ollama-url: give a URL such as"),
-        (["--ollama-url", "ftp://localhost"], "give a URL"),
-        (["--ollama-url", "http://"], "give a URL"),
-        (["--ollama-url", "http://localhost:port"], "no URL"),
-        (["--ollama-url", "http://localhost:99999"], "no URL"),
-        (["--ollama-url", "http://[::1"], "no URL"),
-        (["--ollama-url", "http://u:p@localhost:1"], "only scheme, host, port"),
-        (["--ollama-url", "http://localhost:1/?q"], "only scheme, host, port"),
-        (["--ollama-url", "http://localhost:1/v1"], "leave out /v1"),
-        (["--ollama-url", "http://local host:1"], "no spaces"),
-        (["--ollama-url", "http://localhost:11434"], "the bridge's own address"),
-        (["--port", "80", "--ollama-url", "http://127.0.0.1"], "the bridge's own address"),
-        (["--port", "443", "--ollama-url", "https://[::1]"], "the bridge's own address"),
-        (["--interface=10.0.0.5", "--ollama-url=http://10.0.0.5:11434"], "own address"),
+        (["--upstream-url", "localhost:11433"], "--upstream-url: give a URL such as"),
+        (["--upstream-url", "ftp://localhost"], "give a URL"),
+        (["--upstream-url", "http://"], "give a URL"),
+        (["--upstream-url", "http://localhost:port"], "no URL"),
+        (["--upstream-url", "http://localhost:99999"], "no URL"),
+        (["--upstream-url", "http://[::1"], "no URL"),
+        (["--upstream-url", "http://u:p@localhost:1"], "only scheme, host, port"),
+        (["--upstream-url", "http://localhost:1/?q"], "only scheme, host, port"),
+        (["--upstream-url", "http://localhost:1/v1"], "leave out /v1"),
+        (["--upstream-url", "http://local host:1"], "no spaces"),
+        (["--upstream-url", "http://localhost:11434"], "the bridge's own address"),
+        (["--port", "80", "--upstream-url", "http://127.0.0.1"], "the bridge's own address"),
+        (["--port", "443", "--upstream-url", "https://[::1]"], "the bridge's own address"),
+        (["--interface=10.0.0.5", "--upstream-url=http://10.0.0.5:11434"], "own address"),
         (["--debug", "--quiet"], "exclude each other"),
         (["--colour"], "--colour"),
         (["extra"], "argument"),
@@ -296,7 +299,7 @@ def test_help_names_every_option_with_default_and_unit(
         "--port=",
         "--listen-port=",
         "--interface=",
-        "--ollama-url=",
+        "--upstream-url=",
         "--allow-host=",
         "--allow-origin=",
         "--api-key=",

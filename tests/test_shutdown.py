@@ -29,7 +29,7 @@ async def bridge(
     fake = FakeOllama(reactor, model=Playlist(answer))
     fake.listen()
     log = f"--logfile={tmp_path / 'log'}"
-    arguments = ["-n", "--pidfile=", log, "codex-bridge", "-p", "0", "--ollama-url", fake.url]
+    arguments = ["-n", "--pidfile=", log, "codex-bridge", "-p", "0", "--upstream-url", fake.url]
     process = await deferToThread(spawn, "twistd", *arguments, *options, cwd=tmp_path)
     try:
         yield process, await deferToThread(eventually, lambda: _port(tmp_path / "log"))

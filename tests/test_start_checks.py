@@ -57,7 +57,7 @@ def test_an_unknown_host_of_ollama_is_reported() -> None:
 
 def test_preflight_ends_the_process_with_one_line(free_port: int) -> None:
     with pytest.raises(SystemExit) as caught:
-        check_before_start(Settings(port=0, ollama_url=f"http://127.0.0.1:{free_port}"))
+        check_before_start(Settings(port=0, upstream_url=f"http://127.0.0.1:{free_port}"))
     assert isinstance(caught.value.code, str)
     assert caught.value.code.startswith("codex-bridge: Ollama does not answer at")
     assert "\n" not in caught.value.code

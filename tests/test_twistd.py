@@ -43,7 +43,7 @@ def test_twistd_lists_the_plugin(tmp_path: Path) -> None:
 def test_version_and_help(tmp_path: Path) -> None:
     version = run("twistd", "codex-bridge", "--version", cwd=tmp_path)
     assert (version.returncode, version.stdout) == (0, f"codex-bridge {__version__}\n")
-    assert "--ollama-url=" in run("twistd", "codex-bridge", "--help", cwd=tmp_path).stdout
+    assert "--upstream-url=" in run("twistd", "codex-bridge", "--help", cwd=tmp_path).stdout
     assert run("codex-bridge", "--version", cwd=tmp_path).stdout == version.stdout
 
 
@@ -66,7 +66,7 @@ async def test_it_serves_in_the_foreground_until_sigterm(
     ollama: FakeOllama, tmp_path: Path, program: str, arguments: list[str]
 ) -> None:
     def scene() -> tuple[Any, tuple[int, str]]:
-        variables = {"CODEX_BRIDGE_OLLAMA_URL": ollama.url, "CODEX_BRIDGE_PORT": "0"}
+        variables = {"CODEX_BRIDGE_UPSTREAM_URL": ollama.url, "CODEX_BRIDGE_PORT": "0"}
         with running(program, *arguments, cwd=tmp_path, **variables) as bridge:
             return health(bridge.port), bridge.stop()
 
@@ -86,11 +86,11 @@ async def test_it_serves_in_the_foreground_until_sigterm(
 def test_a_variable_that_sets_nothing_ends_the_start_with_one_line(
     tmp_path: Path, program: str, arguments: list[str]
 ) -> None:
-    done = run(program, *arguments, cwd=tmp_path, CODEX_BRIDGE_OLAMA_URL="http://127.0.0.1:1")
+    done = run(program, *arguments, cwd=tmp_path, CODEX_BRIDGE_UPSTREM_URL="http://127.0.0.1:1")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
-        "codex-bridge: CODEX_BRIDGE_OLAMA_URL is no setting of codex-bridge; "
-        "did you mean CODEX_BRIDGE_OLLAMA_URL?\n"
+        "codex-bridge: CODEX_BRIDGE_UPSTREM_URL is no setting of codex-bridge; "
+        "did you mean CODEX_BRIDGE_UPSTREAM_URL?\n"
     )
 
 
@@ -100,7 +100,7 @@ async def test_it_serves_as_a_daemon_with_pid_and_log_file(
 ) -> None:
     log, pidfile = tmp_path / "bridge.log", tmp_path / "bridge.pid"
     arguments = [f"--pidfile={pidfile}", f"--logfile={log}", "codex-bridge", "--port", "0"]
-    started = await in_thread(run, "twistd", *arguments, "--ollama-url", ollama.url, cwd=tmp_path)
+    started = await in_thread(run, "twistd", *arguments, "--upstream-url", ollama.url, cwd=tmp_path)
     assert (started.returncode, started.stdout, started.stderr) == (0, "", "")
     pid = int(pidfile.read_text())
     try:
@@ -128,7 +128,7 @@ async def free_port() -> int:
 @pytest_twisted.ensureDeferred
 async def test_quiet_prints_nothing_at_all(ollama: FakeOllama, tmp_path: Path) -> None:
     port = await free_port()
-    options = ["--quiet", f"--port={port}", "--ollama-url", ollama.url]
+    options = ["--quiet", f"--port={port}", "--upstream-url", ollama.url]
 
     def scene() -> tuple[int, str]:
         bridge = processes.spawn("twistd", *FOREGROUND, "codex-bridge", *options, cwd=tmp_path)
@@ -143,8 +143,8 @@ async def test_quiet_prints_nothing_at_all(ollama: FakeOllama, tmp_path: Path) -
     ("options", "says"),
     [
         (["--port", "{taken}"], "is taken"),
-        (["--port", "0", "--ollama-url", "http://127.0.0.1:1"], "does not answer"),
-        (["--ollama-url", "nonsense"], "--ollama-url"),
+        (["--port", "0", "--upstream-url", "http://127.0.0.1:1"], "does not answer"),
+        (["--upstream-url", "nonsense"], "--upstream-url"),
     ],
 )
 @pytest_twisted.ensureDeferred
@@ -155,7 +155,7 @@ async def test_a_start_that_fails_prints_one_line_and_exits_with_1(
     other = FakeOllama(reactor)
     other.listen()
     given = [option.format(taken=other.port) for option in options]
-    variables = {"CODEX_BRIDGE_OLLAMA_URL": ollama.url}
+    variables = {"CODEX_BRIDGE_UPSTREAM_URL": ollama.url}
     done = await in_thread(run, "twistd", *ways, "codex-bridge", *given, cwd=tmp_path, **variables)
     await other.stop()
     assert done.returncode == 1
@@ -190,7 +190,7 @@ async def test_the_control_script_starts_and_stops_a_daemon(
     def scene() -> list[tuple[int, str]]:
         return [
             ctl("status"),
-            ctl("start", f"--port={port}", "--ollama-url", ollama.url),
+            ctl("start", f"--port={port}", "--upstream-url", ollama.url),
             ctl("status"),
             ctl("health"),
             ctl("restart"),

@@ -234,7 +234,7 @@ async def soak(reactor: Any, options: Namespace, folder: Path) -> bool:
     seed = options.seed
     upstream = Upstream(reactor, random.Random(seed + 1))
     flags = {
-        "--ollama-url": upstream.url,
+        "--upstream-url": upstream.url,
         "--heartbeat": HEARTBEAT,
         "--client-timeout": CLIENT_TIMEOUT,
         "--drain": DRAIN,

@@ -42,7 +42,7 @@ def whole_number(least: int, most: int, advice: str) -> Callable[[str], int]:
 
 def ollama_url(text: str) -> str:
     """For argparse: the base URL of Ollama, without a trailing slash."""
-    return _url(text.strip(), DEFAULTS.ollama_url)
+    return _url(text.strip(), DEFAULTS.upstream_url)
 
 
 def bridge_url(text: str) -> str:

@@ -82,7 +82,7 @@ def demo(*, serve: bool, port: int | None) -> None:
 
 async def _demo(reactor: Any, serve: bool, port: int) -> None:
     model = ScriptedOllama(reactor)
-    bridge = make_service(Settings(port=port, ollama_url=model.url, quiet=True), reactor)
+    bridge = make_service(Settings(port=port, upstream_url=model.url, quiet=True), reactor)
     try:
         bridge.startService()
     except CannotListenError:

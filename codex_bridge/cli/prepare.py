@@ -50,7 +50,8 @@ class Known:
 
 def add_to(commands: Commands) -> None:
     """Declare the command and its options."""
-    url = os.environ.get(SETTINGS["ollama_url"].variable) or DEFAULTS.ollama_url
+    variables = SETTINGS["upstream_url"].variables
+    url = next(filter(None, map(os.environ.get, reversed(variables))), DEFAULTS.upstream_url)
     parser = commands.add_parser("prepare", help="derive a model with more context from another")
     parser.add_argument("model", metavar="MODEL", help="the model to derive from: qwen3:14b")
     parser.add_argument(

@@ -21,7 +21,7 @@ class Scene:
         self.upstream = self.wires.next_connection
         self.upstream_url = self.wires.url
         self.service = make_service(
-            Settings(port=0, ollama_url=self.wires.url, drain=0, **settings), reactor
+            Settings(port=0, upstream_url=self.wires.url, drain=0, **settings), reactor
         )
         self.service.startService()
         port = self.service.listening_port.getHost().port

@@ -45,7 +45,7 @@ async def test_method_path_and_query_arrive_as_they_are(scene: Scene, line: byte
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_path_in_the_ollama_url_stands_before_every_other(scene: Scene) -> None:
+async def test_a_path_in_the_upstream_url_stands_before_every_other(scene: Scene) -> None:
     from codex_bridge.engines.upstream import Upstream
 
     behind_a_proxy = Upstream(reactor, scene.upstream_url + "/ollama")

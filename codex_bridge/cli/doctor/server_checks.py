@@ -62,7 +62,7 @@ def _ollama(server: ServerFacts) -> Check:
             "ollama",
             f"the bridge does not reach Ollama at {where} ({upstream.get('error')})",
             f"start Ollama there (OLLAMA_HOST={_authority(where)} ollama serve), or start the "
-            f"bridge with its --ollama-url",
+            f"bridge with its --upstream-url",
         )
     return ok("ollama", f"answers at {where}")
 
