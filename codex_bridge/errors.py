@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-from attrs import frozen
+from attrs import asdict, frozen
 
 from codex_bridge.text import printable
-from codex_bridge.vocabulary import FailureKind, Json, UpstreamFailure
+from codex_bridge.vocabulary import FailureKind, Json, ServerWords, UpstreamFailure
 
 LONGEST_WHY = 1000
 """Characters of the upstream's own words that a sentence holds."""
@@ -105,8 +105,8 @@ def stopping() -> ApiError:
 
 @frozen
 class _Row:
-    """How the client reads one kind of failure. The sentence may name `{model}`, `{url}`, `{why}`
-    and `{remedy}`."""
+    """How the client reads one kind of failure. The sentence may name `{model}`, `{why}`, and each
+    field of `ServerWords`."""
 
     status: int
     code: str
@@ -121,32 +121,38 @@ TABLE: dict[FailureKind, _Row] = {
     FailureKind.UNREACHABLE: _Row(
         502,
         "upstream_unreachable",
-        "Ollama does not answer at {url}: {why}. Check that it runs there (ollama serve).",
+        "{name} does not answer at {url}: {why}. Check that it runs there{start}.",
         is_temporary=True,
     ),
     FailureKind.BUSY: _Row(
         503,
         "upstream_busy",
         # Codex reads the number of seconds from the sentence and waits that long.
-        "Ollama has too much to do: {why}. Please try again in 10s.",
+        "{name} has too much to do: {why}. Please try again in 10s.",
+        retry_after=10,
+    ),
+    FailureKind.LOADING: _Row(
+        503,
+        "upstream_loading",
+        "{name} still loads its model. Please try again in 10s.",
         retry_after=10,
     ),
     FailureKind.BROKEN: _Row(
         502,
         "upstream_broken",
-        "Ollama broke off its answer: {why}. Its own log may tell more.",
+        "{name} broke off its answer: {why}. Its own log may tell more.",
         is_temporary=True,
     ),
     FailureKind.SILENT: _Row(
         504,
         "upstream_silent",
-        "Ollama said {why}. Is it stuck? Restart it; or raise --upstream-timeout where a model "
+        "{name} said {why}. Is it stuck? Restart it; or raise --upstream-timeout where a model "
         "needs longer.",
     ),
     FailureKind.MALFORMED_CALL: _Row(
         502,
         "malformed_call",
-        "{model} wrote a tool call that Ollama cannot read: {why}. Ask again; if this happens "
+        "{name} cannot read the tool call that {model} wrote: {why}. Ask again; if this happens "
         "often, try another model.",
         is_temporary=True,
     ),
@@ -170,38 +176,44 @@ TABLE: dict[FailureKind, _Row] = {
         400,
         "context_length_exceeded",
         "The prompt does not fit into the context of {model}: {why}. Shorten the conversation, "
-        "or give the model more context ({remedy}).",
+        "or give the model more context ({context_remedy}).",
         param="input",
     ),
     FailureKind.CONTEXT_FULL: _Row(
         400,
         "context_length_exceeded",
         "The answer of {model} did not fit: the conversation left too little of its context "
-        "({why}). Shorten the conversation, or give the model more context ({remedy}).",
+        "({why}). Shorten the conversation, or give the model more context ({context_remedy}).",
         param="input",
     ),
     FailureKind.NO_MODEL: _Row(
         404,
         "model_not_found",
-        "Model {model} is not in Ollama. Run: ollama pull {model}",
+        "{name} has no model {model}. {how_to_get}",
         param="model",
     ),
     FailureKind.NO_TOOLS: _Row(
         400,
         "tools_unsupported",
-        "{model} cannot call tools ({why}). Choose a model for which `ollama show` lists tools.",
+        "{model} cannot call tools ({why}). Choose another model.",
+        param="model",
+    ),
+    FailureKind.NO_VISION: _Row(
+        400,
+        "vision_unsupported",
+        "{model} cannot see pictures ({why}). Choose another model, or start a new conversation.",
         param="model",
     ),
     FailureKind.NO_MEMORY: _Row(
         500,
         "out_of_memory",
-        "{model} does not fit into the memory of Ollama's machine: {why}. Choose a smaller "
-        "model, or a smaller context ({remedy}).",
+        "{name} has too little memory for {model}: {why}. Choose a smaller model, or a smaller "
+        "context ({context_remedy}).",
     ),
     FailureKind.NO_ACCESS: _Row(
         403,
         "upstream_access_denied",
-        "Ollama has no permission to use {model}: {why}. For a cloud model, run: ollama signin",
+        "{name} has no permission to use {model}: {why}.{sign_in}",
     ),
 }
 """Kind of failure -> how the client reads it. Other kinds are told in the upstream's words."""
@@ -210,32 +222,31 @@ TABLE: dict[FailureKind, _Row] = {
 def from_upstream(
     failure: UpstreamFailure,
     model: str,
-    url: str,
+    server: ServerWords,
     *,
     tried: bool = False,
-    remedy: str = "--num-ctx",
 ) -> ApiError:
-    """What the client reads when the upstream at `url` did not give a whole answer.
+    """What the client reads when the upstream did not give a whole answer.
 
     `tried`: the bridge has repeated the request as often as that can help, so the client need
     not repeat it.
-    `remedy` is what changes a model's context, for the sentence.
     """
     kind = FailureKind.UNREACHABLE if failure.kind is FailureKind.STALE else failure.kind
     row = TABLE.get(kind)
     # What a server says may be a whole page, and hold commands for a terminal.
     words = " ".join(without_quoted_call(failure.message).split())
     why = printable(words, LONGEST_WHY).rstrip(".")
+    fields = asdict(server) | {"how_to_get": server.how_to_get.format(model=model, url=server.url)}
     if row is None:
         # A status that is no error, such as a redirect, must not become the reply's status.
         status = failure.status if failure.status and 400 <= failure.status < 600 else 502
-        message = f"Ollama refused the request ({failure.status}): {why}"
+        message = f"{server.name} refused the request ({failure.status}): {why}"
         return ApiError(
             status, message, code="upstream_error", is_temporary=status >= 500 and not tried
         )
     return ApiError(
         row.status,
-        row.sentence.format(model=model, url=url, why=why, remedy=remedy),
+        row.sentence.format(model=model, why=why, **fields),
         code=row.code,
         param=row.param,
         is_temporary=row.is_temporary and not tried,

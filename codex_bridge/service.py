@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred, succeed
 from twisted.logger import ILogObserver, Logger
+from twisted.python.failure import Failure
 
 from codex_bridge import __version__
 from codex_bridge.engines.budget import Limits
@@ -18,6 +19,7 @@ from codex_bridge.settings import Settings
 from codex_bridge.signals import second_signal
 from codex_bridge.sleep import SleepWatch
 from codex_bridge.twisted_private import mute_interim_responses, use_monotonic_clock
+from codex_bridge.vocabulary import UpstreamFailure
 from codex_bridge.web.access import is_loopback
 from codex_bridge.web.app import BridgeApp
 from codex_bridge.web.site import BridgeSite
@@ -52,6 +54,8 @@ class BridgeService(Service):
         self._log = log
         self._reactor = reactor
         self._sleep = SleepWatch(reactor, self._wake)
+        self.identified: Deferred[Any] = succeed(None)
+        """Fires when the upstream has told what it is, or did not answer; asked at the start."""
 
     def setServiceParent(self, parent: Any) -> None:
         """Join `parent`, and give it `log_observer`. If that is set, it must be an Application."""
@@ -69,9 +73,12 @@ class BridgeService(Service):
         super().startService()
         self._listen()
         self._sleep.start()
+        self.identified = Deferred.fromCoroutine(self._upstream.identify())
+        # What does not answer now is asked again when it is needed.
+        self.identified.addErrback(Failure.trap, UpstreamFailure, CancelledError)
         host = self._settings.interface
         self._log.info(
-            "codex-bridge {version} listens on http://{host}:{port}, Ollama is at {url}",
+            "codex-bridge {version} listens on http://{host}:{port}, the upstream is at {url}",
             version=__version__,
             host=f"[{host}]" if ":" in host else host,
             port=self.listening_port.getHost().port,
@@ -106,6 +113,7 @@ class BridgeService(Service):
     async def _stop(self) -> None:
         super().stopService()
         self._sleep.stop()
+        self.identified.cancel()
         if self.listening_port is not None:
             await maybeDeferred(self.listening_port.stopListening)
             self.listening_port = None

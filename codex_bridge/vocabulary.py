@@ -60,9 +60,22 @@ class ModelInfo:
     """The version of Ollama, such as (0, 33, 0); None: the server is not Ollama."""
     remote: bool = False
     """Whether Ollama says that it runs on another machine."""
+    is_loaded: bool | None = None
+    """Whether it is in memory."""
+    size: int | None = None
+    """Bytes of its weights."""
+    parameters: int | None = None
+    """How many weights it has."""
+    quantization: str = ""
+    """In which form its weights are kept: Q4_K_M, F16, fp8."""
+
+    lacks: frozenset[str] = frozenset()
+    """Capabilities that it turned out not to have, whatever the server tells."""
 
     def can(self, capability: str) -> bool:
         """Whether it has a capability. True where the server does not tell capabilities."""
+        if capability in self.lacks:
+            return False
         return self.capabilities is None or capability in self.capabilities
 
     @property
@@ -72,8 +85,9 @@ class ModelInfo:
 
     @property
     def is_described(self) -> bool:
-        """Whether the server described it; a server says nothing of a model it lacks."""
-        return self.capabilities is not None or self.trained_context is not None
+        """Whether the server described it; Ollama says nothing of a model it lacks."""
+        contexts = self.trained_context, self.allocated_context
+        return self.capabilities is not None or any(contexts)
 
     @property
     def is_missing(self) -> bool:
@@ -84,6 +98,23 @@ class ModelInfo:
     def is_ollamas(self) -> bool:
         """Whether its server is an Ollama; other servers tell no version."""
         return self.server_version is not None
+
+
+@frozen
+class ServerWords:
+    """What messages say of the upstream."""
+
+    url: str
+    name: str = "Ollama"
+    """Begins a sentence."""
+    context_remedy: str = "--num-ctx"
+    """The option or command that gives a model more or less context."""
+    how_to_get: str = "Run: ollama pull {model}"
+    """What to do where the server lacks a model; may name `{model}` and `{url}`."""
+    start: str = " (ollama serve)"
+    """How to start it, in brackets; "" where that is not known."""
+    sign_in: str = " For a cloud model, run: ollama signin"
+    """What to do where it asks for credentials."""
 
 
 @frozen
@@ -147,6 +178,8 @@ class FailureKind(Enum):
     """The server closed a kept connection just as it was used; nothing was generated."""
     BUSY = "busy"
     """The server refuses the request because too many requests are waiting."""
+    LOADING = "loading"
+    """The server has been started, and still loads its model."""
     BROKEN = "broken"
     """The answer ended without a finish reason: a process died, or the connection was lost."""
     SILENT = "silent"
@@ -167,6 +200,8 @@ class FailureKind(Enum):
     """The server does not have the model."""
     NO_TOOLS = "no tools"
     """The server refuses tools for the model."""
+    NO_VISION = "no vision"
+    """The server refuses pictures for the model."""
     NO_EFFORT = "no effort"
     """The model cannot think, or not with this effort."""
     NO_MEMORY = "no memory"

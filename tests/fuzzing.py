@@ -30,6 +30,7 @@ from codex_bridge.vocabulary import (
     FinishDelta,
     ModelInfo,
     ReasoningDelta,
+    ServerWords,
     TextDelta,
     ToolCallDelta,
     UpstreamFailure,
@@ -356,7 +357,7 @@ def streamed(
     for read in reads:
         body += b"".join(map(frame, stream.feed(read)))
     if isinstance(failure, UpstreamFailure):
-        failure = from_upstream(failure, "m", "http://localhost")
+        failure = from_upstream(failure, "m", ServerWords("http://localhost"))
     ended = stream.fail(failure, "x") if isinstance(failure, ApiError) else stream.end()
     body += b"".join(map(frame, ended))
     return grammar.read(grammar.parse_sse(body))

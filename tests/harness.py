@@ -182,5 +182,7 @@ async def start(reactor: Any, fake: FakeOllama, **settings: Any) -> Setup:
     """Start `fake` and a bridge with `settings` in front of it."""
     fake.listen()
     setup = await serve(reactor, fake.url, **settings)
+    await setup.service.identified
+    fake.exchanges.clear()
     setup.fake = fake
     return setup

@@ -13,9 +13,9 @@ from codex_bridge.errors import (
     too_large,
     without_quoted_call,
 )
-from codex_bridge.vocabulary import FailureKind, UpstreamFailure
+from codex_bridge.vocabulary import FailureKind, ServerWords, UpstreamFailure
 
-URL = "http://localhost:11433"
+SERVER = ServerWords("http://localhost:11433")
 MODEL = "qwen3:14b"
 
 TOLD = {
@@ -23,16 +23,18 @@ TOLD = {
     FailureKind.UNREACHABLE: (502, "upstream_unreachable", True, "ollama serve"),
     FailureKind.STALE: (502, "upstream_unreachable", True, "ollama serve"),
     FailureKind.BUSY: (503, "upstream_busy", True, "try again in 10s"),
+    FailureKind.LOADING: (503, "upstream_loading", True, "try again in 10s"),
     FailureKind.BROKEN: (502, "upstream_broken", True, "broke off"),
     FailureKind.SILENT: (504, "upstream_silent", False, "--upstream-timeout"),
     FailureKind.MALFORMED_CALL: (502, "malformed_call", True, "tool call"),
     FailureKind.EMPTY: (502, "empty_answer", False, "nothing, though it was asked again"),
-    FailureKind.GARBLED: (502, "upstream_garbled", False, URL),
+    FailureKind.GARBLED: (502, "upstream_garbled", False, SERVER.url),
     FailureKind.OVERSIZED: (502, "answer_too_large", False, "too large: because"),
     FailureKind.TOO_LONG: (400, "context_length_exceeded", False, "--num-ctx"),
     FailureKind.CONTEXT_FULL: (400, "context_length_exceeded", False, "--num-ctx"),
     FailureKind.NO_MODEL: (404, "model_not_found", False, f"ollama pull {MODEL}"),
-    FailureKind.NO_TOOLS: (400, "tools_unsupported", False, "ollama show"),
+    FailureKind.NO_TOOLS: (400, "tools_unsupported", False, "cannot call tools"),
+    FailureKind.NO_VISION: (400, "vision_unsupported", False, "cannot see pictures"),
     FailureKind.NO_EFFORT: (400, "upstream_error", False, "Ollama refused"),
     FailureKind.NO_MEMORY: (500, "out_of_memory", False, "memory"),
     FailureKind.NO_ACCESS: (403, "upstream_access_denied", False, "ollama signin"),
@@ -43,7 +45,7 @@ TOLD = {
 @pytest.mark.parametrize("kind", FailureKind)
 def test_each_failure_has_status_code_and_a_sentence(kind: FailureKind) -> None:
     status, code, is_temporary, says = TOLD[kind]
-    error = from_upstream(UpstreamFailure(kind, "because.", status), MODEL, URL)
+    error = from_upstream(UpstreamFailure(kind, "because.", status), MODEL, SERVER)
     assert (error.status, error.code, error.is_temporary) == (status, code, is_temporary)
     assert says in f"{error.message}."
     assert ".." not in error.message
@@ -51,8 +53,8 @@ def test_each_failure_has_status_code_and_a_sentence(kind: FailureKind) -> None:
 
 @pytest.mark.parametrize("kind", FailureKind)
 def test_what_was_tried_in_vain_is_final_except_when_only_time_helps(kind: FailureKind) -> None:
-    error = from_upstream(UpstreamFailure(kind, "because", 500), MODEL, URL, tried=True)
-    assert error.is_temporary is (kind is FailureKind.BUSY)
+    error = from_upstream(UpstreamFailure(kind, "because", 500), MODEL, SERVER, tried=True)
+    assert error.is_temporary is (kind in {FailureKind.BUSY, FailureKind.LOADING})
 
 
 @pytest.mark.parametrize(
@@ -60,14 +62,14 @@ def test_what_was_tried_in_vain_is_final_except_when_only_time_helps(kind: Failu
     [(None, 502), (301, 502), (399, 502), (400, 400), (599, 599), (600, 502)],
 )
 def test_a_status_that_is_no_error_is_not_told_as_one(status: int | None, told: int) -> None:
-    error = from_upstream(UpstreamFailure(FailureKind.REFUSED, "Moved", status), MODEL, URL)
+    error = from_upstream(UpstreamFailure(FailureKind.REFUSED, "Moved", status), MODEL, SERVER)
     assert error.status == told
 
 
 @pytest.mark.parametrize(("status", "is_temporary"), [(499, False), (500, True), (501, True)])
 def test_only_an_unknown_failure_of_the_server_may_pass(status: int, is_temporary: bool) -> None:
     failure = UpstreamFailure(FailureKind.REFUSED, "why", status)
-    assert from_upstream(failure, MODEL, URL).is_temporary is is_temporary
+    assert from_upstream(failure, MODEL, SERVER).is_temporary is is_temporary
 
 
 @pytest.mark.parametrize(
@@ -77,24 +79,32 @@ def test_only_an_unknown_failure_of_the_server_may_pass(status: int, is_temporar
         (FailureKind.CONTEXT_FULL, "input"),
         (FailureKind.NO_MODEL, "model"),
         (FailureKind.NO_TOOLS, "model"),
+        (FailureKind.NO_VISION, "model"),
         (FailureKind.NO_MEMORY, None),
     ],
 )
 def test_the_error_names_the_parameter_that_has_to_change(
     kind: FailureKind, param: str | None
 ) -> None:
-    assert from_upstream(UpstreamFailure(kind, "why"), MODEL, URL).param == param
+    assert from_upstream(UpstreamFailure(kind, "why"), MODEL, SERVER).param == param
 
 
 def test_a_busy_server_is_asked_again_when_the_sentence_says() -> None:
-    error = from_upstream(UpstreamFailure(FailureKind.BUSY, "why"), MODEL, URL)
+    error = from_upstream(UpstreamFailure(FailureKind.BUSY, "why"), MODEL, SERVER)
     assert error.retry_after == 10
     assert error.message.endswith("in 10s.")
 
 
 def test_the_sentence_names_the_remedy_of_the_server_in_use() -> None:
     failure = UpstreamFailure(FailureKind.TOO_LONG, "why")
-    assert "(--ctx-size)" in from_upstream(failure, MODEL, URL, remedy="--ctx-size").message
+    server = ServerWords("http://gpu:8080", "llama.cpp", "--ctx-size")
+    assert "(--ctx-size)" in from_upstream(failure, MODEL, server).message
+
+
+def test_the_sentence_names_the_server_and_its_own_way_to_a_model() -> None:
+    server = ServerWords("http://gpu:8080", "vLLM", how_to_get="See {url}/v1/models.")
+    error = from_upstream(UpstreamFailure(FailureKind.NO_MODEL, "why", 404), MODEL, server)
+    assert error.message == f"vLLM has no model {MODEL}. See http://gpu:8080/v1/models."
 
 
 def test_the_words_of_the_model_are_taken_out_of_a_complaint() -> None:

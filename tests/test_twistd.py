@@ -74,6 +74,7 @@ async def test_it_serves_in_the_foreground_until_sigterm(
     assert told["upstream"] == {
         "url": ollama.url,
         "reachable": True,
+        "server": "Ollama",
         "version": "0.33.0",
         "error": None,
     }

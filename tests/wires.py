@@ -51,8 +51,9 @@ NOT_OLLAMA = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\
 class WireServer:
     """Accepts connections and hands them to the test, with the first bytes that they bring.
 
-    Unless `shows_version`, it says itself that it is not Ollama to whoever asks for a version, so
-    that nothing more is asked before an exchange. It also says itself that it shows no prompts.
+    Unless `shows_version`, it says itself that it is not Ollama to whoever asks for a version, and
+    that it has no list of models to the question that follows, so that nothing more is asked
+    before an exchange. It also says itself that it shows no prompts.
     """
 
     def __init__(self, reactor: Any, *, shows_version: bool = False) -> None:
@@ -60,6 +61,7 @@ class WireServer:
         self.wires: list[Wire] = []
         self._arrivals: list[Wire] = []
         self._wanted: list[Deferred[Wire]] = []
+        self._is_asked_who_it_is = False
         factory = Factory()
         factory.buildProtocol = lambda _: Wire(self._arrived)  # type: ignore[method-assign]
         factory.noisy = False
@@ -86,7 +88,9 @@ class WireServer:
     def _arrived(self, wire: Wire, data: bytes) -> None:
         self.wires.append(wire)
         asks_version = data.startswith(b"GET /api/version") and not self.shows_version
-        if asks_version or data.startswith(b"POST /apply-template"):
+        asks_list = self._is_asked_who_it_is and data.startswith(b"GET /v1/models HTTP/1.1")
+        if asks_version or asks_list or data.startswith(b"POST /apply-template"):
+            self._is_asked_who_it_is = asks_version
             wire.say(NOT_OLLAMA)
         elif self._wanted:
             self._wanted.pop(0).callback(wire)

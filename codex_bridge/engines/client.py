@@ -28,6 +28,7 @@ from codex_bridge.engines.connections import (
     without_ipv6,
 )
 from codex_bridge.engines.parsing import error_message
+from codex_bridge.engines.refusals import error_text, refusal
 from codex_bridge.twisted_private import is_no_http
 from codex_bridge.vocabulary import FailureKind, Json, UpstreamFailure
 
@@ -112,6 +113,9 @@ class Client:
             response = await self._send(method, path, data)
         answer = _object(await _whole(response, budget))
         if response.code >= 500:
+            refused = refusal(error_text(answer), response.code)
+            if refused.kind is FailureKind.LOADING:
+                raise refused
             is_gone = response.code in GATEWAY
             kind = FailureKind.UNREACHABLE if is_gone else FailureKind.REFUSED
             raise UpstreamFailure(kind, f"HTTP status {response.code}", response.code)
@@ -191,7 +195,7 @@ async def refusal_text(response: IResponse, budget: Budget) -> str:
     except Exception:
         body = b""
     message, parsed = body.decode(errors="replace"), _object(body)
-    if parsed and parsed.get("error"):
+    if parsed and (parsed.get("error") or error_text(parsed)):
         message = error_message(parsed)
     return message.strip() or response.phrase.decode(errors="replace")
 

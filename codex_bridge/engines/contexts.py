@@ -56,8 +56,8 @@ class Contexts:
 
     def expected(self, info: ModelInfo) -> int | None:
         """Tokens of context as far as they can be told without a load; None: unknown."""
-        default = self._models.get(info.name).default_context or self._estimate
-        return self._models.engine.expected_context(info, default)
+        default = self._models.get(info.name).default_context or None
+        return self._models.engine.expected_context(info, default, self._estimate)
 
     def _plan(self, info: ModelInfo, model: Model) -> Plan:
         return self._models.engine.plan(info, model.default_context or None)

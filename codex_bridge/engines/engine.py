@@ -9,7 +9,14 @@ from attrs import frozen
 from twisted.web.http_headers import Headers
 
 from codex_bridge.engines import refusals
-from codex_bridge.vocabulary import ChatRequest, Delta, Json, ModelInfo, UpstreamFailure
+from codex_bridge.vocabulary import (
+    ChatRequest,
+    Delta,
+    Json,
+    ModelInfo,
+    ServerWords,
+    UpstreamFailure,
+)
 
 Ask = Callable[[str, str, Json | None], Awaitable[Json | None]]
 """(method, path, body) -> the JSON object answered, None if refused.
@@ -73,12 +80,32 @@ class Engine(Protocol):
         return None
 
     @property
+    def server(self) -> str:
+        """The server's name for people, such as llama.cpp; it begins a sentence."""
+        return "The model server"
+
+    @property
+    def release(self) -> str:
+        """The version that the server tells, as it writes it; "" where it tells none."""
+        return ""
+
+    @property
+    def is_ollama(self) -> bool:
+        """Whether the server has Ollama's native routes, such as /api/tags."""
+        return False
+
+    @property
     def name(self) -> str:
         """As --upstream-api and /__health call it."""
 
     @property
     def path(self) -> str:
         """Where requests go."""
+
+    @property
+    def how_to_get(self) -> str:
+        """What to do where the server lacks a model; may name `{model}` and `{url}`."""
+        return "{url}/v1/models lists those that are there."
 
     @property
     def remedy(self) -> str:
@@ -98,6 +125,10 @@ class Engine(Protocol):
         """Whether the server's count of a prompt is known to include what it had in its cache."""
         return False
 
+    def words(self, url: str) -> ServerWords:
+        """What messages say of the server, which is at `url`."""
+        return ServerWords(url, self.server, self.remedy, self.how_to_get, start="", sign_in="")
+
     def key(self, model: str) -> str:
         """A key that is the same for all names that the server takes for the same model."""
         return model
@@ -110,10 +141,12 @@ class Engine(Protocol):
         """How to ask a model which gets `default` tokens of context by itself, if that is known."""
         return Plan(None, "the server does not report it")
 
-    def expected_context(self, info: ModelInfo, default: int | None) -> int | None:
+    def expected_context(
+        self, info: ModelInfo, default: int | None, estimate: int | None
+    ) -> int | None:
         """Tokens of context that a model will get, for Codex's catalog. None: nobody knows.
 
-        `default` as for `plan`, or an estimate of it.
+        `default` as for `plan`; `estimate` is what another model got by itself.
         """
         return self.plan(info, default).context
 
@@ -148,3 +181,8 @@ class Engine(Protocol):
     def refusal(self, message: str, status: int) -> UpstreamFailure:
         """What an HTTP status other than 200 means, with the sentence that came with it."""
         return refusals.refusal(message, status)
+
+
+def called(engine: Engine) -> str:
+    """How the log and the reports call the server: its name, and its version if it tells one."""
+    return f"{engine.server} {engine.release}".strip()

@@ -11,11 +11,11 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from codex_bridge.engines.connections import KEEP_ALIVE
-from codex_bridge.engines.engine import Ask, ContextPolicy, Engine, Plan
+from codex_bridge.engines.engine import Ask, ContextPolicy, Engine, Plan, called
 from codex_bridge.engines.lock import Lock
 from codex_bridge.engines.ollama import canonical
 from codex_bridge.engines.recognition import engine_for, recognise
-from codex_bridge.vocabulary import FailureKind, ModelInfo, UpstreamFailure
+from codex_bridge.vocabulary import FailureKind, Json, ModelInfo, UpstreamFailure
 
 RENEW_AFTER = 30.0
 """Age of a fact, in seconds, from which a use still gets it, but also asks for it again."""
@@ -38,6 +38,8 @@ class Model:
     """When `info` was told, by the reactor's clock."""
     is_info_doubted: bool = False
     """Whether the server may have been restarted or replaced since `info` was told."""
+    lacks: frozenset[str] = frozenset()
+    """Capabilities that the server refused, or that its prompts showed to be missing."""
     waiting: list[Deferred[ModelInfo]] = Factory(list)
     """Those that wait for the answer to the question that is on its way."""
     default_context: int | None = None
@@ -74,6 +76,8 @@ class ModelTable:
         self._clock = clock
         self._log = log
         self._recognised: Engine | None = None
+        self._is_engine_doubted = False
+        """Whether another server may answer now than the one that was recognised."""
         self._models: dict[str, Model] = {}
 
     def __iter__(self) -> Iterator[Model]:
@@ -107,10 +111,14 @@ class ModelTable:
         model = self.get(name)
         age = self._clock.seconds() - model.info_time
         if model.info is None or model.is_info_doubted or age >= DISTRUST_AFTER:
-            return await self._asked(model)
+            return evolve(await self._asked(model), lacks=model.lacks)
         if age >= RENEW_AFTER and not model.waiting:
             self._asked(model).addErrback(lambda failure: failure.trap(UpstreamFailure))
-        return model.info
+        return evolve(model.info, lacks=model.lacks)
+
+    def note_lack(self, name: str, capability: str) -> None:
+        """The model turned out not to have a capability, whatever the server tells of it."""
+        self.get(name).lacks |= {capability}
 
     async def renewed(self, name: str) -> ModelInfo:
         """What is known of a model, as by `info`, but asked for now. Raises UpstreamFailure."""
@@ -124,10 +132,31 @@ class ModelTable:
         """The server does not have the model (any more): ask again before it is used."""
         self.get(name).info = None
 
+    async def identify(self, ask: Ask | None = None) -> Engine:
+        """Ask the server what it is, through `ask` if that is given; speak to it accordingly.
+
+        Raises UpstreamFailure where it does not answer.
+        """
+        engine = await recognise(self._policy, ask or self._ask)
+        self._is_engine_doubted = False
+        self._take(engine)
+        return engine
+
+    async def recognised(self) -> Engine:
+        """The engine for this server; the server is asked unless it is known what it is.
+
+        Raises UpstreamFailure where it does not answer.
+        """
+        if self._recognised is None or self._is_engine_doubted:
+            return await self.identify()
+        return self._recognised
+
     def doubt(self, name: str | None = None) -> None:
         """The model `name` (None: any model) may have changed: ask again before it is used."""
+        self._is_engine_doubted = self._is_engine_doubted or name is None
         for model in self if name is None else [self.get(name)]:
             model.is_info_doubted = model.is_default_doubted = True
+            model.lacks = frozenset()
 
     def key(self, name: str) -> str:
         """The same for all spellings of a name that mean the same model."""
@@ -151,16 +180,16 @@ class ModelTable:
         return answer
 
     async def _look_up(self, model: Model) -> ModelInfo:
+        ask = _once_each(self._ask)
         try:
-            engine = await recognise(self._policy, self._ask)
+            engine = await self.identify(ask)
         except UpstreamFailure as failure:
             return self._without_answer(model, failure)
-        self._take(engine)
         try:
-            info = await engine.describe(model.name, self._ask)
+            info = await engine.describe(model.name, ask)
         except UpstreamFailure:
             # It did not tell of the model this time.
-            if model.info is None or not model.info.is_ollamas:
+            if model.info is None or not model.info.is_described:
                 return ModelInfo(model.name, server_version=engine.version)
             info = evolve(model.info, server_version=engine.version)
         else:
@@ -177,10 +206,10 @@ class ModelTable:
             # Otherwise each exchange would wait for a server that is too busy to answer questions.
             model.info_time = self._clock.seconds()
             return model.info
-        is_known = model.info is not None and model.info.is_ollamas
-        if failure.kind is FailureKind.UNREACHABLE or is_known:
+        is_known = model.info is not None and model.info.is_described
+        if failure.kind in {FailureKind.UNREACHABLE, FailureKind.LOADING} or is_known:
             raise failure
-        # The server answers with an error: it is no Ollama, unless it was known to be one.
+        # The server answers with an error: it tells nothing, unless it is known to tell something.
         return ModelInfo(model.name, server_version=self.engine.version)
 
     def _take(self, engine: Engine) -> None:
@@ -188,6 +217,21 @@ class ModelTable:
         if engine == self._recognised:
             return
         self._recognised = engine
+        self._log.info("upstream: {server}", server=called(engine))
         self._models = {engine.key(model.name): model for model in self}
         if engine.warning:
             self._log.warn("{warning}", warning=engine.warning)
+
+
+def _once_each(ask: Ask) -> Ask:
+    """`ask`, with the same answer each time to the same GET."""
+    answers: dict[str, Json | None] = {}
+
+    async def asked(method: str, path: str, body: Json | None) -> Json | None:
+        if method != "GET":
+            return await ask(method, path, body)
+        if path not in answers:
+            answers[path] = await ask(method, path, body)
+        return answers[path]
+
+    return asked

@@ -20,7 +20,7 @@ from codex_bridge.engines.engine import (
     Version,
 )
 from codex_bridge.engines.parsing import decimal, object_in, objects_in, whole_number
-from codex_bridge.vocabulary import ChatRequest, Json, ModelInfo, UpstreamFailure
+from codex_bridge.vocabulary import ChatRequest, Json, ModelInfo, ServerWords, UpstreamFailure
 
 OLDEST = (0, 13, 4)
 """The oldest version that is supported; Codex refuses older ones. An Ollama whose version is not a
@@ -40,6 +40,9 @@ class _Ollama(Engine):
 
     policy: ContextPolicy
     version: Version
+    release: str = ""
+    server = "Ollama"
+    is_ollama = True
 
     @property
     def warning(self) -> str:
@@ -56,14 +59,19 @@ class _Ollama(Engine):
     def counts_whole_prompt(self) -> bool:
         return self.version >= COUNTS_ALL_SINCE
 
+    def words(self, url: str) -> ServerWords:
+        return ServerWords(url, context_remedy=self.remedy)
+
     def key(self, model: str) -> str:
         return canonical(model)
 
     async def describe(self, model: str, ask: Ask) -> ModelInfo:
         return await describe(model, self.version, ask)
 
-    def expected_context(self, info: ModelInfo, default: int | None) -> int | None:
-        context = self.plan(info, default).context
+    def expected_context(
+        self, info: ModelInfo, default: int | None, estimate: int | None
+    ) -> int | None:
+        context = self.plan(info, default or estimate).context
         if context is None and not info.is_remote:
             # The least that Ollama may give would make Codex compact all the time.
             return capped(info, DEFAULT_NUM_CTX)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 import orjson
-from attrs import frozen
+from attrs import evolve, frozen
 from twisted.web.http_headers import Headers
 
 from codex_bridge.engines.engine import ContextPolicy, Decoder, Engine, Plan
@@ -44,25 +44,53 @@ class ChatEngine(Engine):
     policy: ContextPolicy
     name = "chat"
     path = PATH
-    remedy = "in the settings of its server"
+    remedy = "a setting of its server"
     cuts_in_silence = True
+    reasoning_key = "reasoning"
+    """Where a message that is sent carries reasoning. Servers ignore keys that they do not know."""
+    has_template_options = False
+    """Whether `chat_template_kwargs` reach the model's template."""
 
     @property
     def warning(self) -> str:
         if self.policy.num_ctx is None and self.policy.keep_alive is None:
             return ""
-        return "--num-ctx and --keep-alive have no effect: the server behind is not an Ollama"
+        return "--num-ctx and --keep-alive have no effect: the upstream is not Ollama"
+
+    def plan(self, info: ModelInfo, default: int | None) -> Plan:
+        context = info.allocated_context or default
+        if context is None:
+            return super().plan(info, default)
+        return Plan(context, f"{self.server} reports it", is_default=True)
+
+    def load_request(self, info: ModelInfo) -> tuple[str, bytes] | None:
+        # Only a model that is loaded shows its context and its template.
+        if info.is_loaded is not False:
+            return None
+        shortest = ChatRequest(info.name, [{"role": "user", "content": "hi"}], max_tokens=1)
+        return self.path, encode(shortest, stream=False)
+
+    def extras(self, request: ChatRequest, info: ModelInfo) -> Json:
+        """Fields of the body that chat completions in general do not have."""
+        if not self.has_template_options or request.effort != "none":
+            return {}
+        # The name differs between templates; one that a template does not know does nothing.
+        return {"chat_template_kwargs": {"enable_thinking": False, "thinking": False}}
 
     def encode(
         self, request: ChatRequest, info: ModelInfo, plan: Plan, *, stream: bool
     ) -> tuple[str, bytes]:
-        return self.path, encode(request, stream=stream)
+        extras = self.extras(request, info)
+        if "chat_template_kwargs" in extras:
+            # Some servers refuse the word "none" as an effort.
+            request = evolve(request, effort=None if request.effort == "none" else request.effort)
+        return self.path, encode(request, extras, stream=stream, reasoning_key=self.reasoning_key)
 
     def render_request(
         self, request: ChatRequest, info: ModelInfo, plan: Plan
     ) -> tuple[str, bytes] | None:
         # llama.cpp's server has this route; other servers answer with 404.
-        return "/apply-template", encode(request, stream=False)
+        return "/apply-template", self.encode(request, info, plan, stream=False)[1]
 
     def rendered(self, answer: Json) -> str:
         return str(answer.get("prompt") or "")
@@ -71,9 +99,21 @@ class ChatEngine(Engine):
         return decoder(headers, stream=stream)
 
 
-def encode(request: ChatRequest, *, stream: bool) -> bytes:
-    """The request's body. The same request gives the same bytes."""
-    body: Json = {"model": request.model, "messages": request.messages}
+def encode(
+    request: ChatRequest,
+    extras: Json | None = None,
+    *,
+    stream: bool,
+    reasoning_key: str = "reasoning",
+) -> bytes:
+    """The request's body. The same request gives the same bytes.
+
+    `extras` are fields for one server; `reasoning_key` is where a message has its reasoning there.
+    """
+    body: Json = {
+        "model": request.model,
+        "messages": [_message(message, reasoning_key) for message in request.messages],
+    }
     if request.functions:
         body["tools"] = request.functions
     optional = {
@@ -87,10 +127,23 @@ def encode(request: ChatRequest, *, stream: bool) -> bytes:
         "response_format": request.response_format,
     }
     body |= {key: value for key, value in optional.items() if value is not None}
+    body |= extras or {}
     body["stream"] = stream
     if stream:
         body["stream_options"] = {"include_usage": True}
     return orjson.dumps(body)
+
+
+def _message(message: Json, reasoning_key: str) -> Json:
+    if reasoning_key == "reasoning":
+        return message
+    return {reasoning_key if key == "reasoning" else key: message[key] for key in message}
+
+
+def listed_models(answer: Json | None) -> list[Json]:
+    """The entries of an answer of /v1/models, those that name a model."""
+    entries = objects_in((answer or {}).get("data"))
+    return [entry for entry in entries if isinstance(entry.get("id"), str)]
 
 
 def decoder(headers: Headers, *, stream: bool) -> Decoder:
@@ -155,6 +208,9 @@ class StreamDecoder(LineReader):
         if line.startswith(b"data:"):
             self._data.append(line[5:].removeprefix(b" "))
             self._event_size += len(line)
+        elif line.startswith((b"error:", b"{")) and b'"error"' in line:
+            # As llama-swap and older servers of llama.cpp write an error into a stream.
+            json_object(line.removeprefix(b"error:"), "a line")
         elif not line and self._data:
             data, self._data, self._event_size = b"\n".join(self._data), [], 0
             self._events += 1

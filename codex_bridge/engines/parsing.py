@@ -95,7 +95,7 @@ def json_object(data: bytes, what: str) -> Json:
             raise UpstreamFailure(FailureKind.GARBLED, f"{what} is not JSON: {error}") from None
     if not isinstance(answer, dict):
         raise UpstreamFailure(FailureKind.GARBLED, f"{what} is not a JSON object")
-    if answer.get("error"):
+    if answer.get("error") or answer.get("object") == "error":
         raise broken_off(error_message(answer))
     return answer
 

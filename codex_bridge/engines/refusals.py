@@ -1,7 +1,8 @@
-"""Ollama's error messages -> what they mean. Ollama reports most failures without a code."""
+"""Servers' error messages -> what they mean. Ollama reports most failures without a code."""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import orjson
@@ -16,9 +17,33 @@ MEANINGS: tuple[tuple[FailureKind, tuple[str, ...]], ...] = (
             "exceeds the available context size",
             "longer than the context length",
             "input length exceeds",
+            "maximum context length",
+            "longer than the model's context length",
+            "greater than the context length",
+            "when context the overflows",
+            "n_keep (",
+            "Context size has been exceeded",
         ),
     ),
-    (FailureKind.NO_TOOLS, ("does not support tools",)),
+    (
+        FailureKind.NO_TOOLS,
+        (
+            "does not support tools",
+            "requires --enable-auto-tool-choice",
+            "requires --tool-call-parser",
+            "tools param requires --jinja",
+        ),
+    ),
+    (
+        FailureKind.NO_VISION,
+        (
+            "image input is not supported",
+            "is not a multimodal model",
+            "At most 0 image",
+            "Only 'text' content type is supported",
+            "does not support image",
+        ),
+    ),
     (
         FailureKind.NO_EFFORT,
         (
@@ -30,12 +55,45 @@ MEANINGS: tuple[tuple[FailureKind, tuple[str, ...]], ...] = (
     ),
     (
         FailureKind.MALFORMED_CALL,
-        ("XML syntax error", "error parsing tool call", "failed to parse JSON"),
+        (
+            "XML syntax error",
+            "error parsing tool call",
+            "failed to parse JSON",
+            "output that does not match the expected",
+        ),
     ),
-    (FailureKind.BUSY, ("server busy", "maximum pending requests")),
+    (FailureKind.LOADING, ("Loading model",)),
+    (
+        FailureKind.BUSY,
+        (
+            "server busy",
+            "maximum pending requests",
+            "queue is full",
+            "currently busy",
+            "Server is busy",
+            "token backlog limit",
+            "model limit reached",
+            "no slot available",
+        ),
+    ),
     (
         FailureKind.NO_MEMORY,
-        ("requires more system memory", "out of memory", "cudaMalloc failed"),
+        (
+            "requires more system memory",
+            "out of memory",
+            "cudaMalloc failed",
+            "insufficient system resources",
+            "exceeds the KV memory budget",
+        ),
+    ),
+    (
+        FailureKind.NO_MODEL,
+        (
+            "Invalid model identifier",
+            "No models loaded",
+            "no local server found for requested model",
+            "no router for requested model",
+        ),
     ),
     (
         FailureKind.BROKEN,
@@ -46,14 +104,20 @@ MEANINGS: tuple[tuple[FailureKind, tuple[str, ...]], ...] = (
             "timed out waiting for llama",
             "connection reset by peer",
             "forcibly closed",
+            "model has crashed",
+            "upstream exited unexpectedly",
+            "upstream command exited prematurely",
         ),
     ),
 )
-"""What a failure means -> phrases, of Ollama from 0.9 to 0.33 and of llama.cpp, that tell it."""
+"""What a failure means -> phrases that tell it: of Ollama from 0.9 to 0.33, and of the servers in
+`llama_cpp.py` and `chat_servers.py`."""
 SLIPS = frozenset({"EOF", "unexpected EOF"})
 """Whole messages that mean a call which ends in the middle."""
 MISSING = ("not found", "does not exist")
 """Phrases of a 404 that is about a missing model; a 404 without them is about the route."""
+NAMED_MODEL = re.compile(r"^model '.*' not found$")
+"""What a server of llama.cpp with several models says of one that it lacks, with a 400."""
 BY_STATUS = {
     401: FailureKind.NO_ACCESS,
     403: FailureKind.NO_ACCESS,
@@ -69,7 +133,13 @@ BY_STATUS = {
 def refusal(message: str, status: int) -> UpstreamFailure:
     """What an HTTP status other than 200 means, with the sentence that came with it."""
     kind = _meaning(message) or BY_STATUS.get(status, FailureKind.REFUSED)
-    if kind is FailureKind.NO_MODEL and not any(words in message for words in MISSING):
+    if NAMED_MODEL.search(message):
+        kind = FailureKind.NO_MODEL
+    elif (
+        status == 404
+        and kind is FailureKind.NO_MODEL
+        and not any(words in message for words in MISSING)
+    ):
         # A server that knows no such route, perhaps.
         kind = FailureKind.REFUSED
     return UpstreamFailure(kind, innermost(message), status)
@@ -92,10 +162,18 @@ def innermost(message: str) -> str:
 
 
 def error_text(answer: Any) -> str:
-    """The sentence of an error body, `{"error": {"message"}}` or `{"error": ""}`; "" if none."""
-    error = answer.get("error") if isinstance(answer, dict) else None
+    """The sentence of an error body of any of the servers; "" for what is none.
+
+    `{"error": {"message"}}`, `{"error": ""}`, SGLang's `{"object": "error", "message"}`, and
+    `{"detail": ""}` or `{"detail": {"msg"}}` of servers written with FastAPI.
+    """
+    if not isinstance(answer, dict):
+        return ""
+    error = answer.get("error") or answer.get("detail")
+    if answer.get("object") == "error":
+        error = answer.get("message")
     if isinstance(error, dict):
-        error = error.get("message")
+        error = error.get("message") or error.get("msg")
     return error if isinstance(error, str) else ""
 
 

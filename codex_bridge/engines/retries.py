@@ -21,6 +21,9 @@ class Change(Enum):
     """The model gets more context; if it does not, the upstream is not asked again."""
     EFFORT = auto()
     """The effort is left out; if the request had none, the upstream is not asked again."""
+    CAPABILITY = auto()
+    """The model is asked as one that cannot do what was refused: tools are told in words, a note
+    stands in the place of a picture."""
 
 
 @frozen
@@ -44,13 +47,22 @@ RULES: dict[FailureKind, Rule] = {
     # The next connection from the pool may be stale, too.
     FailureKind.STALE: Rule((0.0, 0.0, 0.5, 1.0, 2.0)),
     FailureKind.BUSY: Rule((1.0, 2.0, 4.0, 8.0)),
+    # A server that still loads its model will answer, and asking costs nothing. The files of a
+    # large model take minutes to read.
+    FailureKind.LOADING: Rule((1.0,) * 600, until=600.0),
     FailureKind.BROKEN: Rule((0.5, 2.0), costs_generation=True),
     FailureKind.MALFORMED_CALL: Rule((0.0, 0.0), costs_generation=True),
     FailureKind.EMPTY: Rule((0.0,), costs_generation=True),
     FailureKind.TOO_LONG: Rule((0.0,), change=Change.CONTEXT),
     FailureKind.NO_EFFORT: Rule((0.0,), change=Change.EFFORT),
+    FailureKind.NO_TOOLS: Rule((0.0,), change=Change.CAPABILITY),
+    FailureKind.NO_VISION: Rule((0.0,), change=Change.CAPABILITY),
 }
 """Failures after which the upstream is asked again. Others would only happen again."""
+
+
+REFUSED_CAPABILITY = {FailureKind.NO_TOOLS: "tools", FailureKind.NO_VISION: "vision"}
+"""What a model turned out not to have, by the failure."""
 
 
 def costs_generation(failure: UpstreamFailure) -> bool:

@@ -11,14 +11,14 @@ from codex_bridge.engines.answer import Answer
 from codex_bridge.engines.budget import Budget, Limits, Phase
 from codex_bridge.engines.client import Client, refusal_text
 from codex_bridge.engines.contexts import Contexts
-from codex_bridge.engines.engine import DEFAULT_NUM_CTX, ContextPolicy, Plan
+from codex_bridge.engines.engine import DEFAULT_NUM_CTX, ContextPolicy, Engine, Plan
 from codex_bridge.engines.models import ModelTable
 from codex_bridge.engines.prompts import Conversations, Prompt, measured
 from codex_bridge.vocabulary import (
     ChatRequest,
-    FailureKind,
     Json,
     ModelInfo,
+    ServerWords,
     UpstreamFailure,
     UsageDelta,
 )
@@ -43,6 +43,7 @@ class Upstream:
         self._models = ModelTable(self._client.ask, policy, reactor, log)
         self._contexts = Contexts(self._models, self._client.succeeds, log, reactor)
         self._conversations = Conversations()
+        self.note_lack = self._models.note_lack
         self.ask = self._client.ask
         self.budget = self._client.budget
         self.forward = self._client.forward
@@ -113,9 +114,9 @@ class Upstream:
         return self._contexts.expected(info)
 
     @property
-    def context_remedy(self) -> str:
-        """The option or command that gives a model more or less context, for error messages."""
-        return self._models.engine.remedy
+    def words(self) -> ServerWords:
+        """What messages say of the server."""
+        return self._models.engine.words(self.url)
 
     def plans(self) -> Json:
         """How each model is asked: its name -> {"api", "context", "reason"}."""
@@ -126,15 +127,16 @@ class Upstream:
             for name, plan in plans.items()
         }
 
-    async def version(self) -> str | None:
-        """Ollama's version; None from a server that has none. Raises UpstreamFailure."""
-        try:
-            answer = await self.ask("GET", "/api/version")
-        except UpstreamFailure as failure:
-            if failure.kind is FailureKind.UNREACHABLE:
-                raise
-            return None
-        return str(answer["version"]) if answer and "version" in answer else None
+    async def identify(self) -> Engine:
+        """Ask the server what it is. Raises UpstreamFailure where it does not answer."""
+        return await self._models.identify()
+
+    async def recognised(self) -> Engine:
+        """The engine for the server, which is asked what it is unless that is known.
+
+        Raises UpstreamFailure where it does not answer.
+        """
+        return await self._models.recognised()
 
     def _planned(self, info: ModelInfo, budget: Budget) -> Deferred[Plan]:
         planning = Deferred.fromCoroutine(self._contexts.plan_for(info))

@@ -12,7 +12,13 @@ from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.task import deferLater
 
 from codex_bridge.clients.traits import ClientTraits, traits_of
-from codex_bridge.engines.retries import Change, Retries, Retry, costs_generation
+from codex_bridge.engines.retries import (
+    REFUSED_CAPABILITY,
+    Change,
+    Retries,
+    Retry,
+    costs_generation,
+)
 from codex_bridge.errors import ApiError, from_upstream, internal, stopping, too_large
 from codex_bridge.repair.complaints import call_from_complaint
 from codex_bridge.responses.attempt import Attempt, Beginning
@@ -276,6 +282,9 @@ class Exchange:
                 raise retry.failure
             # The model accepts no effort, or not this one. Its default is better than a failure.
             return evolve(request, effort=None)
+        elif retry.change is Change.CAPABILITY:
+            lack = REFUSED_CAPABILITY[retry.failure.kind]
+            self._state.upstream.note_lack(request.model, lack)
         return request
 
     async def _try(self, request: ResponsesRequest, before: Attempt | None = None) -> Attempt:
@@ -380,14 +389,8 @@ class Exchange:
 
     def _explained(self, failure: UpstreamFailure) -> ApiError:
         """The failure as the client reads it. Clients need not repeat what was repeated here."""
-        upstream = self._state.upstream
-        return from_upstream(
-            failure,
-            self._request.model,
-            upstream.url,
-            tried=not self._reply.has_delivered,
-            remedy=upstream.context_remedy,
-        )
+        words, tried = self._state.upstream.words, not self._reply.has_delivered
+        return from_upstream(failure, self._request.model, words, tried=tried)
 
     def _note(self, translation: Translation, chat: ChatRequest) -> None:
         journal = self._journal

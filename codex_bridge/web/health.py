@@ -6,11 +6,12 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 
 from codex_bridge import __version__
-from codex_bridge.vocabulary import Json, UpstreamFailure
+from codex_bridge.engines.engine import Engine
+from codex_bridge.vocabulary import FailureKind, Json, UpstreamFailure
 from codex_bridge.web.state import BridgeState
 
 TIMEOUT = 1.5
-"""Seconds that Ollama gets to answer; programs that monitor a service often wait only for 2."""
+"""Seconds that the upstream gets to answer; programs that watch a service often wait only for 2."""
 
 
 class Health:
@@ -23,7 +24,7 @@ class Health:
     async def check(self) -> tuple[int, Json]:
         """Status and body: 200 when a request would be served, else 503 with the reason."""
         state = self._state
-        version, error = await self._ask_ollama()
+        engine, error = await self._identify()
         status = "ok" if error is None else "upstream unreachable"
         if state.drain.is_draining:
             status = "draining"
@@ -34,7 +35,8 @@ class Health:
             "upstream": {
                 "url": state.upstream.url,
                 "reachable": error is None,
-                "version": version,
+                "server": engine.server if engine else None,
+                "version": engine.release or None if engine else None,
                 "error": error,
             },
             "models": state.upstream.plans(),
@@ -43,13 +45,14 @@ class Health:
         }
         return (200 if status == "ok" else 503), body
 
-    async def _ask_ollama(self) -> tuple[str | None, str | None]:
-        """Its version, and why it does not answer (None if it does)."""
-        version = Deferred.fromCoroutine(self._state.upstream.version())
-        version.addTimeout(TIMEOUT, self._state.clock)
+    async def _identify(self) -> tuple[Engine | None, str | None]:
+        """The engine for the upstream, and why that does not answer (None if it does)."""
+        identified = Deferred.fromCoroutine(self._state.upstream.identify())
+        identified.addTimeout(TIMEOUT, self._state.clock)
         try:
-            return await version, None
+            return await identified, None
         except UpstreamFailure as failure:
-            return None, failure.message
+            answers = failure.kind is FailureKind.REFUSED
+            return None, None if answers else failure.message
         except (DeferredTimeout, CancelledError):
             return None, f"no answer within {TIMEOUT} s"

@@ -57,7 +57,7 @@ class ModelList:
         try:
             listed = await self._upstream.ask("GET", "/v1/models")
         except UpstreamFailure as failure:
-            raise from_upstream(failure, "", self._upstream.url) from failure
+            raise from_upstream(failure, "", self._upstream.words) from failure
         if listed is None:
             url = self._upstream.url
             raise ApiError(502, f"What answers at {url} has no list of models.", code="no_models")

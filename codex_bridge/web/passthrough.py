@@ -89,7 +89,7 @@ class PassThrough:
         try:
             return await self._upstream.forward(request.method, request.uri, headers, body)
         except UpstreamFailure as failure:
-            raise from_upstream(failure, "", self._upstream.url) from failure
+            raise from_upstream(failure, "", self._upstream.words) from failure
         except ValueError:
             raise invalid("HTTP does not allow this method or request target.") from None
 

@@ -31,6 +31,17 @@ def info(**more: Any) -> ModelInfo:
     return evolve(KNOWN, **more)
 
 
+def logger_into(lines: list[str]) -> Logger:
+    """A logger that adds its lines to `lines`, except the one that tells what the upstream is."""
+
+    def add(event: Json) -> None:
+        line = event["log_format"].format(**event)
+        if not line.startswith("upstream: "):
+            lines.append(line)
+
+    return Logger(observer=add)
+
+
 class Server:
     """An Ollama without sockets: what the table of models asks, and what a load leaves."""
 
@@ -44,9 +55,7 @@ class Server:
         self.own = own
         self.log: list[str] = []
         self.clock = Clock()
-        self.logger = Logger(
-            observer=lambda event: self.log.append(event["log_format"].format(**event))
-        )
+        self.logger = logger_into(self.log)
         self.models = ModelTable(self.ask, policy, self.clock, self.logger)
         self.contexts = Contexts(self.models, self.load, self.logger, self.clock)
 

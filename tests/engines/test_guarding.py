@@ -9,14 +9,13 @@ from attrs import evolve
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
-from twisted.logger import Logger
 
 from codex_bridge.engines.engine import ContextPolicy, Plan
 from codex_bridge.engines.prompts import Prompt
 from codex_bridge.engines.recognition import engine_for
 from codex_bridge.engines.upstream import Upstream
 from codex_bridge.vocabulary import FailureKind, UpstreamFailure, UsageDelta
-from tests.engines.servers import ASK, INFO, sized
+from tests.engines.servers import ASK, INFO, logger_into, sized
 from tests.wires import WireServer
 
 PREPARE = "codex-bridge prepare, or OLLAMA_CONTEXT_LENGTH for Ollama"
@@ -46,7 +45,7 @@ async def test_the_remedy_is_one_that_the_bridge_would_not_refuse(
     await wire.until(b"/api/show")
     wire.say(sized(b"404 Not Found", b"{}"))
     await asking
-    assert upstream.context_remedy == remedy
+    assert upstream.words.context_remedy == remedy
     await upstream.close()
 
 
@@ -55,8 +54,7 @@ def counted(
 ) -> tuple[Upstream, list[str]]:
     """An upstream whose server counted so many tokens twice, and what the log says of it."""
     log: list[str] = []
-    logger = Logger(observer=lambda event: log.append(event["log_format"].format(**event)))
-    upstream = Upstream(reactor, "http://127.0.0.1:1", ContextPolicy(api), logger)
+    upstream = Upstream(reactor, "http://127.0.0.1:1", ContextPolicy(api), logger_into(log))
     upstream._models._take(engine_for(ContextPolicy(api), version))
     info = evolve(INFO, server_version=version)
     for _ in range(2):

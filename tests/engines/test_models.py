@@ -8,12 +8,12 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.task import Clock
-from twisted.logger import Logger
 
 from codex_bridge.engines.engine import ContextPolicy
 from codex_bridge.engines.models import ModelTable
 from codex_bridge.engines.ollama import canonical, running_facts, shown_info, version_number
 from codex_bridge.vocabulary import FailureKind, Json, ModelInfo, UpstreamFailure
+from tests.engines.servers import logger_into
 
 SHOWN: Json = {
     "parameters": "temperature                    0.7\ntop_p                          0.8\n"
@@ -78,7 +78,7 @@ class Ollama:
         self.version: Json | None = {"version": "0.33.0"}
         self.hold: Deferred[Any] | None = None
         self.clock = Clock()
-        log = Logger(observer=lambda event: self.log.append(event["log_format"].format(**event)))
+        log = logger_into(self.log)
         self.table = ModelTable(self.ask, ContextPolicy(api, **policy), self.clock, log)
 
     def ask(self, method: str, path: str, body: Json | None) -> Deferred[Json | None]:
@@ -296,7 +296,7 @@ async def test_other_servers_tell_names_apart_by_every_letter() -> None:
     for name in ("Model", "model", "model:latest", "Model"):
         assert await ollama.info(name) == ModelInfo(name)
     assert [model.name for model in ollama.table] == ["model", "model:latest", "Model"]
-    assert ollama.asked == ["/api/version"] * 3
+    assert ollama.asked == ["/api/version", "/v1/models"] * 3
 
 
 @pytest_twisted.ensureDeferred
@@ -420,9 +420,7 @@ async def test_options_that_a_server_cannot_follow_are_told_once(policy: Any) ->
     other.version = None
     for name in ("m", "n"):
         await other.info(name)
-    assert other.log == [
-        "--num-ctx and --keep-alive have no effect: the server behind is not an Ollama"
-    ]
+    assert other.log == ["--num-ctx and --keep-alive have no effect: the upstream is not Ollama"]
 
 
 @pytest.mark.parametrize("version", ["0.13.4", "0.33.0-rc2", "0.0.0", "banana"])

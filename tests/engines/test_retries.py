@@ -47,6 +47,7 @@ def waits(*kinds: FailureKind) -> list[float]:
         (FailureKind.UNREACHABLE, [0.5, 1, 2, 4, 7.5]),
         (FailureKind.STALE, [0, 0, 0.5, 1, 2]),
         (FailureKind.BUSY, [1, 2, 4, 8]),
+        (FailureKind.LOADING, 9 * [1]),
         (FailureKind.BROKEN, [0.5, 2]),
         (FailureKind.MALFORMED_CALL, [0, 0]),
         (FailureKind.EMPTY, [0]),
@@ -57,7 +58,8 @@ def waits(*kinds: FailureKind) -> list[float]:
         (FailureKind.OVERSIZED, []),
         (FailureKind.CONTEXT_FULL, []),
         (FailureKind.NO_MODEL, []),
-        (FailureKind.NO_TOOLS, []),
+        (FailureKind.NO_TOOLS, [0]),
+        (FailureKind.NO_VISION, [0]),
         (FailureKind.NO_MEMORY, []),
         (FailureKind.NO_ACCESS, []),
         (FailureKind.REFUSED, []),
@@ -77,6 +79,8 @@ def test_every_kind_of_failure_is_decided_on() -> None:
     [
         (FailureKind.TOO_LONG, Change.CONTEXT),
         (FailureKind.NO_EFFORT, Change.EFFORT),
+        (FailureKind.NO_TOOLS, Change.CAPABILITY),
+        (FailureKind.NO_VISION, Change.CAPABILITY),
         (FailureKind.BROKEN, Change.NOTHING),
     ],
 )

@@ -13,5 +13,6 @@ from tests.web.scene import Scene
 async def scene() -> AsyncIterator[Scene]:
     """A bridge between a raw client and a raw upstream, stopped at the end."""
     scene = Scene()
+    await scene.service.identified
     yield scene
     await scene.stop()

@@ -258,8 +258,8 @@ async def test_an_ollama_too_busy_to_tell_of_itself_is_no_other_server(
     num_ctx: int,
 ) -> None:
     time, server = ClockedReactor(), fake(reactor_under_test)
-    asked = slow_once(server, path)
     setup = await harness.start(time, server, **settings)
+    asked = slow_once(server, path)
     answer = Deferred.fromCoroutine(setup.ask({"input": 12_000 * "word "}, headers=CODEX))
     await asked
     time.clock.advance(20)

@@ -57,10 +57,10 @@ CASES = {
         "invalid_prompt",
         404,
         1,
-        "ollama pull qwen3:14b",
+        "has no model qwen3:14b",
     ),
     "no tools": Case(
-        ((status(400, "gemma3 does not support tools"),),), "invalid_prompt", 400, 1, "tools"
+        ((status(400, "gemma3 does not support tools"),),), "invalid_prompt", 400, 2, "tools"
     ),
     "prompt too long": Case(
         ((status(400, '{"error":{"message":"x exceeds the available context size"}}'),),),
@@ -233,8 +233,8 @@ async def test_a_connection_that_answered_well_is_used_again(perform: Perform) -
     setup, stage = await perform(GOOD)
     for _ in range(3):
         assert outcome(await setup.ask()) == "completed"
-    # One asked for the version, and was closed by the answer.
-    assert (stage.requests, stage.connections) == (3, 2)
+    # Four questions, what it is at the start and about the model, were closed by their answers.
+    assert (stage.requests, stage.connections) == (3, 5)
 
 
 @pytest_twisted.ensureDeferred
@@ -256,7 +256,7 @@ async def test_what_a_model_wrote_and_ollama_quotes_is_told_to_nobody(
     raw = """error parsing tool call: raw='{"cmd": "cat secret', err=unexpected end"""
     setup, _ = await perform((status(500, raw),))
     reply = await setup.ask(headers=CODEX)
-    assert sentence(reply).startswith("qwen3:14b wrote a tool call that Ollama cannot read")
+    assert sentence(reply).startswith("The model server cannot read the tool call")
     assert "unexpected end" in sentence(reply)
     assert "secret" not in str([reply.body, logged.events])
 

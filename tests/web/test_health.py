@@ -10,6 +10,7 @@ from twisted.internet.task import Clock
 from twisted.logger import Logger
 
 from codex_bridge import __version__
+from codex_bridge.engines.engine import Engine
 from codex_bridge.ids import random_id
 from codex_bridge.settings import Settings
 from codex_bridge.web.health import Health
@@ -34,6 +35,7 @@ async def test_health_tells_versions_and_counts(start: Start) -> None:
         "upstream": {
             "url": setup.fake.url,
             "reachable": True,
+            "server": "Ollama",
             "version": "0.33.0",
             "error": None,
         },
@@ -70,8 +72,8 @@ def test_health_does_not_wait_for_an_ollama_that_hangs() -> None:
     class Hanging:
         url = "http://localhost:11433"
 
-        async def version(self) -> str | None:
-            return await Deferred()
+        async def identify(self) -> Engine:
+            return await Deferred[Engine]()
 
         def plans(self) -> Any:
             return {}
