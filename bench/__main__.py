@@ -14,6 +14,7 @@ VERBS = {
     "fuzz": "the random tests, for longer than a test may run",
     "torture": "requests that no decent client sends, and upstreams that no decent server is",
     "soak": "many clients of every kind, before an upstream that comes and goes",
+    "spread": "how a balancer spreads conversations over bridges or engines",
     "mutation": "how many small changes of the code the tests notice",
     "capture": "what goes over the wire, of two checkouts, compared",
 }
