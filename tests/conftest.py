@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
+from pathlib import Path
 from typing import Any
 
 import hypothesis
@@ -15,8 +16,10 @@ from twisted.internet import reactor
 from twisted.logger import ILogObserver, LogEvent, LogLevel, globalLogPublisher
 from zope.interface import implementer
 
+from codex_bridge.cli.llama_server import LlamaServer
 from codex_bridge.engines import retries
 from tests import harness
+from tests.engine.llama import llama_server
 from tests.fake_ollama import FakeOllama
 
 # How long an example takes says more about the machine than about the code. Few examples, so
@@ -82,6 +85,31 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
         kind: evolve(rule, waits=(0.0,) * len(rule.waits)) for kind, rule in retries.RULES.items()
     }
     monkeypatch.setattr(retries, "RULES", at_once)
+
+
+@pytest.fixture(scope="session")
+def llama_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file to which the engine of `llama` logs."""
+    return tmp_path_factory.mktemp("llama") / "log"
+
+
+@pytest.fixture(scope="session")
+def llama(llama_log: Path) -> Iterator[LlamaServer]:
+    """A real llama.cpp with a tiny model: one for all tests of a process, with one slot."""
+    with llama_server(llama_log) as server:
+        yield server
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Function,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show the end of the engine's log with a test that failed over it."""
+    report = yield
+    log = item.funcargs.get("llama_log")
+    if report.failed and log is not None:
+        report.sections.append(("end of the engine's log", log.read_text(errors="replace")[-4000:]))
+    return report
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from codex_bridge import __version__
@@ -24,11 +25,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         run(words[1:])
         return
     options = _parser().parse_args(words)
-    if options.command == "demo":
-        from codex_bridge.cli.demo import demo
-
-        demo(serve=options.serve, port=options.port)
-        return
     try:
         code = options.action(options) or 0
     except CommandError as error:
@@ -55,6 +51,15 @@ def run(options: Sequence[str]) -> None:
     twistd()
 
 
+def _demo(options: argparse.Namespace) -> None:
+    if options.model and not options.real:
+        raise CommandError("--model is for --real; give both")
+    # It imports Twisted's reactor, which the other commands do not need.
+    from codex_bridge.cli.demo import demo
+
+    demo(serve=options.serve, port=options.port, real=options.real, model=options.model)
+
+
 class _Parser(argparse.ArgumentParser):
     """Reports a mistake in one line: a usage page would hide the sentence that matters."""
 
@@ -70,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
         "run", add_help=False, help="run the bridge in the foreground (see: run --help)"
     )
     demo = commands.add_parser("demo", help="show one exchange over a scripted model, no Ollama")
+    demo.set_defaults(action=_demo)
     demo.add_argument(
         "--serve", action="store_true", help="keep bridge and model up for the real Codex CLI"
     )
@@ -78,6 +84,17 @@ def _parser() -> argparse.ArgumentParser:
         type=whole_number(0, 65535, "give a number from 0 to 65535"),
         default=None,
         help="port of the bridge (default: any free one)",
+    )
+    demo.add_argument(
+        "--real",
+        action="store_true",
+        help="show it over a real model, which llama.cpp runs; needs the extra `engine`",
+    )
+    demo.add_argument(
+        "--model",
+        type=Path,
+        metavar="FILE.gguf",
+        help="the model for --real (default: the tiny one of a checkout of codex-bridge)",
     )
     configure.add_to(commands)
     prepare.add_to(commands)

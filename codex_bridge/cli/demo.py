@@ -1,12 +1,17 @@
-"""`codex-bridge demo`: shows one exchange over a scripted model, without Ollama and Codex."""
+"""`codex-bridge demo`: shows one exchange over a scripted or a real model, without Ollama."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from shlex import quote
 from textwrap import shorten
 from typing import Any
 
 import orjson
+from attrs import frozen
 from treq.client import HTTPClient
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
@@ -14,6 +19,8 @@ from twisted.internet.task import react
 from twisted.web.client import Agent
 
 from codex_bridge import __version__
+from codex_bridge.cli import real_model
+from codex_bridge.cli.llama_server import LlamaServer
 from codex_bridge.cli.scripted_ollama import MODEL, ScriptedOllama
 from codex_bridge.service import BridgeService, make_service
 from codex_bridge.settings import Settings
@@ -23,7 +30,6 @@ PROMPT = "list files in /tmp"
 WIDTH = 96
 
 REQUEST: Json = {
-    "model": MODEL,
     "instructions": "You are a coding agent. Use the tools to answer.",
     "input": [
         {
@@ -69,55 +75,113 @@ REQUEST: Json = {
     "store": False,
     "stream": True,
 }
-"""A request as Codex makes it, without its long texts."""
+"""A request as Codex makes it, without the model's name and its long texts."""
 
 
-def demo(*, serve: bool, port: int | None) -> None:
+@frozen
+class _Behind:
+    """What is behind the bridge, and what the demo says of it."""
+
+    url: str
+    model: str
+    words: str
+    """What it is, for the title."""
+    chat_path: str
+    last_chat: Callable[[], Json]
+    """The body of the last chat request."""
+    stop: Callable[[], Deferred[None]]
+    options: str
+    """Of `codex-bridge demo`, to have it again."""
+    codex: str
+    """The command that points Codex at it, without a prompt; HERE stands for the bridge's URL."""
+
+
+def demo(*, serve: bool, port: int | None, real: bool, model: Path | None) -> None:
     """Show an exchange, or with `serve` keep the bridge up until Ctrl-C; ends the process.
 
-    `port` is the bridge's TCP port; None or 0 takes any free one.
+    `port` is the bridge's TCP port; None or 0 takes any free one. With `real`, llama.cpp runs the
+    GGUF file `model`, or that of a checkout; without it, a model follows a script. Raises
+    CommandError if llama.cpp cannot run the model.
     """
-    react(lambda reactor: Deferred.fromCoroutine(_demo(reactor, serve, port or 0)))
+    with real_model.running(model) if real else nullcontext() as llama:
+
+        def behind(reactor: Any) -> _Behind:
+            return _scripted(reactor) if llama is None else _real(reactor, llama, model)
+
+        react(lambda reactor: Deferred.fromCoroutine(_demo(reactor, behind(reactor), serve, port)))
 
 
-async def _demo(reactor: Any, serve: bool, port: int) -> None:
-    model = ScriptedOllama(reactor)
-    bridge = make_service(Settings(port=port, upstream_url=model.url, quiet=True), reactor)
+def _scripted(reactor: Any) -> _Behind:
+    ollama = ScriptedOllama(reactor)
+    return _Behind(
+        url=ollama.url,
+        model=MODEL,
+        words="a scripted model stands in for Ollama",
+        chat_path="/api/chat",
+        last_chat=lambda: ollama.chats[-1],
+        stop=ollama.stop,
+        options="",
+        codex="CODEX_OSS_BASE_URL=HERE/v1 codex exec --skip-git-repo-check \\\n"
+        f"      --oss --local-provider ollama -m {MODEL}",
+    )
+
+
+def _real(reactor: Any, llama: LlamaServer, model: Path | None) -> _Behind:
+    recorder = real_model.Recorder(reactor, llama.url)
+    name = llama.model.stem
+    return _Behind(
+        url=recorder.url,
+        model=name,
+        words=f"llama.cpp runs {llama.model.name}",
+        chat_path="/v1/chat/completions",
+        last_chat=lambda: recorder.last_body,
+        stop=recorder.stop,
+        options=f" --real --model {quote(str(model))}" if model else " --real",
+        codex=f"codex exec --skip-git-repo-check -m {quote(name)} -c model_provider=bridge \\\n"
+        '      -c \'model_providers.bridge={name="bridge",base_url="HERE/v1",'
+        'wire_api="responses"}\'',
+    )
+
+
+async def _demo(reactor: Any, behind: _Behind, serve: bool, port: int | None) -> None:
+    settings = Settings(port=port or 0, upstream_url=behind.url, quiet=True)
+    bridge = make_service(settings, reactor)
     try:
         bridge.startService()
     except CannotListenError:
-        await model.stop()
+        await behind.stop()
         sys.exit(f"codex-bridge: port {port} is taken; give another --port")
     here = f"http://127.0.0.1:{bridge.listening_port.getHost().port}"
-    _title(f"codex-bridge {__version__} at {here}; a scripted model stands in for Ollama")
+    _title(f"codex-bridge {__version__} at {here}; {behind.words}")
     if serve:
-        _how_to_point_codex(here)
-        await _until_stopped(reactor, bridge, model)
+        _how_to_point_codex(here, behind)
+        await _until_stopped(reactor, bridge, behind)
     else:
-        events = await _exchange(reactor, here)
-        _show_request(REQUEST)
-        _show_chat(model.chats[-1])
+        request = {"model": behind.model} | REQUEST
+        events = await _exchange(reactor, here, request)
+        _show_request(request)
+        _show_chat(behind)
         _show_events(events)
-        _what_next()
+        _what_next(behind)
         await bridge.stopService()
-        await model.stop()
+        await behind.stop()
 
 
-async def _until_stopped(reactor: Any, bridge: BridgeService, model: ScriptedOllama) -> None:
+async def _until_stopped(reactor: Any, bridge: BridgeService, behind: _Behind) -> None:
     stopped: Deferred[None] = Deferred()
 
     async def stop() -> None:
         await bridge.stopService()
-        await model.stop()
+        await behind.stop()
 
     reactor.addSystemEventTrigger("before", "shutdown", lambda: Deferred.fromCoroutine(stop()))
     await stopped
 
 
-async def _exchange(reactor: Any, url: str) -> list[Json]:
-    """Send REQUEST to the bridge at `url`; return the events that came back."""
+async def _exchange(reactor: Any, url: str, request: Json) -> list[Json]:
+    """Send `request` to the bridge at `url`; return the events that came back."""
     client = HTTPClient(Agent(reactor))
-    response = await client.post(f"{url}/v1/responses", json=REQUEST)
+    response = await client.post(f"{url}/v1/responses", json=request)
     body: bytes = await response.content()
     lines = body.splitlines()
     return [orjson.loads(line[6:]) for line in lines if line.startswith(b"data: ")]
@@ -134,8 +198,9 @@ def _show_request(request: Json) -> None:
         _row(tool["type"], f"{tool.get('name', '')} {f'({members})' if members else ''}")
 
 
-def _show_chat(chat: Json) -> None:
-    _title("2. What the model is asked: POST /api/chat")
+def _show_chat(behind: _Behind) -> None:
+    chat = behind.last_chat()
+    _title(f"2. What the model is asked: POST {behind.chat_path}")
     for message in chat["messages"]:
         _row(message["role"], message["content"])
     for tool in chat["tools"]:
@@ -157,14 +222,18 @@ def _detail(event: Json) -> str:
         item = event["item"]
         name = f" {item['name']}({item['arguments']})" if "name" in item else ""
         return f"{item['type']}{name}"
-    usage = event.get("response", {}).get("usage")
+    response = event.get("response", {})
+    if error := response.get("error"):
+        return str(error["message"])
+    usage = response.get("usage")
     return f"{usage['input_tokens']} tokens in, {usage['output_tokens']} out" if usage else ""
 
 
-def _what_next() -> None:
+def _what_next(behind: _Behind) -> None:
     _title("What next")
     print(
-        "  Let the real Codex CLI talk to this model:   codex-bridge demo --serve\n"
+        "  Let the real Codex CLI talk to this model:   "
+        f"codex-bridge demo{behind.options} --serve\n"
         "  Put the bridge in front of your Ollama:\n"
         "    1. move Ollama:       OLLAMA_HOST=127.0.0.1:11433 ollama serve\n"
         "    2. start the bridge:  codex-bridge run\n"
@@ -172,11 +241,10 @@ def _what_next() -> None:
     )
 
 
-def _how_to_point_codex(here: str) -> None:
+def _how_to_point_codex(here: str, behind: _Behind) -> None:
     print(
         f"  In another terminal:\n\n"
-        f"    CODEX_OSS_BASE_URL={here}/v1 codex exec --skip-git-repo-check \\\n"
-        f'      --oss --local-provider ollama -m {MODEL} "{PROMPT}"\n\n'
+        f'    {behind.codex.replace("HERE", here)} "{PROMPT}"\n\n'
         f"  Ctrl-C ends the demo.\n",
         flush=True,
     )
