@@ -167,13 +167,7 @@ async def test_an_answer_follows_the_schema_that_the_client_asks_for(
     "word",
     [
         "",
-        pytest.param(
-            "THINK",
-            marks=pytest.mark.xfail(
-                strict=True,
-                reason="llama.cpp reads reasoning_content; the bridge sends reasoning",
-            ),
-        ),
+        "THINK",
     ],
 )
 @pytest_twisted.ensureDeferred
