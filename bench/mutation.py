@@ -55,6 +55,8 @@ GUARDS = {
     "codex_bridge/engines/retries.py": "tests/engines/test_retries.py tests/web/test_faults.py",
     "codex_bridge/engines/refusals.py": "tests/engines/test_refusals.py "
     "tests/engines/test_upstream.py",
+    "codex_bridge/engines/redirects.py": "tests/engines/test_redirects.py "
+    "tests/web/test_redirects.py",
     "codex_bridge/engines/openai_chat.py": "tests/engines/test_openai_chat.py "
     "tests/engines/test_fuzz.py tests/engines/test_limits.py tests/responses/test_fuzz.py "
     "tests/engines/test_models.py tests/web/test_exchange.py",

@@ -215,6 +215,16 @@ TABLE: dict[FailureKind, _Row] = {
         "upstream_access_denied",
         "{name} has no permission to use {model}: {why}.{sign_in}",
     ),
+    FailureKind.NO_KEY: _Row(
+        403,
+        "upstream_access_denied",
+        "The server at {url} denies access: {why}.",
+    ),
+    FailureKind.MISCONFIGURED: _Row(
+        502,
+        "upstream_misconfigured",
+        "codex-bridge cannot talk to the server at {url}: {why}.",
+    ),
 }
 """Kind of failure -> how the client reads it. Other kinds are told in the upstream's words."""
 

@@ -155,7 +155,9 @@ def make_service(settings: Settings, reactor: Any = None) -> BridgeService:
         settings.upstream_api, settings.num_ctx, settings.keep_alive, settings.context_guard
     )
     limits = Limits(silence=settings.upstream_timeout, answer_size=settings.max_answer_size)
-    upstream = Upstream(reactor, settings.upstream_url, policy, log, limits)
+    upstream = Upstream(
+        reactor, settings.upstream_url, policy, log, limits, settings.upstream_api_key
+    )
     app = BridgeApp(settings, upstream, reactor, log, random_id)
     site = BridgeSite(
         app.resource(), settings.max_body_size, settings.client_timeout, reactor, app.access.refusal

@@ -76,6 +76,14 @@ class Settings:
         "machine can read its command lines",
         is_secret=True,
     )
+    upstream_api_key: str | None = _setting(
+        None,
+        values.key,
+        "key that the bridge sends to the server behind it; set it as "
+        "`CODEX_BRIDGE_UPSTREAM_API_KEY`, because every user of a machine can read its command "
+        "lines ([what it does](docs/security.md#a-key-for-the-server-behind-the-bridge))",
+        is_secret=True,
+    )
     max_body_size: int = _setting(
         64 * 1024 * 1024,
         values.whole_number(1024, 1 << 40),

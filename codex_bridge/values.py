@@ -81,8 +81,7 @@ duration = matching(
 """A time as Ollama reads it: seconds, or numbers with units as Go writes them."""
 key = matching(
     r"[\x21-\x7e]+",
-    "give a key of ASCII letters, digits and signs, without spaces; leave the option out to ask "
-    "for none",
+    "give a key of ASCII letters, digits and signs, without spaces; leave the option out for none",
 )
 interface = matching(r"[^\s/\[\]]+", "give an IP address such as 127.0.0.1, 0.0.0.0 or ::1")
 origin = matching(

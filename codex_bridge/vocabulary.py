@@ -207,7 +207,12 @@ class FailureKind(Enum):
     NO_MEMORY = "no memory"
     """The model does not fit into the machine."""
     NO_ACCESS = "no access"
-    """The server asks for credentials, as models in the cloud do."""
+    """Ollama asks for a sign-in, as it does for models in the cloud."""
+    NO_KEY = "no key"
+    """The server asks for a key, or refuses the one that the bridge has."""
+    MISCONFIGURED = "misconfigured"
+    """The server is there, but not as the settings say: it redirects, it speaks TLS or speaks none,
+    or its certificate is not trusted."""
     REFUSED = "refused"
     """An HTTP status other than 200 that means none of the above."""
 

@@ -259,7 +259,7 @@ HEADS = [
         Upstream(
             f"a redirect by {code}",
             (sized(b"%d Away" % code, b"Location: http://127.0.0.1:1/v1/x", body=b""),),
-            evolve(REFUSED, says=str(code)),
+            evolve(FAILED, says="redirects to http://127.0.0.1:1/v1/x"),
         )
         for code in (301, 302, 303, 307, 308)
     ],

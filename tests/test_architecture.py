@@ -80,7 +80,7 @@ ROOT_ARROWS = {
     "ids": set(),
     "log": {"codex_bridge.settings", "codex_bridge.signals", "codex_bridge.text"},
     "options": {"codex_bridge.settings", "codex_bridge.text"},
-    "start_checks": {"codex_bridge.settings"},
+    "start_checks": {"codex_bridge.engines", "codex_bridge.settings", "codex_bridge.text"},
     "service": {
         "codex_bridge.engines",
         "codex_bridge.log",

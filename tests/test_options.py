@@ -41,6 +41,7 @@ def test_defaults() -> None:
         allow_host=(),
         allow_origin=(),
         api_key=None,
+        upstream_api_key=None,
         debug=False,
         quiet=False,
         max_body_size=67108864,
@@ -82,6 +83,7 @@ VARIABLES = [
         ("https://a.example", "http://b:*"),
     ),
     ("API_KEY", " sk-1 \n", "api_key", "sk-1"),
+    ("UPSTREAM_API_KEY", " sk-1 \n", "upstream_api_key", "sk-1"),
     ("DEBUG", "1", "debug", True),
     ("DEBUG", "off", "debug", False),
     ("QUIET", "yes", "quiet", True),
@@ -193,12 +195,14 @@ def test_lists_are_given_several_times_or_with_commas() -> None:
     assert settings("--allow-host", "a", CODEX_BRIDGE_ALLOW_HOST="b").allow_host == ("a",)
 
 
+@pytest.mark.parametrize("name", ["api-key", "upstream-api-key"])
 @pytest.mark.parametrize("key", ["", " ", "two words", "secret\tkey", "größer-secret"])
 def test_an_invalid_key_is_refused_and_not_shown(
-    capsys: pytest.CaptureFixture[str], key: str
+    capsys: pytest.CaptureFixture[str], key: str, name: str
 ) -> None:
-    for line in (refusal(capsys, CODEX_BRIDGE_API_KEY=key), refusal(capsys, "--api-key", key)):
-        assert "API_KEY: give a key" in line or "--api-key: give a key" in line
+    variable = f"CODEX_BRIDGE_{name.upper().replace('-', '_')}"
+    for line in (refusal(capsys, **{variable: key}), refusal(capsys, f"--{name}", key)):
+        assert f"{variable}: give a key" in line or f"--{name}: give a key" in line
         assert not key.strip() or key.strip() not in line
 
 
@@ -206,6 +210,8 @@ def test_an_invalid_key_is_refused_and_not_shown(
     "flags",
     [
         ["--api-key=sk-secret", "--port", "x"],
+        ["--upstream-api-key=sk-secret", "--port", "x"],
+        ["--upstream-api=chat", "--upstream-api-key=sk-secret", "extra"],
         ["--api-key=sk-secret", "extra"],
         ["--api_key=sk-secret"],
         ["-api-key=sk-secret"],
@@ -216,15 +222,19 @@ def test_no_mistake_shows_the_key(capsys: pytest.CaptureFixture[str], flags: lis
     assert "secret" not in refusal(capsys, *flags)
 
 
-@pytest.mark.parametrize("flags", [[], ["--api-key", "sk-secret"]])
+@pytest.mark.parametrize("name", ["api-key", "upstream-api-key"])
+@pytest.mark.parametrize("is_flag", [False, True])
 def test_nothing_but_the_settings_keeps_the_key(
-    capsys: pytest.CaptureFixture[str], flags: list[str]
+    capsys: pytest.CaptureFixture[str], name: str, is_flag: bool
 ) -> None:
-    options = parsed(*flags, CODEX_BRIDGE_API_KEY="sk-secret")
-    assert options.settings.api_key == "sk-secret"
+    attribute = name.replace("-", "_")
+    flags = [f"--{name}", "sk-secret"] if is_flag else []
+    variables = {f"CODEX_BRIDGE_{attribute.upper()}": "sk-secret"}
+    options = parsed(*flags, **variables)
+    assert getattr(options.settings, attribute) == "sk-secret"
     assert "sk-secret" not in f"{options!r} {options.settings!r} {vars(options)!r}"
     with pytest.raises(SystemExit):
-        parsed(*flags, "--help", CODEX_BRIDGE_API_KEY="sk-secret")
+        parsed(*flags, "--help", **variables)
     assert "sk-secret" not in capsys.readouterr().out
 
 
@@ -303,6 +313,7 @@ def test_help_names_every_option_with_default_and_unit(
         "--allow-host=",
         "--allow-origin=",
         "--api-key=",
+        "--upstream-api-key=",
         "--max-body-size=",
         "--client-timeout=",
         "--upstream-stream=",

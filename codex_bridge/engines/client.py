@@ -9,6 +9,7 @@ from typing import Any
 from weakref import WeakSet
 
 import orjson
+from OpenSSL import SSL
 from treq.client import HTTPClient
 from twisted.internet import error as network
 from twisted.internet.defer import CancelledError, Deferred
@@ -17,6 +18,7 @@ from twisted.web.client import ResponseFailed, ResponseNeverReceived
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IBodyProducer, IResponse
 
+from codex_bridge.engines import redirects
 from codex_bridge.engines.bodies import BytesBody
 from codex_bridge.engines.budget import Budget, Limits, Phase
 from codex_bridge.engines.connections import (
@@ -29,22 +31,38 @@ from codex_bridge.engines.connections import (
 )
 from codex_bridge.engines.parsing import error_message
 from codex_bridge.engines.refusals import error_text, refusal
+from codex_bridge.engines.tls import (
+    SPEAKS_NO_TLS,
+    SPEAKS_TLS,
+    UntrustedCertificateError,
+    is_plain,
+    reasons,
+)
 from codex_bridge.twisted_private import is_no_http
 from codex_bridge.vocabulary import FailureKind, Json, UpstreamFailure
 
 GATEWAY = frozenset({502, 503, 504})
 """HTTP statuses by which a proxy tells that the server behind it does not answer."""
+DENIED = frozenset({401, 403})
+"""HTTP statuses by which a server asks for a key, or refuses one."""
 
 
 class Client:
     """Sends requests to the server at one base URL."""
 
     def __init__(
-        self, reactor: Any, url: str, limits: Limits, on_doubt: Callable[[], None]
+        self,
+        reactor: Any,
+        url: str,
+        limits: Limits,
+        on_doubt: Callable[[], None],
+        key: str | None = None,
     ) -> None:
         """`on_doubt` is called when the server may have been restarted or replaced: it closed a
-        kept connection, or did not answer.
+        kept connection, or did not answer. `key` is sent with every request.
         """
+        self._url = url
+        self._key = key
         self._reactor = reactor
         self._limits = limits
         self._budgets: WeakSet[Budget] = WeakSet()
@@ -93,16 +111,21 @@ class Client:
         data = await _whole(response, budget)
         return _object(data) if response.code == 200 else None
 
-    async def ask(self, method: str, path: str, body: Json | None = None) -> Json | None:
+    async def ask(
+        self, method: str, path: str, body: Json | None = None, *, needs_access: bool = False
+    ) -> Json | None:
         """Ask for a small JSON object; None if the server sends none. Raises UpstreamFailure.
 
-        For questions that Ollama answers at once; one that takes longer fails.
+        For questions that Ollama answers at once; one that takes longer fails. A 401 or 403 is
+        a failure only with `needs_access`: servers may deny what others do not have.
         """
         budget = self.budget()
-        asked = Deferred.fromCoroutine(self._ask(method, path, body, budget))
+        asked = Deferred.fromCoroutine(self._ask(method, path, body, budget, needs_access))
         return await budget.within(Phase.QUESTION, asked)
 
-    async def _ask(self, method: str, path: str, body: Json | None, budget: Budget) -> Json | None:
+    async def _ask(
+        self, method: str, path: str, body: Json | None, budget: Budget, needs_access: bool
+    ) -> Json | None:
         data = None if body is None else orjson.dumps(body)
         try:
             response = await self._send(method, path, data)
@@ -111,7 +134,12 @@ class Client:
                 raise
             self._on_doubt()
             response = await self._send(method, path, data)
-        answer = _object(await _whole(response, budget))
+        content = await _whole(response, budget)
+        answer, location = _object(content), _location(response)
+        if location and redirects.moved_to(self._url, path, location):
+            raise self._redirected(path, location, response.code)
+        if needs_access and response.code in DENIED:
+            raise self._denied(_sentence(content, response), response.code)
         if response.code >= 500:
             refused = refusal(error_text(answer), response.code)
             if refused.kind is FailureKind.LOADING:
@@ -125,13 +153,15 @@ class Client:
         return answer
 
     async def _send(self, method: str, path: str, body: bytes | None) -> Any:
-        headers = {b"content-type": [b"application/json"]} if body is not None else {}
+        headers = self._with_key(Headers())
+        if body is not None:
+            headers.setRawHeaders(b"content-type", [b"application/json"])
         before, is_reused = self._server.connections, False
         try:
             answer = self._http.request(
                 method,
                 self._base + path,
-                headers=Headers(headers),
+                headers=headers,
                 data=body,
                 allow_redirects=False,
                 unbuffered=True,
@@ -142,6 +172,50 @@ class Client:
         except Exception as error:
             raise _unreachable(error, is_reused) from error
 
+    async def refusal(
+        self,
+        response: IResponse,
+        path: str,
+        budget: Budget,
+        meaning: Callable[[str, int], UpstreamFailure],
+        *,
+        is_cloud: bool,
+    ) -> UpstreamFailure:
+        """What an answer other than 200 to a POST of `path` means.
+
+        `meaning` tells the failure by the server's sentence and the status. `is_cloud`: the model
+        is one that Ollama runs in the cloud, so a 401 or 403 is about the sign-in there.
+        """
+        message = await _refusal_text(response, budget)
+        if location := _location(response):
+            return self._redirected(path, location, response.code)
+        failure = meaning(self._without_key(message), response.code)
+        if failure.kind is FailureKind.NO_ACCESS and not is_cloud:
+            return self._denied(failure.message, response.code)
+        if failure.kind is FailureKind.MISCONFIGURED and self._url.startswith("http://"):
+            return UpstreamFailure(failure.kind, SPEAKS_TLS, response.code)
+        return failure
+
+    def _redirected(self, path: str, location: str, status: int) -> UpstreamFailure:
+        words = redirects.told(self._url, path, location)
+        return UpstreamFailure(FailureKind.MISCONFIGURED, words, status)
+
+    def _denied(self, message: str, status: int) -> UpstreamFailure:
+        words = denied(self._without_key(message), status, has_key=self._key is not None)
+        return UpstreamFailure(FailureKind.NO_KEY, words, status)
+
+    def _with_key(self, headers: Headers) -> Headers:
+        """`headers` with the key of the bridge, if it has one, in place of any other."""
+        if self._key is None:
+            return headers
+        headers = headers.copy()
+        headers.setRawHeaders(b"authorization", [b"Bearer " + self._key.encode()])
+        return headers
+
+    def _without_key(self, message: str) -> str:
+        """What the server said, without the key: some servers repeat the one that they refuse."""
+        return message.replace(self._key, "(the key)") if self._key else message
+
     async def forward(
         self, method: bytes, target: bytes, headers: Headers, body: IBodyProducer | None
     ) -> IResponse:
@@ -151,7 +225,7 @@ class Client:
         and ValueError for a target or method that HTTP does not allow.
         """
         try:
-            return await self._raw.request(method, target, headers, body)
+            return await self._raw.request(method, target, self._with_key(headers), body)
         except ValueError:
             raise
         except Exception as error:
@@ -186,7 +260,25 @@ def _object(data: bytes) -> Json | None:
     return None
 
 
-async def refusal_text(response: IResponse, budget: Budget) -> str:
+def _location(response: IResponse) -> str | None:
+    """Where an answer redirects to; None if it does not."""
+    values = response.headers.getRawHeaders(b"location")
+    if response.code not in redirects.CODES or not values:
+        return None
+    return bytes(values[0]).decode(errors="replace")
+
+
+def denied(message: str, status: int, *, has_key: bool) -> str:
+    """What a 401 or 403 means and what to do about it; `message` is what the server says to it."""
+    advice = (
+        "it refuses the key in CODEX_BRIDGE_UPSTREAM_API_KEY"
+        if has_key
+        else "if it wants a key, set CODEX_BRIDGE_UPSTREAM_API_KEY where the bridge runs"
+    )
+    return f"{message.rstrip('.')} ({status}); {advice}"
+
+
+async def _refusal_text(response: IResponse, budget: Budget) -> str:
     """What an answer other than 200 says, in either of Ollama's shapes or as plain text."""
     try:
         body = await budget.refusal_in(response)
@@ -194,6 +286,10 @@ async def refusal_text(response: IResponse, budget: Budget) -> str:
         raise
     except Exception:
         body = b""
+    return _sentence(body, response)
+
+
+def _sentence(body: bytes, response: IResponse) -> str:
     message, parsed = body.decode(errors="replace"), _object(body)
     if parsed and (parsed.get("error") or error_text(parsed)):
         message = error_message(parsed)
@@ -213,6 +309,11 @@ def _unreachable(error: Exception, is_reused: bool = False) -> Exception:
     ):
         kind = FailureKind.STALE if is_reused else FailureKind.UNREACHABLE
         return UpstreamFailure(kind, "it closed the connection without an answer")
+    for cause in causes:
+        if isinstance(cause, UntrustedCertificateError):
+            return UpstreamFailure(FailureKind.MISCONFIGURED, str(cause))
+        if is_plain(cause):
+            return UpstreamFailure(FailureKind.MISCONFIGURED, SPEAKS_NO_TLS)
     if any(map(is_no_http, causes)):
         return UpstreamFailure(FailureKind.GARBLED, "its answer is no HTTP")
     return UpstreamFailure(FailureKind.UNREACHABLE, _in_words(causes[0] if causes else error))
@@ -226,5 +327,7 @@ def _in_words(error: BaseException) -> str:
         return "its host name is unknown"
     if isinstance(error, network.TimeoutError):
         return "the connection timed out"
+    if isinstance(error, SSL.Error):
+        return f"TLS failed, {', '.join(reasons(error)) or 'without a reason'}"
     first = str(error).strip().splitlines()
     return first[0].rstrip(".") if first else type(error).__name__

@@ -21,7 +21,6 @@ from twisted.internet.endpoints import (
 from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
 from twisted.internet.protocol import connectionDone
-from twisted.internet.ssl import optionsForClientTLS
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
 from twisted.web.client import URI, Agent, HTTPConnectionPool
@@ -30,6 +29,7 @@ from twisted.web.iweb import IAgentEndpointFactory, IBodyProducer, IResponse
 from zope.interface import implementer
 
 from codex_bridge.engines.budget import SECONDS, Phase
+from codex_bridge.engines.tls import ClientTLS
 from codex_bridge.twisted_private import (
     OversizedHeadError,
     head_reader,
@@ -73,7 +73,7 @@ def make_endpoint(reactor: Any, url: str) -> IStreamClientEndpoint:
     host = parts.hostname or ""
     secure = parts.scheme == "https"
     endpoint = _tcp_endpoint(reactor, host, parts.port or (443 if secure else 80))
-    return wrapClientTLS(optionsForClientTLS(host), endpoint) if secure else endpoint
+    return wrapClientTLS(ClientTLS(host), endpoint) if secure else endpoint
 
 
 def without_ipv6(url: str) -> str:

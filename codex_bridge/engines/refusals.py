@@ -109,9 +109,18 @@ MEANINGS: tuple[tuple[FailureKind, tuple[str, ...]], ...] = (
             "upstream command exited prematurely",
         ),
     ),
+    (
+        # What the servers written in Go, nginx and Apache say on a port for TLS.
+        FailureKind.MISCONFIGURED,
+        (
+            "sent an HTTP request to an HTTPS server",
+            "plain HTTP request was sent to HTTPS port",
+            "speaking plain HTTP to an SSL-enabled server port",
+        ),
+    ),
 )
 """What a failure means -> phrases that tell it: of Ollama from 0.9 to 0.33, and of the servers in
-`llama_cpp.py` and `chat_servers.py`."""
+`llama_cpp.py` and `chat_servers.py`, and of web servers."""
 SLIPS = frozenset({"EOF", "unexpected EOF"})
 """Whole messages that mean a call which ends in the middle."""
 MISSING = ("not found", "does not exist")

@@ -9,7 +9,7 @@ from twisted.logger import Logger
 
 from codex_bridge.engines.answer import Answer
 from codex_bridge.engines.budget import Budget, Limits, Phase
-from codex_bridge.engines.client import Client, refusal_text
+from codex_bridge.engines.client import Client
 from codex_bridge.engines.contexts import Contexts
 from codex_bridge.engines.engine import DEFAULT_NUM_CTX, ContextPolicy, Engine, Plan
 from codex_bridge.engines.models import ModelTable
@@ -34,12 +34,14 @@ class Upstream:
         policy: ContextPolicy = ContextPolicy(),  # noqa: B008 - it is frozen
         log: Logger = Logger(),  # noqa: B008
         limits: Limits = Limits(),  # noqa: B008
+        key: str | None = None,
     ) -> None:
+        """`key` is sent to the server with every request."""
         self.url = url
         self._policy = policy
         self._log = log
         self._models: ModelTable
-        self._client = Client(reactor, url, limits, lambda: self._models.doubt())
+        self._client = Client(reactor, url, limits, lambda: self._models.doubt(), key)
         self._models = ModelTable(self._client.ask, policy, reactor, log)
         self._contexts = Contexts(self._models, self._client.succeeds, log, reactor)
         self._conversations = Conversations()
@@ -76,7 +78,10 @@ class Upstream:
         if response.code == 404:
             self._models.forget(info.name)
         if response.code != 200:
-            failure = engine.refusal(await refusal_text(response, budget), response.code)
+            is_cloud = info.is_ollamas and info.is_remote
+            failure = await self._client.refusal(
+                response, path, budget, engine.refusal, is_cloud=is_cloud
+            )
             failure.context = plan.context
             raise failure
         return Answer(

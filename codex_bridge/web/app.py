@@ -69,8 +69,9 @@ class BridgeApp:
         self._state = BridgeState(settings, upstream, clock, log, new_id, self.drain)
         self._health = Health(self._state)
         self._models = ModelList(upstream, clock, log)
-        # With a key of its own the bridge keeps the headers that may hold it from Ollama.
-        withheld = frozenset() if settings.api_key is None else KEY_HEADERS
+        # The bridge's own key is not for Ollama, and Ollama's key is not the client's to choose.
+        has_key = settings.api_key is not None or settings.upstream_api_key is not None
+        withheld = KEY_HEADERS if has_key else frozenset()
         self._passthrough = PassThrough(upstream, clock, log, withheld)
 
     def resource(self) -> IResource:

@@ -55,7 +55,7 @@ class ModelList:
 
     async def _body(self) -> Json:
         try:
-            listed = await self._upstream.ask("GET", "/v1/models")
+            listed = await self._upstream.ask("GET", "/v1/models", needs_access=True)
         except UpstreamFailure as failure:
             raise from_upstream(failure, "", self._upstream.words) from failure
         if listed is None:

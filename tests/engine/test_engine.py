@@ -251,7 +251,7 @@ async def test_an_engine_that_dies_in_mid_answer_is_one_failure(
         stream = await client.until(b"0\r\n\r\n")
     assert stream.count(b"event: response.failed\n") == 1
     assert b"event: response.completed" not in stream
-    assert b"Ollama broke off its answer" in stream
+    assert b"llama.cpp broke off its answer" in stream
     assert engine.process.wait() == -signal.SIGKILL
 
 

@@ -69,6 +69,21 @@ CASES = {
         FailureKind.NO_MEMORY,
     ),
     "the cloud": (401, "unauthorized", FailureKind.NO_ACCESS),
+    "TLS alone, by a server in Go": (
+        400,
+        "Client sent an HTTP request to an HTTPS server.",
+        FailureKind.MISCONFIGURED,
+    ),
+    "TLS alone, by nginx": (
+        400,
+        "<center>The plain HTTP request was sent to HTTPS port</center>",
+        FailureKind.MISCONFIGURED,
+    ),
+    "TLS alone, by Apache": (
+        400,
+        "Reason: You're speaking plain HTTP to an SSL-enabled server port.<br />",
+        FailureKind.MISCONFIGURED,
+    ),
     "a proxy between": (502, "Bad Gateway", FailureKind.BROKEN),
     "anything else": (400, "invalid message role", FailureKind.REFUSED),
 }

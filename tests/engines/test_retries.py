@@ -62,6 +62,8 @@ def waits(*kinds: FailureKind) -> list[float]:
         (FailureKind.NO_VISION, [0]),
         (FailureKind.NO_MEMORY, []),
         (FailureKind.NO_ACCESS, []),
+        (FailureKind.NO_KEY, []),
+        (FailureKind.MISCONFIGURED, []),
         (FailureKind.REFUSED, []),
     ],
 )

@@ -130,7 +130,7 @@ async def test_models_are_asked_about_a_few_at_a_time() -> None:
     class Slow:
         url = ""
 
-        async def ask(self, method: str, path: str) -> Any:
+        async def ask(self, method: str, path: str, **_: bool) -> Any:
             return {"data": [{"id": f"m{n}"} for n in range(10)] + [{"id": 5}, None]}
 
         async def info(self, name: str) -> ModelInfo:
