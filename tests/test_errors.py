@@ -38,8 +38,8 @@ TOLD = {
     FailureKind.NO_EFFORT: (400, "upstream_error", False, "Ollama refused"),
     FailureKind.NO_MEMORY: (500, "out_of_memory", False, "memory"),
     FailureKind.NO_ACCESS: (403, "upstream_access_denied", False, "ollama signin"),
-    FailureKind.NO_KEY: (403, "upstream_access_denied", False, f"{URL} denies access: because"),
-    FailureKind.MISCONFIGURED: (502, "upstream_misconfigured", False, f"{URL}: because"),
+    FailureKind.NO_KEY: (403, "upstream_access_denied", False, f"{SERVER.url} denies access: because"),
+    FailureKind.MISCONFIGURED: (502, "upstream_misconfigured", False, f"{SERVER.url}: because"),
     FailureKind.REFUSED: (418, "upstream_error", False, "(418): because."),
 }
 

@@ -86,7 +86,7 @@ async def test_a_server_with_several_certificates_is_told_which_host_is_meant(
     ollama = TLSOllama(issued(issuer=OURS), host)
     setup = await start(fake=ollama)
     assert (await setup.request("GET", "/api/tags")).status == 200
-    assert ollama.reactor.names == [name]
+    assert set(ollama.reactor.names) == {name}
 
 
 BAD: dict[str, tuple[Callable[[], Certificate], str, str]] = {
@@ -206,8 +206,9 @@ async def test_a_handshake_that_fails_for_another_reason_is_told_in_plain_words(
     wires = WireServer(reactor)
     setup = await serve(reactor, wires.url.replace("http", "https"))
     reply = Deferred.fromCoroutine(setup.request("GET", "/api/tags"))
-    wire = await wires.next_connection()
-    wire.say(b"\x15\x03\x03\x00\x02\x02\x28")
+    for _ in ("what it is", "/api/tags"):
+        wire = await wires.next_connection()
+        wire.say(b"\x15\x03\x03\x00\x02\x02\x28")
     error = (await reply).json["error"]
     assert error["code"] == "upstream_unreachable"
     assert "TLS failed, " in error["message"]
