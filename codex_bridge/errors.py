@@ -241,7 +241,8 @@ def from_upstream(
     `tried`: the bridge has repeated the request as often as that can help, so the client need
     not repeat it.
     """
-    kind = FailureKind.UNREACHABLE if failure.kind is FailureKind.STALE else failure.kind
+    is_gone = failure.is_unreachable or failure.kind is FailureKind.STALE
+    kind = FailureKind.UNREACHABLE if is_gone else failure.kind
     row = TABLE.get(kind)
     # What a server says may be a whole page, and hold commands for a terminal.
     words = " ".join(without_quoted_call(failure.message).split())

@@ -12,10 +12,9 @@ from urllib.parse import urlsplit
 from twisted.python import usage
 
 from codex_bridge import __version__
+from codex_bridge.advice import LOCAL_NAMES
 from codex_bridge.settings import OTHER_VARIABLES, PREFIX, SETTINGS, Setting, Settings
 from codex_bridge.text import visible
-
-LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class Options(usage.Options):
@@ -127,11 +126,12 @@ def _refuse_conflicts(settings: Settings) -> None:
         raise ValueError("--debug and --quiet exclude each other; give one of them")
     parts = urlsplit(settings.upstream_url)
     port = parts.port or (443 if parts.scheme == "https" else 80)
-    if port == settings.port and parts.hostname in {*LOOPBACK_NAMES, settings.interface}:
+    if port == settings.port and parts.hostname in {*LOCAL_NAMES, settings.interface}:
         # The bridge would send every request to itself, without end.
+        other = next(each for each in (11433, 11434) if each != port)
         raise ValueError(
             f"--upstream-url {settings.upstream_url} is the bridge's own address; start Ollama on "
-            f"another port (OLLAMA_HOST=127.0.0.1:11433) and name that one"
+            f"another port (OLLAMA_HOST=127.0.0.1:{other}) and name that one"
         )
     if settings.upstream_api != "chat":
         return
@@ -141,6 +141,11 @@ def _refuse_conflicts(settings: Settings) -> None:
         raise ValueError(
             f"--num-ctx {because}, or derive a model that has this context: "
             f"codex-bridge prepare MODEL --num-ctx {settings.num_ctx}"
+        )
+    if settings.share_context:
+        raise ValueError(
+            "--share-context shares a context that the bridge asks for, and through chat "
+            "completions it asks for none; use --upstream-api ollama"
         )
     if settings.keep_alive is not None:
         raise ValueError(

@@ -133,6 +133,12 @@ class Settings:
         values.duration,
         "how long Ollama keeps a model in memory: `30m`, `600` (seconds), `-1` for ever",
     )
+    share_context: bool = _flag(
+        False,
+        "give the same context to other programs that use a model of Codex's through `/api/chat` "
+        "or `/api/generate` of the bridge and name none, so that Ollama does not load it anew for "
+        "each of them ([when this helps](docs/models.md#other-programs-with-the-same-model))",
+    )
     context_guard: bool = _flag(
         True, "send a prompt even if it does not fit into the context, and let Ollama cut it"
     )

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from contextlib import closing
 from urllib.parse import SplitResult, urlsplit
 
+from codex_bridge import advice
 from codex_bridge.engines import redirects, tls
 from codex_bridge.engines.client import DENIED, denied
 from codex_bridge.settings import Settings
@@ -34,15 +35,19 @@ def check_before_start(settings: Settings) -> None:
         if not settings.quiet:
             print(f"codex-bridge: {sentence}", file=sys.stderr)  # noqa: T201
 
-    trouble = port_trouble(settings.interface, settings.port) or upstream_trouble(
-        settings.upstream_url, settings.upstream_api_key, warn
+    url = settings.upstream_url
+    trouble = port_trouble(settings.interface, settings.port, url) or upstream_trouble(
+        url, settings.upstream_api_key, warn
     )
     if trouble:
         sys.exit(f"codex-bridge: {trouble}")
 
 
-def port_trouble(interface: str, port: int) -> str | None:
-    """Say why the bridge cannot listen on `interface`:`port`; None if it can."""
+def port_trouble(interface: str, port: int, upstream_url: str) -> str | None:
+    """Say why the bridge cannot listen on `interface`:`port`; None if it can.
+
+    `upstream_url`: where the bridge looks for Ollama.
+    """
     family = socket.AF_INET6 if ":" in interface else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_STREAM) as probe:
@@ -52,9 +57,11 @@ def port_trouble(interface: str, port: int) -> str | None:
             probe.listen(1)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
+            is_local = advice.is_local(upstream_url)
+            move = f"move it ({advice.serve(upstream_url)})" if is_local else "stop it"
             return (
-                f"port {port} on {interface} is taken. If that is Ollama, move it "
-                f"(OLLAMA_HOST=127.0.0.1:11433 ollama serve); else give another --port"
+                f"port {port} on {interface} is taken. If that is Ollama, {move}; else give "
+                f"another --port"
             )
         if error.errno in {errno.EACCES, errno.EPERM}:
             return f"port {port} needs privileges that this user lacks; give a --port above 1023"
@@ -79,7 +86,7 @@ def upstream_trouble(
             reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
             return (
                 f"Ollama does not answer at {url} ({reason}). Start it there "
-                f"(OLLAMA_HOST=127.0.0.1:11433 ollama serve) or give its --upstream-url"
+                f"({advice.serve(url)}) or give its --upstream-url"
             )
     else:
         misfit = None

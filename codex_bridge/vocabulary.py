@@ -164,6 +164,8 @@ class UsageDelta:
     output_tokens: int
     cached_tokens: int = 0
     reasoning_tokens: int = 0
+    load_seconds: float = 0.0
+    """Seconds until the model was ready, as far as the server tells: see `reloads.py`."""
 
 
 Delta = TextDelta | ReasoningDelta | ToolCallDelta | FinishDelta | UsageDelta
@@ -174,6 +176,8 @@ class FailureKind(Enum):
 
     UNREACHABLE = "unreachable"
     """No connection, or it ended before an answer began."""
+    NOT_RUNNING = "not running"
+    """The connection was refused, so nothing was sent: no server listens at the address."""
     STALE = "stale connection"
     """The server closed a kept connection just as it was used; nothing was generated."""
     BUSY = "busy"
@@ -236,3 +240,8 @@ class UpstreamFailure(Exception):
         self.message = message
         self.status = status
         self.context = context
+
+    @property
+    def is_unreachable(self) -> bool:
+        """Whether no answer began, for whatever reason."""
+        return self.kind in {FailureKind.UNREACHABLE, FailureKind.NOT_RUNNING}

@@ -21,6 +21,7 @@ MODEL = "qwen3:14b"
 TOLD = {
     # kind: (status, code, whether asking again may help, what the sentence says)
     FailureKind.UNREACHABLE: (502, "upstream_unreachable", True, "ollama serve"),
+    FailureKind.NOT_RUNNING: (502, "upstream_unreachable", True, "ollama serve"),
     FailureKind.STALE: (502, "upstream_unreachable", True, "ollama serve"),
     FailureKind.BUSY: (503, "upstream_busy", True, "try again in 10s"),
     FailureKind.LOADING: (503, "upstream_loading", True, "try again in 10s"),
@@ -38,7 +39,12 @@ TOLD = {
     FailureKind.NO_EFFORT: (400, "upstream_error", False, "Ollama refused"),
     FailureKind.NO_MEMORY: (500, "out_of_memory", False, "memory"),
     FailureKind.NO_ACCESS: (403, "upstream_access_denied", False, "ollama signin"),
-    FailureKind.NO_KEY: (403, "upstream_access_denied", False, f"{SERVER.url} denies access: because"),
+    FailureKind.NO_KEY: (
+        403,
+        "upstream_access_denied",
+        False,
+        "denies access: because",
+    ),
     FailureKind.MISCONFIGURED: (502, "upstream_misconfigured", False, f"{SERVER.url}: because"),
     FailureKind.REFUSED: (418, "upstream_error", False, "(418): because."),
 }

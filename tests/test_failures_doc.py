@@ -29,7 +29,23 @@ def rows() -> Iterator[list[str]]:
 @pytest.mark.parametrize("kind", TABLE)
 def test_each_failure_of_the_upstream_has_its_row(kind: FailureKind) -> None:
     error = from_upstream(UpstreamFailure(kind, "why", 500), "m", ServerWords("u"), tried=True)
-    (row,) = [cells for cells in rows() if cells[0] == f"`{error.code}`"]
+    check_row(kind, f"`{error.code}`")
+
+
+@pytest.mark.parametrize(
+    ("kind", "row"),
+    [
+        (FailureKind.NOT_RUNNING, "`upstream_unreachable`, the connection was refused"),
+        (FailureKind.STALE, "`upstream_unreachable`, on a kept connection"),
+    ],
+)
+def test_the_ways_in_which_ollama_is_out_of_reach_have_theirs(kind: FailureKind, row: str) -> None:
+    check_row(kind, row)
+
+
+def check_row(kind: FailureKind, name: str) -> None:
+    error = from_upstream(UpstreamFailure(kind, "why", 500), "m", ServerWords("u"), tried=True)
+    (row,) = [cells for cells in rows() if cells[0] == name]
     _, _, again, status, codex, _ = row
     # An empty answer is a success to an SDK.
     assert status.startswith("completed" if kind is FailureKind.EMPTY else str(error.status))
@@ -39,7 +55,8 @@ def test_each_failure_of_the_upstream_has_its_row(kind: FailureKind) -> None:
         assert f"every {waits[0]:g} s" in again
         assert len(set(waits)) == 1
     elif waits:
-        assert f"after {', '.join(f'{wait:g}' for wait in waits)} s" in again
+        said = ", ".join(f"{wait:g}" for wait in RULES[kind].waits)
+        assert f"after {said} s" in again
     elif kind in RULES:
         assert "at once" in again
     else:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from typing import TextIO, TypeAlias
 
-from codex_bridge.settings import DEFAULTS, URL_VARIABLE
+from codex_bridge.settings import DEFAULTS, SETTINGS, URL_VARIABLE
 from codex_bridge.text import visible
 from codex_bridge.values import base_url
 
@@ -38,6 +38,12 @@ def whole_number(least: int, most: int, advice: str) -> Callable[[str], int]:
         return int(text)
 
     return read
+
+
+def usual_upstream_url() -> str:
+    """Where a bridge that is started with this environment looks for Ollama."""
+    variables = reversed(SETTINGS["upstream_url"].variables)
+    return next(filter(None, map(os.environ.get, variables)), DEFAULTS.upstream_url)
 
 
 def ollama_url(text: str) -> str:

@@ -10,6 +10,7 @@ import shlex
 import sys
 from pathlib import Path
 
+from codex_bridge import advice
 from codex_bridge.cli import blocking_http, codex_program
 from codex_bridge.cli.aliases import aliases
 from codex_bridge.cli.backup import Contents, Folder
@@ -29,7 +30,6 @@ from codex_bridge.vocabulary import Json
 
 TIMEOUT = 60
 """Seconds for the bridge to ask Ollama about each model."""
-START = "Start it: codex-bridge run"
 
 
 def add_to(commands: Commands) -> None:
@@ -91,7 +91,7 @@ def configure(options: argparse.Namespace) -> None:
 def _configure(home: Folder, options: argparse.Namespace) -> None:
     # Everything that can fail comes before the first write.
     version = _codex_version(options.codex_version)
-    catalog = chosen(fetch_catalog(options.bridge_url, version), options.models)
+    catalog = chosen(fetch_catalog(options.bridge_url, version), options.models, options.bridge_url)
     if options.instructions == "codex":
         text = codex_program.own_instructions()
         catalog = [model | {"base_instructions": text} for model in catalog]
@@ -155,12 +155,17 @@ def fetch_catalog(url: str, version: tuple[int, int, int]) -> list[Json]:
     try:
         response = blocking_http.bridge(url).ask("GET", path, seconds=TIMEOUT)
     except blocking_http.Unreachable as error:
-        raise CommandError(f"no bridge answers at {url} ({error}). {START}") from None
+        raise CommandError(
+            f"no bridge answers at {url} ({error}). Start it: {advice.run(url)}"
+        ) from None
     if response.status != 200:
         raise CommandError(f"{url} answers: {response.error}")
     models = (response.json or {}).get("models")
     if not isinstance(models, list):
-        raise CommandError(f"what answers at {url} is no codex-bridge (perhaps Ollama). {START}")
+        raise CommandError(
+            f"what answers at {url} is no codex-bridge (perhaps Ollama). Start it on a port of its "
+            f"own: codex-bridge run; or name its address: --bridge-url"
+        )
     return models
 
 
@@ -168,7 +173,7 @@ def _calls_tools(model: Json) -> bool:
     return bool(model.get("apply_patch_tool_type"))
 
 
-def chosen(catalog: list[Json], wanted: list[str]) -> list[Json]:
+def chosen(catalog: list[Json], wanted: list[str], url: str) -> list[Json]:
     """The entries of the models `wanted`, in that order; if none is, of all that can call tools.
 
     Raises CommandError for a model that is not there.
@@ -176,9 +181,8 @@ def chosen(catalog: list[Json], wanted: list[str]) -> list[Json]:
     if not wanted:
         able = [model for model in catalog if _calls_tools(model)]
         if not able:
-            raise CommandError(
-                "Ollama has no model that can call tools; run: ollama pull qwen3:14b"
-            )
+            pull = advice.ollama("pull qwen3:14b", url)
+            raise CommandError(f"Ollama has no model that can call tools; run: {pull}")
         return able
     found = {}
     for name in wanted:

@@ -18,8 +18,9 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.task import react
 from twisted.web.client import Agent
 
-from codex_bridge import __version__
+from codex_bridge import __version__, advice
 from codex_bridge.cli import real_model
+from codex_bridge.cli.command_line import usual_upstream_url
 from codex_bridge.cli.llama_server import LlamaServer
 from codex_bridge.cli.scripted_ollama import MODEL, ScriptedOllama
 from codex_bridge.service import BridgeService, make_service
@@ -235,9 +236,10 @@ def _what_next(behind: _Behind) -> None:
         "  Let the real Codex CLI talk to this model:   "
         f"codex-bridge demo{behind.options} --serve\n"
         "  Put the bridge in front of your Ollama:\n"
-        "    1. move Ollama:       OLLAMA_HOST=127.0.0.1:11433 ollama serve\n"
+        f"    1. move Ollama:       {advice.serve(usual_upstream_url())}\n"
         "    2. start the bridge:  codex-bridge run\n"
-        f'    3. use Codex:         codex --oss --local-provider ollama -m {MODEL} "{PROMPT}"\n'
+        f'    3. use Codex:         codex --oss --local-provider ollama -m MODEL "{PROMPT}"\n'
+        "       MODEL is one of those that `ollama list` shows.\n"
     )
 
 

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
 
 from attrs import frozen
 
+from codex_bridge import advice
 from codex_bridge.cli.blocking_http import Server, Unreachable, error_text, json_object
-from codex_bridge.cli.command_line import CommandError, Commands, ollama_url, say, whole_number
+from codex_bridge.cli.command_line import (
+    CommandError,
+    Commands,
+    ollama_url,
+    say,
+    usual_upstream_url,
+    whole_number,
+)
 from codex_bridge.cli.model_names import derived_name, named_context, origin, same_model
 from codex_bridge.engines.engine import DEFAULT_NUM_CTX
 from codex_bridge.engines.ollama import LEAST_CONTEXT, shown_info
-from codex_bridge.settings import DEFAULTS, SETTINGS
+from codex_bridge.engines.parsing import objects_in
 from codex_bridge.vocabulary import Json
 
 CREATION_TIMEOUT = 600.0
@@ -50,8 +57,7 @@ class Known:
 
 def add_to(commands: Commands) -> None:
     """Declare the command and its options."""
-    variables = SETTINGS["upstream_url"].variables
-    url = next(filter(None, map(os.environ.get, reversed(variables))), DEFAULTS.upstream_url)
+    url = usual_upstream_url()
     parser = commands.add_parser("prepare", help="derive a model with more context from another")
     parser.add_argument("model", metavar="MODEL", help="the model to derive from: qwen3:14b")
     parser.add_argument(
@@ -90,7 +96,7 @@ def _make(ollama: Server, order: Order) -> None:
     base = _known(ollama, order.model)
     if base is None:
         raise CommandError(
-            f"{order.model} is not in Ollama; get it first: ollama pull {shlex.quote(order.model)}"
+            f"{order.model} is not in Ollama; get it first: {_ollama(ollama, 'pull', order.model)}"
         )
     present = _known(ollama, order.name)
     _refuse_creation(order, base, present)
@@ -108,7 +114,8 @@ def _make(ollama: Server, order: Order) -> None:
             f"{order.name} is ready: {order.model} with a context of {order.num_ctx} tokens. "
             f"It shares the weights of {order.model}."
         )
-    say(f"Use it:  codex --oss --local-provider ollama -m {shlex.quote(order.name)}")
+    name = _listed(ollama, order.name)
+    say(f"Use it:  codex --oss --local-provider ollama -m {shlex.quote(name)}")
     if order.num_ctx < LEAST_CONTEXT:
         say(
             f"Codex needs a context of at least {LEAST_CONTEXT} tokens: give "
@@ -166,17 +173,20 @@ def _remove(ollama: Server, order: Order) -> None:
     present = _known(ollama, order.name)
     if present is None:
         raise CommandError(f"{order.name} is not in Ollama, so there is nothing to remove")
-    _refuse_removal(order, present)
+    _refuse_removal(ollama, order, present)
     response = ollama.ask("DELETE", "/api/delete", {"model": order.name})
     if response.status != 200:
-        raise CommandError(f"Ollama did not delete {order.name} ({response.error}); try ollama rm")
+        raise CommandError(
+            f"Ollama did not delete {order.name} ({response.error}); try "
+            f"{_ollama(ollama, 'rm', order.name)}"
+        )
     say(f"{order.name} is deleted.")
 
 
-def _refuse_removal(order: Order, present: Known) -> None:
+def _refuse_removal(ollama: Server, order: Order, present: Known) -> None:
     """Raises CommandError for a model that is not known to be made by `prepare`."""
     own = present.own_context
-    by_hand = f"`ollama rm {order.name}` deletes it"
+    by_hand = f"`{_ollama(ollama, 'rm', order.name)}` deletes it"
     if order.own_name:
         if not (own and present.parent and same_model(present.parent, order.model)):
             raise CommandError(
@@ -188,6 +198,21 @@ def _refuse_removal(order: Order, present: Known) -> None:
             f"{order.name} does not have the context that its name says: prepare did not make it; "
             f"{by_hand}"
         )
+
+
+def _ollama(ollama: Server, command: str, model: str) -> str:
+    """What the user can type to have the `ollama` program do something with a model."""
+    return advice.ollama(f"{command} {shlex.quote(model)}", ollama.url, usual_upstream_url())
+
+
+def _listed(ollama: Server, name: str) -> str:
+    """The name under which Ollama lists a model, the only one that Codex finds.
+
+    `coder` is listed as `coder:latest`, and in the letters with which it was made first.
+    """
+    listed = (ollama.ask("GET", "/api/tags").json or {}).get("models")
+    names = [str(each.get("name")) for each in objects_in(listed)]
+    return next((each for each in names if same_model(each, name)), name)
 
 
 def _version(ollama: Server) -> str:

@@ -71,7 +71,8 @@ BODY_SIZE = {Phase.QUESTION: 4 * 1024 * 1024, Phase.REFUSAL: 64 * 1024}
 GENERATIONS = 3
 """How often an exchange lets a model begin to generate."""
 REQUESTS = 12
-"""How often an exchange asks for an answer, also where no model begins to generate."""
+"""How often an exchange asks for an answer, also where no model begins to generate. A connection
+that was refused does not count: nothing was sent."""
 
 
 @frozen

@@ -316,7 +316,10 @@ def _unreachable(error: Exception, is_reused: bool = False) -> Exception:
             return UpstreamFailure(FailureKind.MISCONFIGURED, SPEAKS_NO_TLS)
     if any(map(is_no_http, causes)):
         return UpstreamFailure(FailureKind.GARBLED, "its answer is no HTTP")
-    return UpstreamFailure(FailureKind.UNREACHABLE, _in_words(causes[0] if causes else error))
+    cause = causes[0] if causes else error
+    is_refused = isinstance(cause, network.ConnectionRefusedError)
+    kind = FailureKind.NOT_RUNNING if is_refused else FailureKind.UNREACHABLE
+    return UpstreamFailure(kind, _in_words(cause))
 
 
 def _in_words(error: BaseException) -> str:

@@ -21,7 +21,8 @@ from codex_bridge.vocabulary import (
 Ask = Callable[[str, str, Json | None], Awaitable[Json | None]]
 """(method, path, body) -> the JSON object answered, None if refused.
 
-Raises UpstreamFailure: UNREACHABLE without an answer, another kind if the server is in trouble.
+Raises UpstreamFailure: one that `is_unreachable` without an answer, another kind if the server is
+in trouble.
 """
 Version = tuple[int, ...]
 """A version of Ollama, such as (0, 33, 0)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 
 from attrs import Factory, define, evolve
@@ -25,6 +26,23 @@ connection is kept, and its end would tell that the server was restarted."""
 MAX_MODELS = 64
 """Models of which something is kept. Beyond that the one that was unused for longest is dropped;
 one that was loaded to learn its context, only after all others."""
+
+LOOKED_BACK = 10
+"""Requests to a model whose loads are remembered."""
+
+
+@define(eq=False)
+class Reloads:
+    """What is remembered of the loads that other programs cause; see `reloads.py`."""
+
+    recent: deque[bool] = Factory(lambda: deque(maxlen=LOOKED_BACK))
+    """Whether each of the last requests had the model loaded anew because of another context."""
+    total: int = 0
+    """How many requests had, ever."""
+    is_suspected: bool = False
+    """Whether the last answer came after what may have been a load."""
+    is_logged: bool = False
+    """Whether the log has the warning."""
 
 
 @define(eq=False)
@@ -53,6 +71,7 @@ class Model:
     """The one that was logged last."""
     is_cut_logged: bool = False
     """Whether the log has the warning that the server seems to cut its prompts."""
+    reloads: Reloads = Factory(Reloads)
 
     @property
     def is_in_use(self) -> bool:
@@ -102,6 +121,11 @@ class ModelTable:
                 if known != key:
                     del self._models[known]
         return model
+
+    def plan(self, name: str) -> Plan | None:
+        """The plan for the model that goes by this name, if the bridge has asked it."""
+        model = self._models.get(self.key(name))
+        return model.plan if model else None
 
     async def info(self, name: str) -> ModelInfo:
         """What is known of a model; of one that the server does not have, just its name.
@@ -207,7 +231,7 @@ class ModelTable:
             model.info_time = self._clock.seconds()
             return model.info
         is_known = model.info is not None and model.info.is_described
-        if failure.kind in {FailureKind.UNREACHABLE, FailureKind.LOADING} or is_known:
+        if failure.is_unreachable or failure.kind is FailureKind.LOADING or is_known:
             raise failure
         # The server answers with an error: it tells nothing, unless it is known to tell something.
         return ModelInfo(model.name, server_version=self.engine.version)

@@ -27,6 +27,8 @@ from codex_bridge.vocabulary import (
 )
 
 PATH = "/api/chat"
+NANOSECONDS = 1e9
+"""In a second."""
 
 
 def encode(
@@ -129,6 +131,7 @@ class LineDecoder(LineReader):
             yield UsageDelta(
                 whole_number(record.get("prompt_eval_count")),
                 whole_number(record.get("eval_count")),
+                load_seconds=whole_number(record.get("load_duration")) / NANOSECONDS,
             )
 
     def _message(self, message: Json) -> Iterator[Delta]:

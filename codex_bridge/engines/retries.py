@@ -40,9 +40,12 @@ class Rule:
 
 
 RULES: dict[FailureKind, Rule] = {
-    # Ollama restarts, for an update or because it died: that takes seconds, and asking costs
-    # nothing. A user who forgot to start it should not wait much longer for the sentence. Each
-    # try may take long where a machine does not answer at all.
+    # Ollama restarts, for an update or because it died: that takes seconds, and a connection that
+    # is refused costs nothing. A user who forgot to start it should not wait much longer for the
+    # sentence.
+    FailureKind.NOT_RUNNING: Rule((0.5,) * 40, until=20.0),
+    # A request that was sent may have done something, and each try may take long where a machine
+    # does not answer at all.
     FailureKind.UNREACHABLE: Rule((0.5, 1.0, 2.0, 4.0, 7.5), until=20.0),
     # The next connection from the pool may be stale, too.
     FailureKind.STALE: Rule((0.0, 0.0, 0.5, 1.0, 2.0)),

@@ -14,8 +14,10 @@ from codex_bridge.engines.contexts import Contexts
 from codex_bridge.engines.engine import DEFAULT_NUM_CTX, ContextPolicy, Engine, Plan
 from codex_bridge.engines.models import ModelTable
 from codex_bridge.engines.prompts import Conversations, Prompt, measured
+from codex_bridge.engines.reloads import ReloadWatch
 from codex_bridge.vocabulary import (
     ChatRequest,
+    FailureKind,
     Json,
     ModelInfo,
     ServerWords,
@@ -46,6 +48,7 @@ class Upstream:
         self._contexts = Contexts(self._models, self._client.succeeds, log, reactor)
         self._conversations = Conversations()
         self.note_lack = self._models.note_lack
+        self._reloads = ReloadWatch(self._models, self._client.ask, log)
         self.ask = self._client.ask
         self.budget = self._client.budget
         self.forward = self._client.forward
@@ -67,6 +70,7 @@ class Upstream:
         Cancelling closes the connection, which makes Ollama stop generating.
         """
         prompt = measured(request)
+        before = await self._reloads.before(info.name)
         plan = await self._planned(info, budget)
         engine, key = self._models.engine, self._models.key(info.name)
         if self._policy.guard and plan.context is not None:
@@ -74,7 +78,12 @@ class Upstream:
             self._conversations.check(key, prompt, plan.context, is_strict=is_strict)
         path, body = engine.encode(request, info, plan, stream=stream)
         budget.requests += 1
-        response = await self._client.post(path, body, budget)
+        try:
+            response = await self._client.post(path, body, budget)
+        except UpstreamFailure as error:
+            # Where nobody listens, nothing was sent.
+            budget.requests -= error.kind is FailureKind.NOT_RUNNING
+            raise
         if response.code == 404:
             self._models.forget(info.name)
         if response.code != 200:
@@ -84,12 +93,17 @@ class Upstream:
             )
             failure.context = plan.context
             raise failure
+
+        def on_usage(usage: UsageDelta) -> None:
+            self._learn(info, prompt, usage)
+            self._reloads.after(info, before, usage.load_seconds)
+
         return Answer(
             response,
             engine.decoder(response.headers, stream=stream),
             budget,
             plan.context,
-            lambda usage: self._learn(info, prompt, usage),
+            on_usage,
         )
 
     async def continues(self, request: ChatRequest, info: ModelInfo, budget: Budget) -> bool:
@@ -124,12 +138,20 @@ class Upstream:
         return self._models.engine.words(self.url)
 
     def plans(self) -> Json:
-        """How each model is asked: its name -> {"api", "context", "reason"}."""
+        """How each model is asked: its name -> {"api", "context", "reason", "reloads"}.
+
+        "reloads": how many of the last requests had it loaded anew, because of other programs.
+        """
         api = self._models.engine.name
-        plans = {self._models.key(model.name): model.plan for model in self._models if model.plan}
         return {
-            name: {"api": api, "context": plan.context, "reason": plan.reason}
-            for name, plan in plans.items()
+            self._models.key(model.name): {
+                "api": api,
+                "context": model.plan.context,
+                "reason": model.plan.reason,
+                "reloads": sum(model.reloads.recent),
+            }
+            for model in self._models
+            if model.plan
         }
 
     async def identify(self) -> Engine:
@@ -142,6 +164,11 @@ class Upstream:
         Raises UpstreamFailure where it does not answer.
         """
         return await self._models.recognised()
+
+    def shared_context(self, name: str) -> int | None:
+        """Tokens of context that the bridge asks for with every request to a model; None: none."""
+        plan = self._models.plan(name)
+        return plan.num_ctx if plan else None
 
     def _planned(self, info: ModelInfo, budget: Budget) -> Deferred[Plan]:
         planning = Deferred.fromCoroutine(self._contexts.plan_for(info))

@@ -72,7 +72,8 @@ class BridgeApp:
         # The bridge's own key is not for Ollama, and Ollama's key is not the client's to choose.
         has_key = settings.api_key is not None or settings.upstream_api_key is not None
         withheld = KEY_HEADERS if has_key else frozenset()
-        self._passthrough = PassThrough(upstream, clock, log, withheld)
+        shares_up_to = settings.max_body_size if settings.share_context else None
+        self._passthrough = PassThrough(upstream, clock, log, withheld, shares_up_to)
 
     def resource(self) -> IResource:
         """The resource that every request is rendered by."""

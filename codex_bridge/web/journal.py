@@ -13,6 +13,7 @@ from codex_bridge.engines.retries import Retry
 from codex_bridge.errors import without_quoted_call
 from codex_bridge.responses.attempt import Attempt
 from codex_bridge.text import printable
+from codex_bridge.vocabulary import FailureKind
 from codex_bridge.web.state import BridgeState
 
 MAX_LOGGED_ONCE = 1000
@@ -35,6 +36,7 @@ class Journal:
         self._logged_once = state.logged_once
         self._started = state.clock.seconds()
         self._first_delta: float | None = None
+        self._last_retry: FailureKind | None = None
 
     def note_delta(self) -> None:
         """A part of the answer came."""
@@ -57,7 +59,13 @@ class Journal:
                 self._log.info("{line}", line=line)
 
     def log_retry(self, retry: Retry) -> None:
-        """Log that the upstream is asked again, how soon and why."""
+        """Log that the upstream is asked again, how soon and why.
+
+        A server that is not running is asked every half second: the first time is logged.
+        """
+        last, self._last_retry = self._last_retry, retry.failure.kind
+        if last is self._last_retry is FailureKind.NOT_RUNNING:
+            return
         self._log.warn(
             "{exchange} {model} is asked again in {wait} s: {kind}, {why}",
             exchange=self.exchange,

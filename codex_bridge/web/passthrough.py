@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import orjson
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IConsumer, IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone
@@ -15,10 +18,11 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import UNKNOWN_LENGTH, IBodyProducer, IResponse
 from zope.interface import implementer
 
+from codex_bridge.engines.bodies import BytesBody
 from codex_bridge.engines.upstream import Upstream
 from codex_bridge.errors import ApiError, from_upstream, invalid
 from codex_bridge.text import printable
-from codex_bridge.vocabulary import UpstreamFailure
+from codex_bridge.vocabulary import FailureKind, UpstreamFailure
 from codex_bridge.web.json_replies import send_error
 from codex_bridge.web.site import BridgeRequest, Upload
 
@@ -41,6 +45,16 @@ FRAMING = frozenset({b"host", b"content-length", b"expect"})
 CONTROLS = bytes({*range(32), 127} - {ord("\t")})
 """Characters that no header may hold. Ollama sends none of them, an attacker may."""
 
+AT_START = frozenset({b"/v1/models", b"/api/version", b"/api/tags"})
+"""What Codex asks with --oss before it does anything. It ends at the first error, and waits for an
+answer as long as it takes."""
+PATIENCE = 5.0
+"""Seconds that such a question is held while Ollama is not running."""
+PAUSE = 0.5
+"""Seconds between two tries."""
+SHARING = frozenset({b"/api/chat", b"/api/generate"})
+"""Routes that take a context. In /v1/chat/completions Ollama ignores one."""
+
 
 class PassThrough:
     """Hands requests on to the upstream and its answers back."""
@@ -51,8 +65,14 @@ class PassThrough:
         clock: IReactorTime,
         log: Logger,
         withheld: frozenset[bytes] = frozenset(),
+        shares_up_to: int | None = None,
     ) -> None:
-        """Request headers named in `withheld` (lower case) are not sent to the upstream."""
+        """Request headers named in `withheld` (lower case) are not sent to the upstream.
+
+        `shares_up_to`: the most bytes of a native request that may be given the context with which
+        the bridge asks the same model; None: none is given it.
+        """
+        self._shares_up_to = shares_up_to
         self._withheld = FRAMING | withheld
         self._upstream = upstream
         self._clock = clock
@@ -85,13 +105,52 @@ class PassThrough:
 
     async def _forward(self, request: BridgeRequest) -> IResponse:
         headers = end_to_end(request.requestHeaders, self._withheld)
-        body = UploadBody(request.upload) if request.upload else None
-        try:
-            return await self._upstream.forward(request.method, request.uri, headers, body)
-        except UpstreamFailure as failure:
-            raise from_upstream(failure, "", self._upstream.words) from failure
-        except ValueError:
-            raise invalid("HTTP does not allow this method or request target.") from None
+        body = await self._body(request)
+        # Also if Ollama has never answered: the bridge starts only when it does, so it is coming
+        # back.
+        is_held = request.method == b"GET" and request.path in AT_START and body is None
+        deadline = self._clock.seconds() + (PATIENCE if is_held else 0.0)
+        while True:
+            try:
+                return await self._upstream.forward(request.method, request.uri, headers, body)
+            except UpstreamFailure as failure:
+                is_running = failure.kind is not FailureKind.NOT_RUNNING
+                if is_running or self._clock.seconds() >= deadline:
+                    raise from_upstream(failure, "", self._upstream.words) from failure
+            except ValueError:
+                raise invalid("HTTP does not allow this method or request target.") from None
+            await deferLater(self._clock, PAUSE)
+
+    async def _body(self, request: BridgeRequest) -> IBodyProducer | None:
+        """The body for the upstream: the client's own, or with the context that is shared."""
+        upload, limit = request.upload, self._shares_up_to
+        if upload is None:
+            return None
+        if limit is not None and request.method == b"POST" and request.path in SHARING:
+            collected = await upload.collect(limit)
+            changed = collected and with_context(collected, self._upstream.shared_context)
+            if changed:
+                return BytesBody(changed)
+        return UploadBody(upload)
+
+
+def with_context(body: bytes, num_ctx_for: Callable[[str], int | None]) -> bytes | None:
+    """A native request that asks for the context of its model; None: it stays as it is.
+
+    `num_ctx_for` tells the tokens for the model of that name. A request that names a context, or is
+    none that Ollama would take, stays as it is.
+    """
+    try:
+        asked = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    if not isinstance(asked, dict) or not isinstance(asked.get("model"), str):
+        return None
+    options = {} if asked.get("options") is None else asked["options"]
+    num_ctx = num_ctx_for(asked["model"])
+    if num_ctx is None or not isinstance(options, dict) or options.get("num_ctx") is not None:
+        return None
+    return orjson.dumps(asked | {"options": options | {"num_ctx": num_ctx}})
 
 
 def end_to_end(headers: Headers, withheld: frozenset[bytes] = frozenset()) -> Headers:

@@ -54,6 +54,33 @@ class Upload:
         else:
             self.resume()
 
+    def collect(self, limit: int) -> Deferred[bytes | None]:
+        """The body, once it is whole; None as soon as it is known to exceed `limit` bytes.
+
+        `deliver_to` hands it over from its beginning all the same.
+        """
+        collected: Deferred[bytes | None] = Deferred()
+        size = sum(map(len, self._early))
+
+        def look() -> None:
+            is_too_large = max(self.length or 0, size) > limit
+            if collected.called or not (is_too_large or self.is_complete):
+                return
+            self._on_data, self._on_end = self._keep, lambda: None
+            collected.callback(None if is_too_large else b"".join(self._early))
+
+        def keep(data: bytes) -> None:
+            nonlocal size
+            size += len(data)
+            self._early.append(data)
+            look()
+
+        self._on_data, self._on_end = keep, look
+        look()
+        if not collected.called:
+            self.resume()
+        return collected
+
     def discard(self) -> None:
         """Read the rest and drop it, so that the client can finish sending."""
         self._early = []

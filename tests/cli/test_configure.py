@@ -307,7 +307,7 @@ async def test_no_bridge_at_the_address_is_one_line(start: Start, home: Path) ->
     itself = await deferToThread(call, home, NEW, "--bridge-url", ollama)
     assert itself.err == (
         f"codex-bridge: what answers at {ollama} is no codex-bridge (perhaps Ollama). "
-        f"Start it: codex-bridge run\n"
+        f"Start it on a port of its own: codex-bridge run; or name its address: --bridge-url\n"
     )
     await setup.fake.stop()
     behind = await deferToThread(call, home, NEW, "--bridge-url", setup.url)
@@ -316,7 +316,7 @@ async def test_no_bridge_at_the_address_is_one_line(start: Start, home: Path) ->
     gone = await deferToThread(call, home, NEW, "--bridge-url", setup.url)
     assert gone.err == (
         f"codex-bridge: no bridge answers at {setup.url} (Connection refused). "
-        f"Start it: codex-bridge run\n"
+        f"Start it: codex-bridge run --port {setup.port}\n"
     )
     assert {itself.code, behind.code, gone.code} == {1}
     assert state(home) == {"config.toml": MINE}

@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 import pytest_twisted
+from twisted.internet.threads import deferToThread
 
 from codex_bridge.cli import main
+from codex_bridge.cli.doctor.trials import TRIALS
+from tests.cli.command import run
 from tests.cli.conftest import Doctor, Well, provider
 from tests.cli.doctor_models import leaked, scripted
 from tests.conftest import Start
@@ -96,7 +99,7 @@ async def test_nothing_at_the_bridges_address(doctor: Doctor) -> None:
     assert done.check("bridge") == (
         "failed",
         f"nothing answers at {CLOSED} (Connection refused)",
-        "start it: codex-bridge run; or name its address: --bridge-url",
+        "start it: codex-bridge run --port 9; or name its address: --bridge-url",
     )
     assert "model" not in done.out
 
@@ -147,7 +150,7 @@ async def test_an_ollama_that_codex_refuses(
         (
             "llama3.1",
             "llama3.1 is not there; there is: gemma3:4b, qwen3:latest",
-            "get it: ollama pull llama3.1",
+            "get it: OLLAMA_HOST={url} ollama pull llama3.1",
         ),
     ],
 )
@@ -161,18 +164,58 @@ async def test_a_model_that_codex_would_not_find(
     remedy: str,
 ) -> None:
     fake = FakeOllama(reactor_under_test, scripted(), models=[NO_TOOLS, ModelFacts("qwen3:latest")])
-    done = await doctor((await start(fake=fake)).url, wanted, "--no-probe")
-    assert (done.code, done.check("model")) == (1, ("failed", detail, remedy))
+    url = (await start(fake=fake)).url
+    done = await doctor(url, wanted, "--no-probe")
+    assert (done.code, done.check("model")) == (1, ("failed", detail, remedy.format(url=url)))
 
 
 @pytest_twisted.ensureDeferred
 async def test_no_model_at_all(doctor: Doctor, start: Start, reactor_under_test: Any) -> None:
-    done = await doctor((await start(fake=FakeOllama(reactor_under_test, models=[]))).url)
+    url = (await start(fake=FakeOllama(reactor_under_test, models=[]))).url
+    done = await doctor(url)
     assert done.check("model") == (
         "failed",
         "Ollama has no model at all",
-        "get one: ollama pull qwen3:14b",
+        f"get one: OLLAMA_HOST={url} ollama pull qwen3:14b",
     )
+
+
+@pytest_twisted.ensureDeferred
+async def test_other_programs_that_use_the_model_with_another_context(
+    doctor: Doctor, start: Start, reactor_under_test: Any
+) -> None:
+    facts = ModelFacts(num_ctx=None)
+    fake = FakeOllama(reactor_under_test, scripted(), models=[facts], loaded=False)
+    setup = await start(fake=fake)
+    for _ in range(5):
+        await setup.ask({"input": TRIALS[0].prompt})
+        await setup.request("POST", "/api/generate", {"model": "qwen3:14b"})
+    done = await doctor(setup.url, "--no-probe")
+    status, detail, remedy = done.check("loads")
+    assert (done.code, status) == (0, "warning")
+    assert "loaded qwen3:14b anew 4 times" in detail
+    assert "OLLAMA_CONTEXT_LENGTH=32768" in str(remedy)
+    assert "--share-context" in str(remedy)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_context_that_is_too_small_where_ollama_is_elsewhere(
+    doctor: Doctor, start: Start, reactor_under_test: Any
+) -> None:
+    facts = ModelFacts(num_ctx=8192)
+    setup = await start(
+        fake=FakeOllama(reactor_under_test, scripted(), models=[facts]), upstream_api="chat"
+    )
+    await setup.ask({"input": TRIALS[0].prompt})
+    _, _, remedy = (await doctor(setup.url, "--no-probe")).check("context")
+    assert remedy == (
+        f"codex-bridge prepare qwen3:14b --num-ctx 32768 --ollama-url {setup.fake.url}, then use "
+        f"qwen3:14b-ctx32k"
+    )
+    # It works as it stands there.
+    command = str(remedy).split(",")[0].split()[1:]
+    made = await deferToThread(run, *command)
+    assert (made.code, setup.fake.models["qwen3:14b-ctx32k"].num_ctx) == (0, 32768)
 
 
 @pytest_twisted.ensureDeferred

@@ -26,6 +26,7 @@ PREPARE = (
     "codex-bridge prepare qwen3:14b --num-ctx 32768, then use qwen3:14b-ctx32k; "
     "or OLLAMA_CONTEXT_LENGTH=32768 for all models"
 )
+PREPARE_AT = PREPARE.replace(" 32768,", " 32768{},")
 OURS = f'[model_providers.bridge]\nname = "x"\nbase_url = "{BRIDGE}/v1"\n'
 USED = 'model_provider = "bridge"\n'
 
@@ -75,15 +76,15 @@ def models(**more: Any) -> ModelFacts:
 
 
 def test_the_capabilities_of_the_model_are_listed() -> None:
-    (_, check) = model_checks(models())
+    (_, check) = model_checks(models(), bridge())
     assert (check.status, check.detail) == (Status.OK, "tools, no thinking, no vision")
-    (_, unknown) = model_checks(models(capabilities=None))
+    (_, unknown) = model_checks(models(capabilities=None), bridge())
     assert unknown.status is Status.WARNING
 
 
 def test_a_long_list_of_models_is_cut() -> None:
     names = tuple(f"m{n}" for n in range(12))
-    (check,) = model_checks(ModelFacts(names, "qwen3"))
+    (check,) = model_checks(ModelFacts(names, "qwen3"), bridge())
     assert check.detail.endswith("there is: m0, m1, m2, m3, m4, m5, m6, m7 and 4 more")
 
 
@@ -148,8 +149,122 @@ SERVED = {"api": "ollama", "context": 32768, "reason": "Ollama allocates 4096"}
 )
 def test_contexts(facts: Json, served: Json | None, status: str, detail: str, remedy: str) -> None:
     known = evolve(models(**facts), served=served)
-    (check,) = context_checks(known)
+    (check,) = context_checks(known, bridge())
     assert (check.status.value, check.detail, check.remedy) == (status, detail, remedy)
+
+
+SMALL = SERVED | {"context": 4096}
+
+
+@pytest.mark.parametrize(
+    ("server", "served", "facts", "remedy"),
+    [
+        # `prepare` would ask another Ollama.
+        (
+            bridge(url="http://gpu:11500"),
+            SMALL,
+            {},
+            PREPARE_AT.format(" --ollama-url http://gpu:11500"),
+        ),
+        # The bridge is on another machine, and so is what it calls localhost.
+        (
+            evolve(bridge(), url="http://box:11434"),
+            SMALL,
+            {},
+            PREPARE_AT.format(" --ollama-url http://box:11434"),
+        ),
+        # The context of a Modelfile counts more than the variable.
+        (bridge(), SMALL, {"own_context": 4096}, PREPARE.split(";")[0]),
+        # What the bridge asks for counts more than both.
+        (
+            bridge(),
+            SMALL | {"reason": "--num-ctx"},
+            {},
+            "start the bridge with --num-ctx 32768, or without it",
+        ),
+    ],
+)
+def test_what_gives_more_context_depends_on_where_it_comes_from(
+    server: ServerFacts, served: Json, facts: Json, remedy: str
+) -> None:
+    (check,) = context_checks(evolve(models(**facts), served=served), server)
+    assert (check.status, check.remedy) == (Status.FAILED, remedy)
+
+
+@pytest.mark.parametrize(("count", "names"), [(2, ["context"]), (3, ["context", "loads"])])
+def test_a_few_loads_because_of_other_programs_are_not_told(count: int, names: list[str]) -> None:
+    checks = context_checks(evolve(models(), served=SERVED | {"reloads": count}), bridge())
+    assert [check.name for check in checks] == names
+
+
+@pytest.mark.parametrize(
+    ("url", "environ", "remedy"),
+    [
+        (
+            BRIDGE,
+            {},
+            "move Ollama (OLLAMA_HOST=127.0.0.1:11433 ollama serve), then start the bridge: "
+            "codex-bridge run",
+        ),
+        (
+            "http://localhost:8080",
+            {"CODEX_BRIDGE_UPSTREAM_URL": "http://127.0.0.1:11500"},
+            "move Ollama (OLLAMA_HOST=127.0.0.1:11500 ollama serve), then start the bridge: "
+            "codex-bridge run --port 8080",
+        ),
+        (
+            BRIDGE,
+            {"CODEX_BRIDGE_OLLAMA_URL": "http://gpu:11434"},
+            "stop it, then start the bridge: codex-bridge run",
+        ),
+        (
+            "http://127.0.0.1:11433",
+            {},
+            "there it can stay; start the bridge (codex-bridge run) and name its address: "
+            "--bridge-url http://127.0.0.1:11434",
+        ),
+    ],
+)
+def test_an_ollama_at_the_bridges_address_has_to_go_where_the_bridge_looks_for_it(
+    url: str, environ: dict[str, str], remedy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    (_, check) = server_checks(ServerFacts(url, is_ollama=True))
+    assert (check.name, check.remedy) == ("port", remedy)
+
+
+@pytest.mark.parametrize(
+    ("url", "command"),
+    [
+        ("http://localhost:11433", "OLLAMA_HOST=127.0.0.1:11433 ollama serve"),
+        ("http://gpu", "OLLAMA_HOST=gpu:80 ollama serve"),
+        ("http://[::1]:11500", "OLLAMA_HOST=[::1]:11500 ollama serve"),
+        # A proxy is there, and Ollama itself elsewhere.
+        ("https://gpu.lan", "ollama serve"),
+        ("http://gpu.lan/ollama", "ollama serve"),
+    ],
+)
+def test_ollama_is_to_be_started_where_the_bridge_looks_for_it(url: str, command: str) -> None:
+    (_, check) = server_checks(bridge(reachable=False, url=url))
+    assert check.remedy == (
+        f"start Ollama there ({command}), or start the bridge with its --upstream-url"
+    )
+
+
+@pytest.mark.parametrize(
+    ("url", "pull"),
+    [
+        (BRIDGE, "ollama pull 'my model'"),
+        ("http://localhost:11434", "ollama pull 'my model'"),
+        ("http://127.0.0.1:8080", "OLLAMA_HOST=http://127.0.0.1:8080 ollama pull 'my model'"),
+        ("http://box:11434", "OLLAMA_HOST=http://box:11434 ollama pull 'my model'"),
+    ],
+)
+def test_a_model_is_pulled_by_the_ollama_behind_this_bridge(url: str, pull: str) -> None:
+    facts = ModelFacts(("qwen3:14b",), "my model")
+    (check,) = model_checks(facts, evolve(bridge(), url=url))
+    assert check.remedy == f"get it: {pull}"
 
 
 PROXY = "http://proxy.example:3128"

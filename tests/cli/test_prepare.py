@@ -95,6 +95,28 @@ async def test_it_makes_the_model_and_prints_its_name_and_the_command(
     }
 
 
+@pytest.mark.parametrize(
+    ("given", "listed"), [("coder", "coder:latest"), ("QWEN3:14b-CTX32k", "qwen3:14b-ctx32k")]
+)
+@pytest_twisted.ensureDeferred
+async def test_the_command_has_the_name_that_ollama_lists_since_codex_finds_no_other(
+    prepare: Prepare, fake: FakeOllama, given: str, listed: str
+) -> None:
+    await prepare("qwen3:14b")
+    done = await prepare("qwen3:14b", "--name", given)
+    assert done.out.endswith(f"Use it:  codex --oss --local-provider ollama -m {listed}\n")
+    assert listed in fake.models
+
+
+@pytest_twisted.ensureDeferred
+async def test_at_the_usual_address_the_ollama_program_needs_no_other(
+    fake: FakeOllama, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CODEX_BRIDGE_UPSTREAM_URL", fake.url)
+    done = await deferToThread(run, "prepare", "nope:1b")
+    assert done.err.endswith("get it first: ollama pull nope:1b\n")
+
+
 @pytest_twisted.ensureDeferred
 async def test_the_second_time_it_says_that_the_model_is_there(
     prepare: Prepare, fake: FakeOllama
@@ -144,7 +166,10 @@ async def test_a_model_of_that_name_with_other_settings_is_replaced_only_by_forc
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["nope:1b"], "nope:1b is not in Ollama; get it first: ollama pull nope:1b"),
+        (
+            ["nope:1b"],
+            "nope:1b is not in Ollama; get it first: OLLAMA_HOST={url} ollama pull nope:1b",
+        ),
         (
             ["qwen3:14b", "--num-ctx", "65536"],
             "qwen3:14b was made for 40960 tokens at most, so 65536 are refused; "
@@ -162,7 +187,7 @@ async def test_a_model_of_that_name_with_other_settings_is_replaced_only_by_forc
         (
             ["qwen3:14b", "--remove", "--name", "qwen3:latest"],
             "qwen3:latest is not known to be made from qwen3:14b by prepare, so it is left "
-            "alone; `ollama rm qwen3:latest` deletes it",
+            "alone; `OLLAMA_HOST={url} ollama rm qwen3:latest` deletes it",
         ),
     ],
 )
@@ -171,7 +196,8 @@ async def test_an_impossible_order_is_one_line(
     prepare: Prepare, fake: FakeOllama, arguments: list[str], said: str
 ) -> None:
     done = await prepare(*arguments)
-    assert (done.code, done.out, done.err) == (1, "", f"codex-bridge: {said}\n")
+    assert (done.code, done.out) == (1, "")
+    assert done.err == f"codex-bridge: {said.format(url=fake.url)}\n"
     assert set(fake.models) == {"qwen3:14b", "qwen3:latest"}
 
 

@@ -184,17 +184,19 @@ async def test_renewing_does_not_share_an_answer_that_began_before() -> None:
 
 
 DOWN = UpstreamFailure(FailureKind.UNREACHABLE, "no answer within 20 s")
+OFF = UpstreamFailure(FailureKind.NOT_RUNNING, "connection refused")
 ILL = UpstreamFailure(FailureKind.REFUSED, "HTTP status 500", 500)
 
 
+@pytest.mark.parametrize("failure", [DOWN, OFF])
 @pytest_twisted.ensureDeferred
-async def test_no_answer_where_nothing_is_known_is_no_fact() -> None:
+async def test_no_answer_where_nothing_is_known_is_no_fact(failure: UpstreamFailure) -> None:
     ollama = Ollama()
-    ollama.trouble = {"/api/version": DOWN}
+    ollama.trouble = {"/api/version": failure}
     for _ in range(2):
         with pytest.raises(UpstreamFailure) as caught:
             await ollama.info()
-        assert caught.value is DOWN
+        assert caught.value is failure
     ollama.trouble.clear()
     assert (await ollama.info()).temperature == 0.7
 

@@ -151,6 +151,12 @@ def test_one_whole_answer_is_a_line_without_its_end() -> None:
     assert decoder.eof() == [FinishDelta("stop"), UsageDelta(23, 4)]
 
 
+def test_the_time_until_the_model_was_ready_is_told_in_seconds() -> None:
+    decoder = LineDecoder()
+    (_, usage) = decoder.feed(b'{"done":true,"load_duration":2940000000}\n')
+    assert usage == UsageDelta(0, 0, load_seconds=2.94)
+
+
 @pytest.mark.parametrize(
     ("data", "kind", "message"),
     [

@@ -45,6 +45,7 @@ def waits(*kinds: FailureKind) -> list[float]:
     ("kind", "expected"),
     [
         (FailureKind.UNREACHABLE, [0.5, 1, 2, 4, 7.5]),
+        (FailureKind.NOT_RUNNING, 9 * [0.5]),
         (FailureKind.STALE, [0, 0, 0.5, 1, 2]),
         (FailureKind.BUSY, [1, 2, 4, 8]),
         (FailureKind.LOADING, 9 * [1]),
@@ -119,6 +120,17 @@ def test_each_kind_has_waits_of_its_own_and_all_share_the_generations(
     kinds: str, expected: list[float]
 ) -> None:
     assert waits(*(FailureKind[kind] for kind in kinds.split())) == expected
+
+
+def test_a_server_that_is_not_running_is_asked_every_half_second_for_20_seconds() -> None:
+    clock = Clock()
+    retries = Retries(clock, Budget(clock, Limits()))
+    tries = 1
+    while retry := retries.after(failed(FailureKind.NOT_RUNNING)):
+        assert retry.wait == 0.5
+        clock.advance(retry.wait)
+        tries += 1
+    assert (clock.seconds(), tries) == (20, 41)
 
 
 def test_a_server_that_lets_one_wait_for_every_refusal_is_given_up_after_20_seconds() -> None:

@@ -307,20 +307,28 @@ async def test_a_redirect_is_not_followed_and_no_cookie_is_kept(
 
 
 @pytest.mark.parametrize(
-    ("url", "says"),
+    ("url", "kind", "says", "requests"),
     [
-        ("http://127.0.0.1:1", "connection refused"),
-        ("http://localhost:1", "connection refused"),
-        ("http://no-such-host.invalid:1", "its host name is unknown"),
+        ("http://127.0.0.1:1", FailureKind.NOT_RUNNING, "connection refused", 0),
+        ("http://localhost:1", FailureKind.NOT_RUNNING, "connection refused", 0),
+        (
+            "http://no-such-host.invalid:1",
+            FailureKind.UNREACHABLE,
+            "its host name is unknown",
+            1,
+        ),
     ],
 )
 @pytest_twisted.ensureDeferred
-async def test_why_nobody_answers_is_told_in_a_few_words(url: str, says: str) -> None:
+async def test_why_nobody_answers_is_told_in_a_few_words_and_a_refused_connection_costs_nothing(
+    url: str, kind: FailureKind, says: str, requests: int
+) -> None:
     upstream = Upstream(reactor, url)
+    budget = upstream.budget()
     with pytest.raises(UpstreamFailure) as caught:
-        await upstream.open(ASK, INFO, upstream.budget(), stream=True)
-    assert caught.value.kind is FailureKind.UNREACHABLE
-    assert caught.value.message == says
+        await upstream.open(ASK, INFO, budget, stream=True)
+    assert (caught.value.kind, caught.value.message) == (kind, says)
+    assert budget.requests == requests
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,9 @@ DURATIONS = {
     "prompt_eval_duration": 5_500_000,
     "eval_duration": 42_000_000,
 }
-"""Nanoseconds, always the same."""
+"""Nanoseconds, always the same where the model is in memory already."""
+LOAD_DURATION = 2_940_000_000
+"""Nanoseconds until a model is ready that has to be loaded."""
 
 
 class NativeDialect:
@@ -81,7 +83,8 @@ class NativeDialect:
             "prompt_eval_count": usage.get("prompt_tokens"),
             "eval_count": usage.get("completion_tokens"),
         }
-        return last | DURATIONS | {key: count for key, count in counts.items() if count}
+        loading = {"load_duration": LOAD_DURATION} if self._effective.get("loaded_now") else {}
+        return last | DURATIONS | loading | {key: count for key, count in counts.items() if count}
 
     def _said(self, step: Say | Think, piece: str) -> Json:
         thought = isinstance(step, Think)

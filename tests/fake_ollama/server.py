@@ -264,7 +264,7 @@ class FakeOllama:
         lock = await self._locked(name)
         try:
             if steps != [Finish("unload")]:
-                self._load(name, effective["num_ctx"])
+                effective["loaded_now"] = self._load(name, effective["num_ctx"])
             played = self._model(effective) if steps is None else steps
             generation = Generation(self._reactor, request, dialect)
             play = generation.stream if effective.get("stream") else generation.whole
@@ -280,11 +280,13 @@ class FakeOllama:
         await lock.acquire()
         return lock
 
-    def _load(self, name: str, context: int) -> None:
-        """Load a model unless it is in memory with this context."""
-        if self.loaded.get(name) != context:
+    def _load(self, name: str, context: int) -> bool:
+        """Load a model unless it is in memory with this context; whether that was needed."""
+        is_needed = self.loaded.get(name) != context
+        if is_needed:
             self.loaded[name] = context
             self.loads.append((name, context))
+        return is_needed
 
     async def _load_before_refusal(self, rejected: Rejected) -> None:
         """Load the model for a refusal by its own server."""

@@ -10,7 +10,7 @@ import pytest_twisted
 from twisted.internet.defer import Deferred
 
 from tests.fake_ollama import FakeOllama, Hold, ModelFacts, Say
-from tests.fake_ollama.client import CHAT, Make, ask, chat, native_chat
+from tests.fake_ollama.client import CHAT, Make, ask, chat, lines, native_chat
 
 NAME = "qwen3:14b"
 BARE = ModelFacts(num_ctx=None)
@@ -70,6 +70,15 @@ async def test_a_context_of_a_native_request_is_gone_with_the_next_openai_reques
     await chat(fake)
     assert fake.chats[0].effective["num_ctx"] == 4096
     assert fake.loads == [(NAME, 16384), (NAME, 4096)]
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_answer_tells_how_long_its_model_was_loaded(make: Make) -> None:
+    fake = make([Say("a")], [Say("b")], [Say("c")], models=[BARE])
+    asked = [await native_chat(fake, **sized(tokens)) for tokens in (8192, 8192, 16384)]
+    seconds = [lines(answer)[-1]["load_duration"] / 1e9 for answer in asked]
+    assert [each > 1 for each in seconds] == [True, False, True]
+    assert seconds[1] < 0.01
 
 
 @pytest_twisted.ensureDeferred

@@ -45,6 +45,7 @@ async def test_health_tells_versions_and_counts(start: Start) -> None:
                 "api": "ollama",
                 "context": 32768,
                 "reason": "its Modelfile sets enough",
+                "reloads": 0,
             }
         },
         "repairs": {},

@@ -97,7 +97,10 @@ async def test_every_other_question_is_ollamas_own(scene: Scene, line: bytes) ->
 
 
 @pytest_twisted.ensureDeferred
-async def test_an_ollama_that_is_down_is_the_same_error_on_both_routes(start: Start) -> None:
+async def test_an_ollama_that_is_down_is_the_same_error_on_both_routes(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("codex_bridge.web.passthrough.PATIENCE", 0.0)
     setup = await start()
     await setup.fake.stop()
     catalog, plain = [await setup.request("GET", path) for path in (ASKED, "/v1/models")]

@@ -194,7 +194,7 @@ async def test_a_download_waits_for_a_slow_client(scene: Scene) -> None:
 async def test_an_upstream_that_is_down_is_502_with_its_url(start: Start) -> None:
     setup = await start()
     await setup.fake.stop()
-    reply = await setup.request("GET", "/api/tags")
+    reply = await setup.request("GET", "/api/ps")
     assert reply.status == 502
     assert setup.fake.url in reply.json["error"]["message"]
 

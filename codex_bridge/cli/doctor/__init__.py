@@ -16,6 +16,7 @@ from collections.abc import Iterable
 import orjson
 from attrs import define, field
 
+from codex_bridge import advice
 from codex_bridge.cli.blocking_http import Unreachable
 from codex_bridge.cli.command_line import Commands, add_bridge_url, say
 from codex_bridge.cli.doctor import gather, report
@@ -87,7 +88,7 @@ class _Examination:
             self.probe = probe(url, model, self.options.timeout, _announce)
             # The probe loaded the model, and the bridge now knows its context.
             self.models = gather.model_facts(gather.server_facts(url), model)
-        self._add(context_checks(self.models))
+        self._add(context_checks(self.models, self.server))
         context, _ = known_context(self.models)
         self._add(config_checks(codex, url, model, context))
         if self.probe:
@@ -97,10 +98,10 @@ class _Examination:
         try:
             self.models = gather.model_facts(self.server, self.options.model)
         except Unreachable as error:
-            remedy = "see if Ollama is busy or stuck: ollama ps"
+            remedy = f"see if Ollama is busy or stuck: {advice.ollama('ps', self.server.url)}"
             self._add([failed("model", f"Ollama does not tell its models ({error})", remedy)])
         else:
-            self._add(model_checks(self.models))
+            self._add(model_checks(self.models, self.server))
 
     def _add(self, checks: Iterable[Check]) -> None:
         for check in checks:
@@ -120,7 +121,8 @@ def doctor(options: argparse.Namespace) -> int:
     try:
         run.run()
     except Unreachable as error:
-        run._add([failed("bridge", f"it went away ({error})", "start it: codex-bridge run")])
+        start = f"start it: {advice.run(options.bridge_url)}"
+        run._add([failed("bridge", f"it went away ({error})", start)])
     if options.json:
         print(orjson.dumps(report.as_json(run.checks, run.probe)).decode())
     elif options.row and run.probe:

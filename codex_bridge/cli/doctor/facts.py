@@ -6,6 +6,7 @@ from enum import Enum
 
 from attrs import field, frozen
 
+from codex_bridge.advice import is_local
 from codex_bridge.vocabulary import Json, ModelInfo
 
 
@@ -61,6 +62,12 @@ class ServerFacts:
         return upstream
 
     @property
+    def ollama_url(self) -> str:
+        """Where this machine reaches Ollama; through the bridge, if that is on another machine."""
+        url = str(self.upstream.get("url") or self.url)
+        return self.url if is_local(url) and not is_local(self.url) else url
+
+    @property
     def reaches_ollama(self) -> bool:
         """Whether it can be asked about models."""
         return self.is_ollama or bool(self.upstream.get("reachable"))
@@ -79,7 +86,8 @@ class ModelFacts:
     why: str = ""
     """Why that one, if the user named none."""
     served: Json | None = None
-    """How the bridge asks it: {"api", "context", "reason"}; None until the bridge has asked it."""
+    """How the bridge asks it: {"api", "context", "reason", "reloads"}; None until the bridge has
+    asked it."""
 
 
 @frozen

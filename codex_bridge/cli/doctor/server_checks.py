@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import re
+import shlex
 from typing import Any
 
+from codex_bridge import advice
+from codex_bridge.cli.command_line import DEFAULT_BRIDGE_URL, usual_upstream_url
 from codex_bridge.cli.doctor.facts import Check, ModelFacts, ServerFacts, failed, ok, warning
 from codex_bridge.cli.model_names import derived_name, same_model
 from codex_bridge.engines.engine import DEFAULT_NUM_CTX
 from codex_bridge.engines.ollama import LEAST_CONTEXT, OLDEST, version_number
-from codex_bridge.vocabulary import ModelInfo
+from codex_bridge.engines.parsing import whole_number
+from codex_bridge.engines.reloads import PATTERN
+from codex_bridge.engines.reloads import remedy as reload_remedy
+from codex_bridge.vocabulary import Json, ModelInfo
 
 RECOMMENDED = DEFAULT_NUM_CTX
 """Tokens of context."""
-MOVE = (
-    "move Ollama (OLLAMA_HOST=127.0.0.1:11433 ollama serve), then start the bridge: "
-    "codex-bridge run"
-)
 SHOWN = 8
 """Most names of models that one line lists."""
 
@@ -26,7 +27,11 @@ def server_checks(server: ServerFacts) -> list[Check]:
     checks = [_bridge(server)]
     if server.is_ollama:
         checks.append(
-            failed("port", f"what answers at {server.url} is Ollama itself, not the bridge", MOVE)
+            failed(
+                "port",
+                f"what answers at {server.url} is Ollama itself, not the bridge",
+                _move(server.url),
+            )
         )
     elif server.health is not None:
         checks.append(_ollama(server))
@@ -40,7 +45,7 @@ def _bridge(server: ServerFacts) -> Check:
         return failed(
             "bridge",
             f"nothing answers at {server.url} ({server.trouble})",
-            "start it: codex-bridge run; or name its address: --bridge-url",
+            f"start it: {advice.run(server.url)}; or name its address: --bridge-url",
         )
     if server.health is None:
         what = "Ollama" if server.is_ollama else "another server"
@@ -54,21 +59,29 @@ def _bridge(server: ServerFacts) -> Check:
     return ok("bridge", f"codex-bridge {server.health.get('version')} at {server.url}")
 
 
+def _move(url: str) -> str:
+    """What to do about an Ollama at the address that was given for the bridge."""
+    upstream = usual_upstream_url()
+    if advice.address(url) == advice.address(upstream):
+        return (
+            f"there it can stay; start the bridge ({advice.run(DEFAULT_BRIDGE_URL)}) and name its "
+            f"address: --bridge-url {DEFAULT_BRIDGE_URL}"
+        )
+    way = f"move Ollama ({advice.serve(upstream)})" if advice.is_local(upstream) else "stop it"
+    return f"{way}, then start the bridge: {advice.run(url)}"
+
+
 def _ollama(server: ServerFacts) -> Check:
     upstream = server.upstream
-    where = upstream.get("url")
+    where = str(upstream.get("url"))
     if not upstream.get("reachable"):
         return failed(
             "ollama",
             f"the bridge does not reach Ollama at {where} ({upstream.get('error')})",
-            f"start Ollama there (OLLAMA_HOST={_authority(where)} ollama serve), or start the "
-            f"bridge with its --upstream-url",
+            f"start Ollama there ({advice.serve(where)}), or start the bridge with its "
+            f"--upstream-url",
         )
     return ok("ollama", f"answers at {where}")
-
-
-def _authority(url: Any) -> str:
-    return re.sub(r"^https?://|/.*$", "", str(url)).replace("localhost", "127.0.0.1")
 
 
 def _version(text: Any) -> Check:
@@ -92,18 +105,18 @@ def _version(text: Any) -> Check:
     return ok(name, str(text))
 
 
-def model_checks(models: ModelFacts) -> list[Check]:
+def model_checks(models: ModelFacts, server: ServerFacts) -> list[Check]:
     """Checks on the model and its capabilities."""
-    return [_present(models), *([_capabilities(models.info)] if models.info else [])]
+    return [_present(models, server), *([_capabilities(models.info)] if models.info else [])]
 
 
-def _present(models: ModelFacts) -> Check:
-    if not models.names:
-        pull = f"get one: ollama pull {models.wanted or 'qwen3:14b'}"
-        return failed("model", "Ollama has no model at all", pull)
+def _present(models: ModelFacts, server: ServerFacts) -> Check:
     wanted, listed = models.wanted, _list(models.names)
+    pull = advice.ollama(f"pull {shlex.quote(wanted or 'qwen3:14b')}", server.url)
+    if not models.names:
+        return failed("model", "Ollama has no model at all", f"get one: {pull}")
     if models.info is None:
-        remedy = f"get it: ollama pull {wanted}"
+        remedy = f"get it: {pull}"
         return failed("model", f"{wanted} is not there; there is: {listed}", remedy)
     name = models.info.name
     if wanted is None:
@@ -113,7 +126,7 @@ def _present(models: ModelFacts) -> Check:
             "model",
             f"{wanted} is not listed, but {name} is; Codex compares names exactly, and would "
             f"download {wanted}",
-            f"say: codex -m {name}",
+            f"say: codex -m {shlex.quote(name)}",
         )
     return ok("model", name)
 
@@ -146,32 +159,47 @@ def _capabilities(info: ModelInfo) -> Check:
     return ok(name, ", ".join(words))
 
 
-def context_checks(models: ModelFacts) -> list[Check]:
-    """A check on the context that the model has, compared with what Codex needs."""
+def context_checks(models: ModelFacts, server: ServerFacts) -> list[Check]:
+    """Checks on the context that the model has, and on who else uses it with another one."""
     if models.info is None:
         return []
+    return [_context(models, models.info, server), *_reloads(models, models.info)]
+
+
+def _context(models: ModelFacts, info: ModelInfo, server: ServerFacts) -> Check:
     tokens, source = known_context(models)
     if tokens is None:
         detail = "unknown: the model is not loaded, and sets no num_ctx of its own"
-        return [warning("context", detail, "run doctor without --no-probe, which loads it")]
+        return warning("context", detail, "run doctor without --no-probe, which loads it")
     detail = f"{tokens} tokens ({source})"
     if tokens >= RECOMMENDED:
-        return [ok("context", detail)]
-    remedy = _more_context(models.info)
+        return ok("context", detail)
+    remedy = _more_context(info, models.served or {}, server)
     if tokens >= LEAST_CONTEXT:
-        return [warning("context", f"{detail}; {RECOMMENDED} are recommended", remedy)]
+        return warning("context", f"{detail}; {RECOMMENDED} are recommended", remedy)
     if models.served is None:
-        return [
-            warning(
-                "context",
-                f"{detail}; Codex needs {LEAST_CONTEXT}, and the bridge asks for more by itself "
-                f"unless it was told not to",
-                "run doctor without --no-probe to see what it gets",
-            )
-        ]
+        return warning(
+            "context",
+            f"{detail}; Codex needs {LEAST_CONTEXT}, and the bridge asks for more by itself "
+            f"unless it was told not to",
+            "run doctor without --no-probe to see what it gets",
+        )
+    return failed(
+        "context", f"{detail}; Codex needs {LEAST_CONTEXT}, {RECOMMENDED} are better", remedy
+    )
+
+
+def _reloads(models: ModelFacts, info: ModelInfo) -> list[Check]:
+    served = models.served or {}
+    count = whole_number(served.get("reloads"))
+    if count < PATTERN:
+        return []
     return [
-        failed(
-            "context", f"{detail}; Codex needs {LEAST_CONTEXT}, {RECOMMENDED} are better", remedy
+        warning(
+            "loads",
+            f"Ollama loaded {info.name} anew {count} times in the bridge's last requests, because "
+            f"other programs use it with another context",
+            reload_remedy(info, whole_number(served.get("context"))),
         )
     ]
 
@@ -193,12 +221,15 @@ def known_context(models: ModelFacts) -> tuple[int | None, str]:
     return None, ""
 
 
-def _more_context(info: ModelInfo) -> str:
+def _more_context(info: ModelInfo, served: Json, server: ServerFacts) -> str:
     most = min(RECOMMENDED, info.trained_context or RECOMMENDED)
     if most < LEAST_CONTEXT or (info.allocated_context or 0) >= most:
         return f"the model was made for {most} tokens; choose one that was made for more"
-    return (
-        f"codex-bridge prepare {info.name} --num-ctx {most}, then use "
-        f"{derived_name(info.name, most)}; "
-        f"or OLLAMA_CONTEXT_LENGTH={most} for all models"
-    )
+    if served.get("reason") == "--num-ctx":
+        return f"start the bridge with --num-ctx {most}, or without it"
+    url, name = server.ollama_url, derived_name(info.name, most)
+    where = "" if url == usual_upstream_url() else f" --ollama-url {url}"
+    prepare = f"codex-bridge prepare {shlex.quote(info.name)} --num-ctx {most}{where}"
+    # The context of a Modelfile counts more than that variable.
+    others = "" if info.own_context else f"; or OLLAMA_CONTEXT_LENGTH={most} for all models"
+    return f"{prepare}, then use {name}{others}"
