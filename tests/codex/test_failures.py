@@ -127,6 +127,19 @@ async def test_an_ollama_that_is_down_is_one_sentence_with_the_remedy(
 
 
 @pytest_twisted.ensureDeferred
+async def test_codex_starts_while_ollama_restarts(
+    start: Start, codex: Codex, reactor_under_test: Any
+) -> None:
+    setup = await start(lambda _: [Say("Done.")])
+    await setup.fake.stop()
+    reactor_under_test.callLater(4, setup.fake.listen, setup.fake.port)
+    done = await deferToThread(codex.exec, setup.url, "hello")
+    assert (done.code, errors(done)) == (0, set()), done.output
+    assert "Done." in done.output
+    assert setup.fake.exchanges[0].uri == b"/v1/models"
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_long_prefill_outlives_codexs_patience(start: Start, codex: Codex) -> None:
     # Codex gives up after 4 s of silence. A busy machine may delay a heartbeat by nearly as much.
     setup = await start(lambda _: [Pause(6), Say("Done.")], heartbeat=0.2, grace=0.2)
