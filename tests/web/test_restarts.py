@@ -127,8 +127,9 @@ async def test_a_client_that_leaves_is_asked_for_no_more(begin: Begin) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_a_question_that_ollama_got_is_not_asked_again(scene: Scene) -> None:
+    before = len(scene.wires.wires)
     client = await scene.client(b"GET /api/tags HTTP/1.1")
     wire = await scene.upstream()
     wire.transport.abortConnection()
     assert (await client.until(b"}}\n")).startswith(b"HTTP/1.1 502 ")
-    assert len(scene.wires.wires) == 1
+    assert len(scene.wires.wires) == before + 1
