@@ -201,7 +201,9 @@ async def test_a_server_that_denies_what_it_does_not_have_is_used(behind: Behind
 async def test_the_start_goes_on_without_access_and_prints_one_line(
     behind: Behind, capsys: pytest.CaptureFixture[str], quiet: bool, key: str | None, says: str
 ) -> None:
-    server, _ = await behind(lambda path: answer("401 Unauthorized"))
+    server, setup = await behind(lambda path: answer("401 Unauthorized"))
+    await setup.service.identified
+    server.heads.clear()
     settings = Settings(port=0, upstream_url=server.url, upstream_api_key=key, quiet=quiet)
     await deferToThread(check_before_start, settings)
     printed = capsys.readouterr()
