@@ -45,6 +45,7 @@ class Wire(Protocol):
         self.transport.write(data)
 
 
+OLLAMA = b'HTTP/1.1 200 OK\r\nContent-Length: 20\r\nConnection: close\r\n\r\n{"version":"0.33.0"}'
 NOT_OLLAMA = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
@@ -56,7 +57,11 @@ class WireServer:
     before an exchange. It also says itself that it shows no prompts.
     """
 
-    def __init__(self, reactor: Any, *, shows_version: bool = False) -> None:
+    def __init__(
+        self, reactor: Any, *, shows_version: bool = False, is_ollama: bool = False
+    ) -> None:
+        """`is_ollama`: it says itself that it is an Ollama, in place of that it is none."""
+        self.is_ollama = is_ollama
         self.shows_version = shows_version
         self.wires: list[Wire] = []
         self._arrivals: list[Wire] = []
@@ -90,8 +95,9 @@ class WireServer:
         asks_version = data.startswith(b"GET /api/version") and not self.shows_version
         asks_list = self._is_asked_who_it_is and data.startswith(b"GET /v1/models HTTP/1.1")
         if asks_version or asks_list or data.startswith(b"POST /apply-template"):
-            self._is_asked_who_it_is = asks_version
-            wire.say(NOT_OLLAMA)
+            is_ollama = asks_version and self.is_ollama
+            self._is_asked_who_it_is = asks_version and not is_ollama
+            wire.say(OLLAMA if is_ollama else NOT_OLLAMA)
         elif self._wanted:
             self._wanted.pop(0).callback(wire)
         else:

@@ -167,12 +167,16 @@ class ModelTable:
         return engine
 
     async def recognised(self) -> Engine:
-        """The engine for this server; the server is asked unless it is known what it is.
+        """The engine for this server, which is asked what it is unless that is known for sure.
 
-        Raises UpstreamFailure where it does not answer.
+        Raises UpstreamFailure where it does not answer and never has.
         """
         if self._recognised is None or self._is_engine_doubted:
-            return await self.identify()
+            try:
+                return await self.identify()
+            except UpstreamFailure:
+                if self._recognised is None:
+                    raise
         return self._recognised
 
     def doubt(self, name: str | None = None) -> None:

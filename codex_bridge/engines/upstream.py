@@ -13,6 +13,7 @@ from codex_bridge.engines.client import Client
 from codex_bridge.engines.contexts import Contexts
 from codex_bridge.engines.engine import DEFAULT_NUM_CTX, ContextPolicy, Engine, Plan
 from codex_bridge.engines.models import ModelTable
+from codex_bridge.engines.openai_chat import listed_models
 from codex_bridge.engines.prompts import Conversations, Prompt, measured
 from codex_bridge.engines.reloads import ReloadWatch
 from codex_bridge.vocabulary import (
@@ -58,6 +59,11 @@ class Upstream:
     async def info(self, model: str) -> ModelInfo:
         """What is known of a model. May ask the server, loads nothing. Raises UpstreamFailure."""
         return await self._models.info(model)
+
+    async def names(self) -> list[str]:
+        """The names of the server's models. Raises UpstreamFailure."""
+        listed = listed_models(await self.ask("GET", "/v1/models"))
+        return [entry["id"] for entry in listed]
 
     async def open(
         self, request: ChatRequest, info: ModelInfo, budget: Budget, *, stream: bool

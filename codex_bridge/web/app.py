@@ -18,12 +18,14 @@ from codex_bridge.errors import ApiError, internal, invalid, stopping
 from codex_bridge.ids import IdSource
 from codex_bridge.settings import Settings
 from codex_bridge.text import printable
+from codex_bridge.vocabulary import UpstreamFailure
 from codex_bridge.web.access import KEY_HEADERS, Access
 from codex_bridge.web.drain import Drain
 from codex_bridge.web.exchange import serve
 from codex_bridge.web.health import Health
 from codex_bridge.web.json_replies import send_error, send_json
 from codex_bridge.web.model_list import ModelList, asks_for_catalog
+from codex_bridge.web.native import NativeRoutes, is_native
 from codex_bridge.web.origins import is_preflight, let_page_read, reply_to_preflight
 from codex_bridge.web.passthrough import PassThrough
 from codex_bridge.web.site import BridgeRequest
@@ -73,6 +75,8 @@ class BridgeApp:
         has_key = settings.api_key is not None or settings.upstream_api_key is not None
         withheld = KEY_HEADERS if has_key else frozenset()
         shares_up_to = settings.max_body_size if settings.share_context else None
+        self._upstream = upstream
+        self._native = NativeRoutes(upstream, clock, log, settings.max_body_size)
         self._passthrough = PassThrough(upstream, clock, log, withheld, shares_up_to)
 
     def resource(self) -> IResource:
@@ -125,8 +129,22 @@ class BridgeApp:
 
     @router.route("/<any_path:rest>")
     def pass_through(self, request: BridgeRequest, rest: str = "") -> Deferred[bytes | None]:
-        """Everything else is Ollama's."""
+        """Everything else is the upstream's; except Ollama's own routes, where that has none."""
+        if is_native(request):
+            return self._run(request, self._native_reply(request))
         return self._run(request, self._passthrough.handle(request))
+
+    async def _native_reply(self, request: BridgeRequest) -> bytes | None:
+        """Ollama's own routes are passed through to an Ollama, and answered here for others."""
+        try:
+            engine = await self._upstream.recognised()
+        except UpstreamFailure:
+            # Passing it through gives the client the reason.
+            return await self._passthrough.handle(request)
+        if engine.is_ollama:
+            return await self._passthrough.handle(request)
+        self._admit_page(request)
+        return await self._native.handle(request)
 
     def _run(self, request: BridgeRequest, reply: Coroutine[Any, Any, T]) -> Deferred[T]:
         """Run `reply`, and end it if the bridge is stopped. Raises ApiError once that has begun."""

@@ -226,9 +226,12 @@ async def test_a_server_that_is_not_ollama_is_tried_all_the_same(
         monkeypatch.delitem(sides.ROUTES, path)
     done = await doctor((await start(scripted())).url)
     assert (done.code, done.json["verdict"]) == (0, "good")
-    for name in ("ollama version", "capabilities", "context"):
+    assert done.check("upstream")[1].startswith("The model server at http://127.0.0.1:")
+    for name in ("capabilities", "context"):
         assert done.check(name)[0] == "warning"
-    assert done.check("model")[1] == "qwen3:14b (the first with tools); there is: qwen3:14b"
+    assert done.check("model")[1] == "qwen3:14b (loaded now); there is: qwen3:14b"
+    said = [f"{check['detail']} {check['remedy']}" for check in done.json["checks"]]
+    assert not any("ollama" in words for words in said if "codex --oss" not in words)
 
 
 @pytest_twisted.ensureDeferred

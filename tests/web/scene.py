@@ -16,8 +16,8 @@ from tests.wires import WireServer
 class Scene:
     """A bridge between a raw client and a raw upstream."""
 
-    def __init__(self, reactor: Any = reactor, **settings: Any) -> None:
-        self.wires = WireServer(reactor)
+    def __init__(self, reactor: Any = reactor, *, is_ollama: bool = False, **settings: Any) -> None:
+        self.wires = WireServer(reactor, is_ollama=is_ollama)
         self.upstream = self.wires.next_connection
         self.upstream_url = self.wires.url
         self.service = make_service(

@@ -53,15 +53,15 @@ BAD_CHUNKS = {
     "NUL in an extension": b"1;a=\x00\r\nx\r\n" + EMPTY,
 }
 BAD_FIRST_LINES = {
-    "HTTP/0.9": b"GET /api/tags",
-    "HTTP/1.2": b"GET /api/tags HTTP/1.2",
+    "HTTP/0.9": b"GET /api/blobs/1",
+    "HTTP/1.2": b"GET /api/blobs/1 HTTP/1.2",
     "HTTP/2": b"PRI * HTTP/2.0",
     "a space in the target": b"GET /api tags HTTP/1.1",
-    "two spaces": b"GET  /api/tags HTTP/1.1",
-    "a tab": b"GET\t/api/tags HTTP/1.1",
-    "a space before": b" GET /api/tags HTTP/1.1",
-    "a bare LF": b"GET /api/tags HTTP/1.1\nX-Some: 1",
-    "no method": b" /api/tags HTTP/1.1",
+    "two spaces": b"GET  /api/blobs/1 HTTP/1.1",
+    "a tab": b"GET\t/api/blobs/1 HTTP/1.1",
+    "a space before": b" GET /api/blobs/1 HTTP/1.1",
+    "a bare LF": b"GET /api/blobs/1 HTTP/1.1\nX-Some: 1",
+    "no method": b" /api/blobs/1 HTTP/1.1",
 }
 
 
@@ -121,7 +121,7 @@ async def test_a_bad_request_line_ends_the_connection(scene: Scene, line: bytes)
 @pytest_twisted.ensureDeferred
 async def test_a_request_for_nobody_is_refused(scene: Scene) -> None:
     client = await scene.client()
-    client.send(b"GET /api/tags HTTP/1.1\r\n\r\n" + HIDDEN)
+    client.send(b"GET /api/blobs/1 HTTP/1.1\r\n\r\n" + HIDDEN)
     await refused(scene, client)
 
 
@@ -136,9 +136,9 @@ async def test_old_http_has_no_codings(scene: Scene, chunks: bytes) -> None:
 @pytest_twisted.ensureDeferred
 async def test_old_http_is_served_without_a_host_and_once_a_connection(scene: Scene) -> None:
     client = await scene.client()
-    client.send(b"GET /api/tags HTTP/1.0\r\nConnection: keep-alive\r\n\r\n" + HIDDEN)
+    client.send(b"GET /api/blobs/1 HTTP/1.0\r\nConnection: keep-alive\r\n\r\n" + HIDDEN)
     wire = await scene.upstream()
-    assert (await wire.until(b"\r\n\r\n")).startswith(b"GET /api/tags HTTP/1.1\r\n")
+    assert (await wire.until(b"\r\n\r\n")).startswith(b"GET /api/blobs/1 HTTP/1.1\r\n")
     wire.say(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
     await client.lost
     assert client.received.endswith(b"\r\n\r\nok")

@@ -151,7 +151,7 @@ async def test_a_body_that_comes_without_the_key_is_dropped_and_the_connection_l
 @pytest_twisted.ensureDeferred
 async def test_ollama_never_sees_the_key(locked: Scene, headers: dict[str, str]) -> None:
     lines = [f"{name}: {value}".encode() for name, value in headers.items()]
-    await locked.client(b"GET /api/tags HTTP/1.1", b"X-Kept: 1", *lines)
+    await locked.client(b"GET /api/blobs/1 HTTP/1.1", b"X-Kept: 1", *lines)
     wire = await locked.upstream()
     received = await wire.until(b"\r\n\r\n")
     assert b"X-Kept: 1" in received

@@ -18,6 +18,8 @@ from tests.conftest import Start
 from tests.fake_ollama import Hold, Playlist, Say
 from tests.web.scene import Scene
 
+UPSTREAM_IS_OLLAMA = True
+
 
 @pytest.mark.parametrize(
     "line",

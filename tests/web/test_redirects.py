@@ -103,12 +103,12 @@ async def test_questions_that_lead_elsewhere_do_not_keep_a_server_from_being_use
 async def test_pass_through_hands_a_redirect_to_the_client_unchanged(
     target: AnsweringServer,
 ) -> None:
-    said = answer("307 X", b"away", f"Location: {target.url}/api/tags")
+    said = answer("307 X", b"away", f"Location: {target.url}/v1/models")
     server = AnsweringServer(reactor, lambda path: said)
     setup = await serve(reactor, server.url, upstream_api_key=KEY)
-    reply = await setup.request("GET", "/api/tags")
+    reply = await setup.request("GET", "/v1/models")
     assert (reply.status, reply.body) == (307, b"away")
-    assert reply.header("location") == f"{target.url}/api/tags"
+    assert reply.header("location") == f"{target.url}/v1/models"
     assert KEY not in str(list(reply.headers.getAllRawHeaders()))
     await setup.stop()
     await server.stop()

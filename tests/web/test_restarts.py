@@ -17,6 +17,8 @@ from tests.fake_ollama import FakeOllama, Playlist, Say
 from tests.harness import CODEX, Setup
 from tests.web.scene import Scene
 
+UPSTREAM_IS_OLLAMA = True
+
 RULES = dict(retries.RULES)
 ASK = {"model": "qwen3:14b", "input": "hi", "stream": True}
 AT_START = ["/v1/models", "/api/version", "/api/tags"]

@@ -100,7 +100,7 @@ async def test_without_the_option_nothing_is_shared(start: Start) -> None:
 @pytest.mark.parametrize("length", [b"Content-Length: 2048", CHUNKED])
 @pytest_twisted.ensureDeferred
 async def test_a_body_over_the_limit_is_streamed_as_it_is(length: bytes) -> None:
-    scene = Scene(share_context=True, max_body_size=1024)
+    scene = Scene(is_ollama=True, share_context=True, max_body_size=1024)
     try:
         client = await scene.client(b"POST /api/chat HTTP/1.1", length)
         # A length tells from the beginning that it will be too much.
@@ -158,7 +158,7 @@ def test_what_comes_before_ollama_takes_the_body_is_kept_and_the_client_has_to_w
 
 @pytest_twisted.ensureDeferred
 async def test_a_client_that_leaves_before_its_body_is_whole_is_not_heard_of_by_ollama() -> None:
-    scene = Scene(share_context=True)
+    scene = Scene(is_ollama=True, share_context=True)
     try:
         await scene.service.identified
         before = list(scene.wires.wires)
@@ -174,7 +174,7 @@ async def test_a_client_that_leaves_before_its_body_is_whole_is_not_heard_of_by_
 
 @pytest_twisted.ensureDeferred
 async def test_a_client_that_asks_before_it_sends_is_told_to_go_on() -> None:
-    scene = Scene(share_context=True)
+    scene = Scene(is_ollama=True, share_context=True)
     try:
         client = await scene.client(
             b"POST /api/chat HTTP/1.1", b"Expect: 100-continue", b"Content-Length: 4"

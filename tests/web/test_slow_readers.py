@@ -55,7 +55,7 @@ async def test_what_is_held_for_a_client_that_does_not_read_is_bounded(
             # As many events as one read of a socket can bring.
             piece = chunk(piece * (60_000 // len(piece)))
     else:
-        _, wire = await unread(scene, b"GET /api/tags HTTP/1.1")
+        _, wire = await unread(scene, b"GET /api/blobs/1 HTTP/1.1")
         piece = chunk(b"x" * 60_000)
     wire.say(HEAD)
     await scene.flood(wire.transport, piece, 50_000_000)
@@ -70,7 +70,7 @@ async def test_a_model_is_freed_when_its_client_stops_reading(
 ) -> None:
     monkeypatch.setattr(channel, "STALL", 0.0)
     monkeypatch.setattr(channel, "STALL_CHECK", 0.01)
-    lines = [b"GET /api/tags HTTP/1.1"] if passes_through else []
+    lines = [b"GET /api/blobs/1 HTTP/1.1"] if passes_through else []
     _, wire = await unread(scene, *lines, ask=None if lines else ASK)
     wire.say(HEAD + chunk(EVENT % (b"x" * 60_000)) * 300)
     await wire.lost

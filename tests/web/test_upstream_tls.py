@@ -205,8 +205,8 @@ async def test_a_server_that_asks_for_tls_is_told_in_an_exchange() -> None:
 async def test_a_handshake_that_fails_for_another_reason_is_told_in_plain_words() -> None:
     wires = WireServer(reactor)
     setup = await serve(reactor, wires.url.replace("http", "https"))
-    reply = Deferred.fromCoroutine(setup.request("GET", "/api/tags"))
-    for _ in ("what it is", "/api/tags"):
+    reply = Deferred.fromCoroutine(setup.request("GET", "/v1/models"))
+    for _ in ("what it is", "/v1/models"):
         wire = await wires.next_connection()
         wire.say(b"\x15\x03\x03\x00\x02\x02\x28")
     error = (await reply).json["error"]

@@ -68,6 +68,11 @@ class ServerFacts:
         return self.url if is_local(url) and not is_local(self.url) else url
 
     @property
+    def server(self) -> str:
+        """The name of the server behind the bridge; Ollama as long as that is not known."""
+        return str(self.upstream.get("server") or "Ollama")
+
+    @property
     def reaches_ollama(self) -> bool:
         """Whether it can be asked about models."""
         return self.is_ollama or bool(self.upstream.get("reachable"))

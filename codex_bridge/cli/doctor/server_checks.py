@@ -9,6 +9,7 @@ from codex_bridge import advice
 from codex_bridge.cli.command_line import DEFAULT_BRIDGE_URL, usual_upstream_url
 from codex_bridge.cli.doctor.facts import Check, ModelFacts, ServerFacts, failed, ok, warning
 from codex_bridge.cli.model_names import derived_name, same_model
+from codex_bridge.engines.chat_servers import BY_OWNER
 from codex_bridge.engines.engine import DEFAULT_NUM_CTX
 from codex_bridge.engines.ollama import LEAST_CONTEXT, OLDEST, version_number
 from codex_bridge.engines.parsing import whole_number
@@ -34,8 +35,8 @@ def server_checks(server: ServerFacts) -> list[Check]:
             )
         )
     elif server.health is not None:
-        checks.append(_ollama(server))
-        if server.reaches_ollama:
+        checks.append(_upstream(server))
+        if server.reaches_ollama and server.server == "Ollama":
             checks.append(_version(server.upstream.get("version")))
     return checks
 
@@ -71,9 +72,12 @@ def _move(url: str) -> str:
     return f"{way}, then start the bridge: {advice.run(url)}"
 
 
-def _ollama(server: ServerFacts) -> Check:
+def _upstream(server: ServerFacts) -> Check:
     upstream = server.upstream
     where = str(upstream.get("url"))
+    if server.server != "Ollama":
+        called = f"{server.server} {upstream.get('version') or ''}".strip()
+        return ok("upstream", f"{called} at {where}")
     if not upstream.get("reachable"):
         return failed(
             "ollama",
@@ -88,10 +92,9 @@ def _version(text: Any) -> Check:
     name = "ollama version"
     version = version_number(text)
     if version is None:
+        # Codex accepts it.
         return warning(
-            name,
-            "the server behind the bridge tells no version; it may not be Ollama",
-            "with another server, use Codex with a provider of its own in config.toml, not --oss",
+            name, "Ollama tells no version", "update Ollama: https://ollama.com/download"
         )
     # A release candidate comes before its release, and Codex orders them so. 0.0.0 is a build
     # from source, which Codex accepts.
@@ -107,16 +110,20 @@ def _version(text: Any) -> Check:
 
 def model_checks(models: ModelFacts, server: ServerFacts) -> list[Check]:
     """Checks on the model and its capabilities."""
-    return [_present(models, server), *([_capabilities(models.info)] if models.info else [])]
+    capabilities = [_capabilities(models.info, server)] if models.info else []
+    return [_present(models, server), *capabilities]
 
 
 def _present(models: ModelFacts, server: ServerFacts) -> Check:
     wanted, listed = models.wanted, _list(models.names)
     pull = advice.ollama(f"pull {shlex.quote(wanted or 'qwen3:14b')}", server.url)
+    is_ollama = server.server == "Ollama"
+    start = f"start {server.server} with a model; see docs/engines.md"
     if not models.names:
-        return failed("model", "Ollama has no model at all", f"get one: {pull}")
+        remedy = f"get one: {pull}" if is_ollama else start
+        return failed("model", f"{server.server} has no model at all", remedy)
     if models.info is None:
-        remedy = f"get it: {pull}"
+        remedy = f"get it: {pull}" if is_ollama else f"name one of these, or {start}"
         return failed("model", f"{wanted} is not there; there is: {listed}", remedy)
     name = models.info.name
     if wanted is None:
@@ -141,7 +148,7 @@ def _list(names: tuple[str, ...]) -> str:
     return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
-def _capabilities(info: ModelInfo) -> Check:
+def _capabilities(info: ModelInfo, server: ServerFacts) -> Check:
     name = "capabilities"
     if info.capabilities is None:
         return warning(
@@ -154,7 +161,9 @@ def _capabilities(info: ModelInfo) -> Check:
         return warning(
             name,
             f"{', '.join(words)}; the bridge describes Codex's tools in its prompt",
-            "a model for which `ollama show` lists tools, such as qwen3:14b, is more reliable",
+            "a model for which `ollama show` lists tools, such as qwen3:14b, is more reliable"
+            if server.server == "Ollama"
+            else "a model whose template knows tools is more reliable",
         )
     return ok(name, ", ".join(words))
 
@@ -170,6 +179,9 @@ def _context(models: ModelFacts, info: ModelInfo, server: ServerFacts) -> Check:
     tokens, source = known_context(models)
     if tokens is None:
         detail = "unknown: the model is not loaded, and sets no num_ctx of its own"
+        if server.server != "Ollama":
+            detail = f"unknown: {server.server} does not tell it"
+            return warning("context", detail, "see docs/engines.md")
         return warning("context", detail, "run doctor without --no-probe, which loads it")
     detail = f"{tokens} tokens ({source})"
     if tokens >= RECOMMENDED:
@@ -225,6 +237,10 @@ def _more_context(info: ModelInfo, served: Json, server: ServerFacts) -> str:
     most = min(RECOMMENDED, info.trained_context or RECOMMENDED)
     if most < LEAST_CONTEXT or (info.allocated_context or 0) >= most:
         return f"the model was made for {most} tokens; choose one that was made for more"
+    if server.server != "Ollama":
+        engines = (engine for engine in BY_OWNER.values() if engine.server == server.server)
+        remedy = next((str(engine.remedy) for engine in engines), "a setting of its server")
+        return f"give it more by {remedy}"
     if served.get("reason") == "--num-ctx":
         return f"start the bridge with --num-ctx {most}, or without it"
     url, name = server.ollama_url, derived_name(info.name, most)
