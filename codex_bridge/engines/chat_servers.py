@@ -13,7 +13,7 @@ from attrs import evolve, frozen
 
 from codex_bridge.engines.engine import Ask
 from codex_bridge.engines.llama_cpp import LlamaCppEngine
-from codex_bridge.engines.openai_chat import ChatEngine, listed_models
+from codex_bridge.engines.openai_chat import PATH, ChatEngine, listed_models, shortest_request
 from codex_bridge.engines.parsing import objects_in, whole_number
 from codex_bridge.vocabulary import ChatRequest, Json, ModelInfo
 
@@ -39,6 +39,9 @@ class VllmEngine(ChatEngine):
 
     async def describe(self, model: str, ask: Ask) -> ModelInfo:
         return ModelInfo(model, **_told_length(await _entry(model, ask)))
+
+    def tool_trial(self, info: ModelInfo) -> tuple[str, bytes, bytes] | None:
+        return _tool_trial(info)
 
 
 @frozen
@@ -117,6 +120,9 @@ class MlxEngine(ChatEngine):
     def extras(self, request: ChatRequest, info: ModelInfo) -> Json:
         return {"max_tokens": request.max_tokens or MLX_TOKENS} | super().extras(request, info)
 
+    def tool_trial(self, info: ModelInfo) -> tuple[str, bytes, bytes] | None:
+        return _tool_trial(info)
+
 
 @frozen
 class KoboldCppEngine(ChatEngine):
@@ -173,6 +179,11 @@ BY_OWNER: dict[str, type[ChatEngine]] = {
     "llama-swap": LlamaSwapEngine,
 }
 """`owned_by` of the entries in /v1/models -> the engine for the server that writes it."""
+
+
+def _tool_trial(info: ModelInfo) -> tuple[str, bytes, bytes]:
+    with_function = shortest_request(info.name, has_function=True)
+    return PATH, with_function, shortest_request(info.name)
 
 
 async def _entry(model: str, ask: Ask) -> Json:

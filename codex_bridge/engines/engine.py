@@ -158,6 +158,14 @@ class Engine(Protocol):
         """
         return None
 
+    def tool_trial(self, info: ModelInfo) -> tuple[str, bytes, bytes] | None:
+        """Path and bodies of two short POSTs, with a function and without.
+
+        A model whose prompt has the same length for both is not shown tools. None: the server
+        tells whether it is, or there is no way to see it.
+        """
+        return None
+
     def encode(
         self, request: ChatRequest, info: ModelInfo, plan: Plan, *, stream: bool
     ) -> tuple[str, bytes]:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
+import orjson
 from attrs import evolve, frozen
 
 from codex_bridge.engines.engine import Ask
-from codex_bridge.engines.openai_chat import ChatEngine, listed_models
+from codex_bridge.engines.openai_chat import PROBE, ChatEngine, listed_models, shortest_request
 from codex_bridge.engines.parsing import object_in, whole_number
 from codex_bridge.vocabulary import ChatRequest, Json, ModelInfo
 
@@ -19,8 +20,6 @@ OWNER = "llamacpp"
 """`owned_by` of its models in /v1/models."""
 THINKING_WORDS = ("<think>", "enable_thinking", "reasoning_content", "reasoning_effort")
 """Words that the template of a model that thinks has, one at least."""
-PROBE = "codex_bridge_probe"
-"""The name of a function that is only declared to see whether the template shows it."""
 
 
 @frozen
@@ -49,7 +48,8 @@ class LlamaCppEngine(ChatEngine):
         if properties is None:
             return info
         info = with_properties(info, properties)
-        answer = await ask("POST", "/apply-template", _probe(model))
+        probe = orjson.loads(shortest_request(model, has_function=True))
+        answer = await ask("POST", "/apply-template", probe)
         if answer is None:
             return info
         # The prompt itself is the proof; /props tells what the server thinks of the template.
@@ -113,12 +113,3 @@ def with_properties(info: ModelInfo, properties: Json) -> ModelInfo:
         template=template,
         allocated_context=info.allocated_context or whole_number(settings.get("n_ctx")) or None,
     )
-
-
-def _probe(model: str) -> Json:
-    function = {"name": PROBE, "parameters": {"type": "object", "properties": {}}}
-    return {
-        "model": model,
-        "messages": [{"role": "user", "content": "hi"}],
-        "tools": [{"type": "function", "function": function}],
-    }

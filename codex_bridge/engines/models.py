@@ -58,6 +58,8 @@ class Model:
     """Whether the server may have been restarted or replaced since `info` was told."""
     lacks: frozenset[str] = frozenset()
     """Capabilities that the server refused, or that its prompts showed to be missing."""
+    is_tried: bool = False
+    """Whether it was seen if the model is shown tools."""
     waiting: list[Deferred[ModelInfo]] = Factory(list)
     """Those that wait for the answer to the question that is on its way."""
     default_context: int | None = None
@@ -184,7 +186,7 @@ class ModelTable:
         self._is_engine_doubted = self._is_engine_doubted or name is None
         for model in self if name is None else [self.get(name)]:
             model.is_info_doubted = model.is_default_doubted = True
-            model.lacks = frozenset()
+            model.lacks, model.is_tried = frozenset(), False
 
     def key(self, name: str) -> str:
         """The same for all spellings of a name that mean the same model."""

@@ -65,10 +65,7 @@ class ChatEngine(Engine):
 
     def load_request(self, info: ModelInfo) -> tuple[str, bytes] | None:
         # Only a model that is loaded shows its context and its template.
-        if info.is_loaded is not False:
-            return None
-        shortest = ChatRequest(info.name, [{"role": "user", "content": "hi"}], max_tokens=1)
-        return self.path, encode(shortest, stream=False)
+        return None if info.is_loaded is not False else (self.path, shortest_request(info.name))
 
     def extras(self, request: ChatRequest, info: ModelInfo) -> Json:
         """Fields of the body that chat completions in general do not have."""
@@ -97,6 +94,18 @@ class ChatEngine(Engine):
 
     def decoder(self, headers: Headers, *, stream: bool) -> Decoder:
         return decoder(headers, stream=stream)
+
+
+PROBE = "codex_bridge_probe"
+"""The name of a function that is only declared to see whether the model is shown it."""
+
+
+def shortest_request(model: str, *, has_function: bool = False) -> bytes:
+    """The body of a request for one token, with the function PROBE or without any."""
+    function = {"name": PROBE, "parameters": {"type": "object", "properties": {}}}
+    functions = [{"type": "function", "function": function}] if has_function else []
+    messages: list[Json] = [{"role": "user", "content": "hi"}]
+    return encode(ChatRequest(model, messages, functions, max_tokens=1), stream=False)
 
 
 def encode(

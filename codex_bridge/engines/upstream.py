@@ -14,6 +14,7 @@ from codex_bridge.engines.contexts import Contexts
 from codex_bridge.engines.engine import DEFAULT_NUM_CTX, ContextPolicy, Engine, Plan
 from codex_bridge.engines.models import ModelTable
 from codex_bridge.engines.openai_chat import listed_models
+from codex_bridge.engines.parsing import object_in, whole_number
 from codex_bridge.engines.prompts import Conversations, Prompt, measured
 from codex_bridge.engines.reloads import ReloadWatch
 from codex_bridge.vocabulary import (
@@ -59,6 +60,32 @@ class Upstream:
     async def info(self, model: str) -> ModelInfo:
         """What is known of a model. May ask the server, loads nothing. Raises UpstreamFailure."""
         return await self._models.info(model)
+
+    async def prepared(self, model: str, budget: Budget) -> ModelInfo:
+        """What is known of a model when all is known that its request depends on.
+
+        Where only that tells it, the model is loaded, and asked twice for a single token.
+        Raises UpstreamFailure.
+        """
+        info = await self._models.info(model)
+        engine = self._models.engine
+        if engine.load_request(info) is not None:
+            await self._planned(info, budget)
+            info = await self._models.info(model)
+        trial, known = engine.tool_trial(info), self._models.get(model)
+        if trial is None or known.is_tried:
+            return info
+        path, *bodies = trial
+        with_function, without = [await self._prompt_size(path, body, budget) for body in bodies]
+        known.is_tried = True
+        if without and with_function in (without, None):
+            self.note_lack(model, "tools")
+        return await self._models.info(model)
+
+    async def _prompt_size(self, path: str, body: bytes, budget: Budget) -> int | None:
+        """The tokens that the server counts for a prompt; None where it refuses or counts none."""
+        answer = await self._client.object_from(path, body, budget) or {}
+        return whole_number(object_in(answer.get("usage")).get("prompt_tokens")) or None
 
     async def names(self) -> list[str]:
         """The names of the server's models. Raises UpstreamFailure."""

@@ -294,7 +294,7 @@ class Exchange:
         """
         upstream, settings = self._state.upstream, self._state.settings
         broken_off = None if before else self._broken_off
-        info = await upstream.info(request.model)
+        info = await upstream.prepared(request.model, self._budget)
         translation = translate(request, info, directives=settings.directives)
         chat = translation.chat
         if before is not None:

@@ -163,7 +163,7 @@ class NativeRoutes:
 
     async def _chat(self, request: BridgeRequest, native: ollama_api.Native) -> bytes:
         name = await self._found(native.chat.model)
-        info = await self._upstream.info(name)
+        info = await self._upstream.prepared(name, self._upstream.budget())
         lines = ollama_api.Lines(native)
         request.setHeader(b"content-type", LINES if native.stream else b"application/json")
         if native.is_empty:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any
 
 import orjson
@@ -50,6 +51,9 @@ AT_START = frozenset({b"/v1/models", b"/api/version", b"/api/tags"})
 answer as long as it takes."""
 PATIENCE = 5.0
 """Seconds that such a question is held while Ollama is not running."""
+LOADING_PATIENCE = 120.0
+"""Seconds that it is held while a server still loads its model and answers with a 503, as that of
+llama.cpp does."""
 PAUSE = 0.5
 """Seconds between two tries."""
 SHARING = frozenset({b"/api/chat", b"/api/generate"})
@@ -109,10 +113,15 @@ class PassThrough:
         # Also if Ollama has never answered: the bridge starts only when it does, so it is coming
         # back.
         is_held = request.method == b"GET" and request.path in AT_START and body is None
-        deadline = self._clock.seconds() + (PATIENCE if is_held else 0.0)
+        begun = self._clock.seconds()
+        deadline = begun + (PATIENCE if is_held else 0.0)
         while True:
             try:
-                return await self._upstream.forward(request.method, request.uri, headers, body)
+                response = await self._upstream.forward(request.method, request.uri, headers, body)
+                is_loading = is_held and response.code == HTTPStatus.SERVICE_UNAVAILABLE
+                if not is_loading or self._clock.seconds() >= begun + LOADING_PATIENCE:
+                    return response
+                await self._upstream.budget().refusal_in(response)
             except UpstreamFailure as failure:
                 is_running = failure.kind is not FailureKind.NOT_RUNNING
                 if is_running or self._clock.seconds() >= deadline:

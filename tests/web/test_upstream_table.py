@@ -24,6 +24,8 @@ MAX_ANSWER_SIZE = 200_000
 """Bytes of an answer that the bridge holds here."""
 PATIENCE = 5.0
 """Real seconds for what needs no time of the clock."""
+QUESTION = 20.0
+"""Seconds of the clock that a question may take."""
 SLACK = 2.0
 """Seconds of the clock that a limit may be late."""
 STEP = 5.0
@@ -56,6 +58,8 @@ class Act:
             upstream_timeout=SILENCE,
             max_answer_size=MAX_ANSWER_SIZE,
         )
+        # The question what it is may take as long as any other.
+        await self.performed(_of(self.setup.service.identified), QUESTION)
 
     async def performed(self, coroutine: Coroutine[Any, Any, T], seconds: float = 0.0) -> T:
         """The result; where nothing else happens, up to so many seconds of the clock pass."""

@@ -10,7 +10,7 @@ from codex_bridge.cli.command_line import DEFAULT_BRIDGE_URL, usual_upstream_url
 from codex_bridge.cli.doctor.facts import Check, ModelFacts, ServerFacts, failed, ok, warning
 from codex_bridge.cli.model_names import derived_name, same_model
 from codex_bridge.engines.chat_servers import BY_OWNER
-from codex_bridge.engines.engine import DEFAULT_NUM_CTX
+from codex_bridge.engines.engine import DEFAULT_NUM_CTX, ContextPolicy
 from codex_bridge.engines.ollama import LEAST_CONTEXT, OLDEST, version_number
 from codex_bridge.engines.parsing import whole_number
 from codex_bridge.engines.reloads import PATTERN
@@ -238,9 +238,9 @@ def _more_context(info: ModelInfo, served: Json, server: ServerFacts) -> str:
     if most < LEAST_CONTEXT or (info.allocated_context or 0) >= most:
         return f"the model was made for {most} tokens; choose one that was made for more"
     if server.server != "Ollama":
-        engines = (engine for engine in BY_OWNER.values() if engine.server == server.server)
-        remedy = next((str(engine.remedy) for engine in engines), "a setting of its server")
-        return f"give it more by {remedy}"
+        engines = [kind(ContextPolicy()) for kind in BY_OWNER.values()]
+        remedies = (engine.remedy for engine in engines if engine.server == server.server)
+        return f"give it more by {next(remedies, 'a setting of its server')}"
     if served.get("reason") == "--num-ctx":
         return f"start the bridge with --num-ctx {most}, or without it"
     url, name = server.ollama_url, derived_name(info.name, most)
