@@ -52,8 +52,8 @@ GUARDS = {
     "codex_bridge/errors.py": "tests/test_errors.py tests/clients tests/test_failures_doc.py",
     "codex_bridge/vocabulary.py": "tests/clients tests/responses tests/engines/test_models.py "
     "tests/engines/test_contexts.py",
-    "codex_bridge/advice.py": "tests/test_start_checks.py tests/cli/test_doctor_checks.py "
-    "tests/cli/test_prepare.py",
+    "codex_bridge/advice.py": "tests/test_advice.py tests/test_start_checks.py "
+    "tests/cli/test_doctor_checks.py tests/cli/test_prepare.py",
     "codex_bridge/engines/reloads.py": "tests/engines/test_reloads.py tests/web/test_reloads.py",
     "codex_bridge/engines/retries.py": "tests/engines/test_retries.py tests/web/test_faults.py",
     "codex_bridge/engines/refusals.py": "tests/engines/test_refusals.py "

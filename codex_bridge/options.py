@@ -7,13 +7,18 @@ import sys
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from typing import Any, ClassVar, NoReturn
-from urllib.parse import urlsplit
 
 from twisted.python import usage
 
-from codex_bridge import __version__
-from codex_bridge.advice import LOCAL_NAMES
-from codex_bridge.settings import OTHER_VARIABLES, PREFIX, SETTINGS, Setting, Settings
+from codex_bridge import __version__, advice
+from codex_bridge.settings import (
+    OTHER_VARIABLES,
+    PREFIX,
+    SETTINGS,
+    USUAL_URLS,
+    Setting,
+    Settings,
+)
 from codex_bridge.text import visible
 
 
@@ -26,7 +31,7 @@ class Options(usage.Options):
 
     synopsis = "[options]"
     longdesc = (
-        "Listens on Ollama's port, speaks the Responses API that the Codex CLI needs, and "
+        "Stands in front of Ollama, speaks the Responses API that the Codex CLI needs, and "
         "passes everything else through. Every option can also be set by an environment "
         "variable: --upstream-url is CODEX_BRIDGE_UPSTREAM_URL, --debug is CODEX_BRIDGE_DEBUG=1."
     )
@@ -40,6 +45,8 @@ class Options(usage.Options):
     ]
 
     settings: Settings
+    is_upstream_given: bool
+    """Whether a flag or a variable names the upstream."""
     parent: usage.Options | None = None
 
     def __init__(self) -> None:
@@ -78,6 +85,9 @@ class Options(usage.Options):
                 if setting.option in texts
             }
             self.settings = Settings(**values)
+            self.is_upstream_given = "upstream_url" in values
+            if self.is_upstream_given:
+                _refuse_own_address(self.settings)
             _refuse_conflicts(self.settings)
         except ValueError as error:
             raise usage.UsageError(str(error)) from None
@@ -120,19 +130,24 @@ def _variables(environ: Mapping[str, str]) -> dict[str, tuple[str, str]]:
     return {option: (name, environ[name]) for name, option in options.items() if name in environ}
 
 
+def _refuse_own_address(settings: Settings) -> None:
+    """Raise ValueError where the bridge would send every request to itself, without end."""
+    url = settings.upstream_url
+    host, port = advice.address(url)
+    if port == settings.port and (advice.is_local(url) or host == settings.interface):
+        free = advice.address(advice.elsewhere(url))[1]
+        other = next(each for each in USUAL_URLS if advice.address(each)[1] != port)
+        raise ValueError(
+            f"--upstream-url {url} is the bridge's own address; give the bridge another port "
+            f"(--port {free}), or start the model server on another one (Ollama: "
+            f"{advice.serve(other)}) and name its new address"
+        )
+
+
 def _refuse_conflicts(settings: Settings) -> None:
     """Raise ValueError where settings cannot go together."""
     if settings.debug and settings.quiet:
         raise ValueError("--debug and --quiet exclude each other; give one of them")
-    parts = urlsplit(settings.upstream_url)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    if port == settings.port and parts.hostname in {*LOCAL_NAMES, settings.interface}:
-        # The bridge would send every request to itself, without end.
-        other = next(each for each in (11433, 11434) if each != port)
-        raise ValueError(
-            f"--upstream-url {settings.upstream_url} is the bridge's own address; start Ollama on "
-            f"another port (OLLAMA_HOST=127.0.0.1:{other}) and name that one"
-        )
     if settings.upstream_api != "chat":
         return
     # Ollama ignores both fields in chat completions, and says nothing of it.

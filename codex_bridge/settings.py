@@ -22,6 +22,9 @@ URL_VARIABLE = f"{PREFIX}URL"
 OTHER_VARIABLES = frozenset({URL_VARIABLE, f"{PREFIX}STATE_DIR", f"{PREFIX}VENV"})
 """Variables that set no setting. The last two are those of deploy/codex-bridge-ctl.sh."""
 
+USUAL_URLS = ("http://localhost:11433", "http://localhost:11434")
+"""Where the bridge looks for Ollama if it is not told: where an Ollama listens that has left its
+port to the bridge, then Ollama's own port. The bridge leaves out the port that it has itself."""
 UPSTREAM_APIS = ("auto", "chat", "ollama")
 TOOL_PROFILES = ("small", "essential", "compact", "full")
 
@@ -50,9 +53,11 @@ class Settings:
     )
     interface: str = _setting("127.0.0.1", values.interface, "IP address to listen on")
     upstream_url: str = _setting(
-        "http://localhost:11433",
+        USUAL_URLS[0],
         values.base_url,
-        "URL where Ollama, or another model server, listens",
+        "URL where Ollama, or another model server, listens; if you do not give it and nothing "
+        "answers there, a bridge with another `--port` also looks at http://localhost:11434, "
+        "Ollama's usual address",
         alias="ollama-url",
     )
     allow_host: tuple[str, ...] = _setting(

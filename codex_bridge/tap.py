@@ -15,10 +15,10 @@ __all__ = ["Options", "makeService"]
 def makeService(options: Options) -> IService:
     """Make the service that parsed `options` describe. twistd and codex-bridge.tac call it once.
 
-    Ends the process with one line and exit code 1 if the port is taken, Ollama does not answer,
+    Ends the process with the reason and exit code 1 if the port is taken, no model server answers,
     or the log file cannot be written. The terminal is still attached at this point.
     """
-    check_before_start(options.settings)
-    service = make_service(options.settings)
-    service.log_observer = choose_observer(options.settings, options.parent)
+    settings = check_before_start(options.settings, options.is_upstream_given)
+    service = make_service(settings)
+    service.log_observer = choose_observer(settings, options.parent)
     return service

@@ -185,6 +185,17 @@ def test_both_ends_of_a_range_are_accepted(port: int) -> None:
     assert settings("--port", str(port)).port == port
 
 
+def test_it_is_known_whether_the_upstream_was_given() -> None:
+    default = "http://localhost:11433"
+    assert not parsed("--port", "80").is_upstream_given
+    # The default is no address of the user's choice, even where the bridge itself has it.
+    assert not parsed("--port", "11433").is_upstream_given
+    assert parsed("--upstream-url", default).is_upstream_given
+    assert parsed("--ollama-url", default).is_upstream_given
+    assert parsed(CODEX_BRIDGE_UPSTREAM_URL=default).is_upstream_given
+    assert parsed(CODEX_BRIDGE_OLLAMA_URL=default).is_upstream_given
+
+
 def test_another_address_on_the_same_port_is_no_loop() -> None:
     url = "http://10.0.0.6:11434"
     assert settings("--interface=10.0.0.5", "--upstream-url", url).upstream_url == url
@@ -278,8 +289,13 @@ def test_nothing_but_the_settings_keeps_the_key(
         (["--port", "80", "--upstream-url", "http://127.0.0.1"], "the bridge's own address"),
         (["--port", "443", "--upstream-url", "https://[::1]"], "the bridge's own address"),
         (["--interface=10.0.0.5", "--upstream-url=http://10.0.0.5:11434"], "own address"),
-        (["--upstream-url", "http://localhost:11434"], "(OLLAMA_HOST=127.0.0.1:11433)"),
-        (["--port", "11433"], "(OLLAMA_HOST=127.0.0.1:11434)"),
+        (
+            ["--upstream-url", "http://localhost:11434"],
+            "(Ollama: OLLAMA_HOST=127.0.0.1:11433 ollama ",
+        ),
+        (["--port=11433", "--upstream-url=http://[::1]:11433"], "OLLAMA_HOST=127.0.0.1:11434"),
+        (["--upstream-url", "http://localhost:11434"], "another port (--port 11500)"),
+        (["--port=11500", "--upstream-url=http://localhost:11500"], "port (--port 11501)"),
         (["--share-context", "--upstream-api", "chat"], "use --upstream-api ollama"),
         (["--debug", "--quiet"], "exclude each other"),
         (["--colour"], "--colour"),

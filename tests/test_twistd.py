@@ -144,7 +144,7 @@ async def test_quiet_prints_nothing_at_all(ollama: FakeOllama, tmp_path: Path) -
     ("options", "says"),
     [
         (["--port", "{taken}"], "is taken"),
-        (["--port", "0", "--upstream-url", "http://127.0.0.1:1"], "does not answer"),
+        (["--port", "0", "--upstream-url", "http://127.0.0.1:1"], "no model server answers"),
         (["--upstream-url", "nonsense"], "--upstream-url"),
     ],
 )

@@ -40,10 +40,15 @@ def whole_number(least: int, most: int, advice: str) -> Callable[[str], int]:
     return read
 
 
-def usual_upstream_url() -> str:
-    """Where a bridge that is started with this environment looks for Ollama."""
+def given_upstream_url() -> str | None:
+    """Where a bridge that is started with this environment is told to find Ollama, if it is."""
     variables = reversed(SETTINGS["upstream_url"].variables)
-    return next(filter(None, map(os.environ.get, variables)), DEFAULTS.upstream_url)
+    return next(filter(None, map(os.environ.get, variables)), None)
+
+
+def usual_upstream_url() -> str:
+    """Where a bridge that is started with this environment looks for Ollama first."""
+    return given_upstream_url() or DEFAULTS.upstream_url
 
 
 def ollama_url(text: str) -> str:

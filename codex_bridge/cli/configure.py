@@ -109,6 +109,7 @@ def _configure(home: Folder, options: argparse.Namespace) -> None:
         )
         lines = [title, *map(_command, range(len(catalog)), catalog)]
         lines += _report(home, files, home.write(files))
+        lines += _for_oss(options.bridge_url)
     for line in lines:
         say(line, file=out)
     for note in notes:
@@ -162,9 +163,10 @@ def fetch_catalog(url: str, version: tuple[int, int, int]) -> list[Json]:
         raise CommandError(f"{url} answers: {response.error}")
     models = (response.json or {}).get("models")
     if not isinstance(models, list):
+        other = advice.elsewhere(url)
         raise CommandError(
             f"what answers at {url} is no codex-bridge (perhaps Ollama). Start it on a port of its "
-            f"own: codex-bridge run; or name its address: --bridge-url"
+            f"own ({advice.run(other)}) and name its address: --bridge-url {other}"
         )
     return models
 
@@ -221,6 +223,17 @@ def _report(home: Folder, files: Contents, changed: list[str]) -> list[str]:
     removed = [f"removed {home.path / name}" for name in changed if files[name] is None]
     end = "codex-bridge configure --undo puts everything back." if changed else "No change."
     return [*wrote, *removed, end]
+
+
+def _for_oss(url: str) -> list[str]:
+    """How `codex --oss` gets to the bridge at `url`, unless it does; it can send no key."""
+    oss = advice.oss_url(os.environ)
+    if advice.same_server(oss, url) or blocking_http.bridge_key():
+        return []
+    return [
+        f"`codex --oss`, which needs Ollama, goes to {oss}. "
+        f"To send it to the bridge: {advice.send_oss(url, os.environ)}"
+    ]
 
 
 def _undo(home: Folder, *, force: bool, dry_run: bool) -> None:

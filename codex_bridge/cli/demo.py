@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -20,7 +21,6 @@ from twisted.web.client import Agent
 
 from codex_bridge import __version__, advice
 from codex_bridge.cli import real_model
-from codex_bridge.cli.command_line import usual_upstream_url
 from codex_bridge.cli.llama_server import LlamaServer
 from codex_bridge.cli.scripted_ollama import MODEL, ScriptedOllama
 from codex_bridge.service import BridgeService, make_service
@@ -232,12 +232,13 @@ def _detail(event: Json) -> str:
 
 def _what_next(behind: _Behind) -> None:
     _title("What next")
+    bridge = advice.elsewhere(advice.OWN_URL)
     print(
         "  Let the real Codex CLI talk to this model:   "
         f"codex-bridge demo{behind.options} --serve\n"
         "  Put the bridge in front of your Ollama:\n"
-        f"    1. move Ollama:       {advice.serve(usual_upstream_url())}\n"
-        "    2. start the bridge:  codex-bridge run\n"
+        f"    1. start the bridge:  {advice.run(bridge)}\n"
+        f"    2. tell your shell:   {advice.send_oss(bridge, os.environ)}\n"
         f'    3. use Codex:         codex --oss --local-provider ollama -m MODEL "{PROMPT}"\n'
         "       MODEL is one of those that `ollama list` shows.\n"
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import shlex
+from collections.abc import Sequence
+from contextlib import suppress
 
 from attrs import frozen
 
@@ -12,15 +14,16 @@ from codex_bridge.cli.blocking_http import Server, Unreachable, error_text, json
 from codex_bridge.cli.command_line import (
     CommandError,
     Commands,
+    given_upstream_url,
     ollama_url,
     say,
-    usual_upstream_url,
     whole_number,
 )
 from codex_bridge.cli.model_names import derived_name, named_context, origin, same_model
 from codex_bridge.engines.engine import DEFAULT_NUM_CTX
 from codex_bridge.engines.ollama import LEAST_CONTEXT, shown_info
 from codex_bridge.engines.parsing import objects_in
+from codex_bridge.settings import USUAL_URLS
 from codex_bridge.vocabulary import Json
 
 CREATION_TIMEOUT = 600.0
@@ -57,7 +60,7 @@ class Known:
 
 def add_to(commands: Commands) -> None:
     """Declare the command and its options."""
-    url = usual_upstream_url()
+    url = given_upstream_url()
     parser = commands.add_parser("prepare", help="derive a model with more context from another")
     parser.add_argument("model", metavar="MODEL", help="the model to derive from: qwen3:14b")
     parser.add_argument(
@@ -71,7 +74,11 @@ def add_to(commands: Commands) -> None:
     parser.add_argument("--force", action="store_true", help="replace a model of that name")
     parser.add_argument("--remove", action="store_true", help="delete the derived model again")
     parser.add_argument(
-        "--ollama-url", type=ollama_url, default=url, metavar="URL", help=f"default: {url}"
+        "--ollama-url",
+        type=ollama_url,
+        default=url,
+        metavar="URL",
+        help=f"default: {url or ', or '.join(USUAL_URLS)}",
     )
     parser.set_defaults(action=prepare)
 
@@ -82,13 +89,26 @@ def prepare(options: argparse.Namespace) -> None:
     is_derived = options.remove and named_context(model) is not None
     name = options.name or (model if is_derived else derived_name(model, num_ctx))
     order = Order(model, num_ctx, name, options.force, options.name is not None)
+    urls = [options.ollama_url] if options.ollama_url else USUAL_URLS
     try:
-        (_remove if options.remove else _make)(Server(options.ollama_url), order)
+        (_remove if options.remove else _make)(_ollama_at(urls), order)
     except Unreachable as error:
         raise CommandError(
-            f"Ollama does not answer at {options.ollama_url} ({error}); start it there or give "
+            f"Ollama does not answer at {' or '.join(urls)} ({error}); start it there or give "
             f"its --ollama-url"
         ) from None
+
+
+def _ollama_at(urls: Sequence[str]) -> Server:
+    """The first Ollama that answers at `urls`, or a bridge before it; if none does, the first URL.
+
+    What is wrong there is told when the server is asked for more.
+    """
+    for server in map(Server, urls):
+        with suppress(Unreachable):
+            if (server.ask("GET", "/api/version").json or {}).get("version"):
+                return server
+    return Server(urls[0])
 
 
 def _make(ollama: Server, order: Order) -> None:
@@ -202,7 +222,7 @@ def _refuse_removal(ollama: Server, order: Order, present: Known) -> None:
 
 def _ollama(ollama: Server, command: str, model: str) -> str:
     """What the user can type to have the `ollama` program do something with a model."""
-    return advice.ollama(f"{command} {shlex.quote(model)}", ollama.url, usual_upstream_url())
+    return advice.ollama(f"{command} {shlex.quote(model)}", ollama.url)
 
 
 def _listed(ollama: Server, name: str) -> str:

@@ -181,6 +181,50 @@ def test_what_is_to_be_copied_is_quoted_and_moves_no_cursor(home: Path) -> None:
     assert "\x1b" not in aliases
 
 
+@pytest.fixture
+def oss(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """An environment in which `codex --oss` goes to port 11434, and the shell is bash."""
+    for name in ("CODEX_OSS_PORT", "CODEX_OSS_BASE_URL", "CODEX_BRIDGE_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SHELL", "/bin/bash")
+    return monkeypatch
+
+
+ELSEWHERE = ["--bridge-url", "http://127.0.0.1:11500"]
+OSS = (
+    "`codex --oss`, which needs Ollama, goes to http://localhost:11434/v1. To send it to the "
+    "bridge: "
+)
+
+
+@pytest.mark.usefixtures("offered")
+def test_the_variable_for_oss_is_told_where_it_does_not_reach_the_bridge(
+    home: Path, oss: pytest.MonkeyPatch
+) -> None:
+    told = call(home, NEW, *ELSEWHERE).out.splitlines()[-1]
+    assert told == f"{OSS}export CODEX_OSS_PORT=11500"
+    oss.setenv("SHELL", "/usr/bin/fish")
+    assert f"{OSS}set -gx CODEX_OSS_PORT 11500\n" in call(home, NEW, *ELSEWHERE).out
+    box = call(home, NEW, "--bridge-url", "http://box:1/a").out
+    assert f"{OSS}set -gx CODEX_OSS_BASE_URL http://box:1/a/v1\n" in box
+    assert "--oss" not in call(home, NEW, "--bridge-url", "http://localhost:11434").out
+    oss.setenv("CODEX_OSS_PORT", "11500")
+    assert "--oss" not in call(home, NEW, *ELSEWHERE).out
+
+
+@pytest.mark.usefixtures("offered")
+def test_oss_is_not_offered_where_a_key_is_needed(home: Path, oss: pytest.MonkeyPatch) -> None:
+    oss.setenv("CODEX_BRIDGE_API_KEY", "sk-1")
+    assert "--oss" not in call(home, NEW, *ELSEWHERE).out
+
+
+@pytest.mark.usefixtures("offered", "oss")
+def test_with_aliases_the_variable_for_oss_is_told_on_stderr(home: Path) -> None:
+    done = call(home, NEW, *ELSEWHERE, "--aliases")
+    assert f"{OSS}export CODEX_OSS_PORT=11500\n" in done.err
+    assert all(line.startswith("alias ") for line in done.out.splitlines())
+
+
 @pytest.mark.usefixtures("offered")
 def test_an_unknown_model_is_one_line_with_what_there_is(home: Path) -> None:
     done = call(home, NEW, "qwen9")
@@ -307,7 +351,8 @@ async def test_no_bridge_at_the_address_is_one_line(start: Start, home: Path) ->
     itself = await deferToThread(call, home, NEW, "--bridge-url", ollama)
     assert itself.err == (
         f"codex-bridge: what answers at {ollama} is no codex-bridge (perhaps Ollama). "
-        f"Start it on a port of its own: codex-bridge run; or name its address: --bridge-url\n"
+        f"Start it on a port of its own (codex-bridge run --port 11500) and name its address: "
+        f"--bridge-url http://127.0.0.1:11500\n"
     )
     await setup.fake.stop()
     behind = await deferToThread(call, home, NEW, "--bridge-url", setup.url)

@@ -111,7 +111,9 @@ async def test_ollama_on_the_bridges_port(doctor: Doctor, start: Start) -> None:
     assert done.failures == ["bridge", "port"]
     _, detail, remedy = done.check("port")
     assert "is Ollama itself" in detail
-    assert "OLLAMA_HOST=127.0.0.1:11433 ollama serve" in str(remedy)
+    first, _, second = str(remedy).partition("; or ")
+    assert f"codex-bridge run --port 11500 --upstream-url {setup.fake.url}" in first
+    assert "OLLAMA_HOST=127.0.0.1:11433 ollama serve" in second
     assert (done.code, done.json["probe"], done.check("model")[0]) == (1, None, "ok")
 
 

@@ -203,19 +203,32 @@ def test_a_few_loads_because_of_other_programs_are_not_told(count: int, names: l
         (
             BRIDGE,
             {},
-            "move Ollama (OLLAMA_HOST=127.0.0.1:11433 ollama serve), then start the bridge: "
-            "codex-bridge run",
+            "there it can stay; start the bridge (codex-bridge run --port 11500) and name its "
+            "address: --bridge-url http://127.0.0.1:11500; or move Ollama "
+            "(OLLAMA_HOST=127.0.0.1:11433 ollama serve), then start the bridge: codex-bridge run",
         ),
         (
             "http://localhost:8080",
-            {"CODEX_BRIDGE_UPSTREAM_URL": "http://127.0.0.1:11500"},
-            "move Ollama (OLLAMA_HOST=127.0.0.1:11500 ollama serve), then start the bridge: "
+            {},
+            "there it can stay; start the bridge (codex-bridge run --port 11500 --upstream-url "
+            "http://localhost:8080) and name its address: --bridge-url http://127.0.0.1:11500; or "
+            "move Ollama (OLLAMA_HOST=127.0.0.1:11433 ollama serve), then start the bridge: "
             "codex-bridge run --port 8080",
+        ),
+        (
+            "http://localhost:11500",
+            {"CODEX_BRIDGE_UPSTREAM_URL": "http://127.0.0.1:8080"},
+            "there it can stay; start the bridge (codex-bridge run --port 11501) and name its "
+            "address: --bridge-url http://127.0.0.1:11501; or move Ollama "
+            "(OLLAMA_HOST=127.0.0.1:8080 ollama serve), then start the bridge: "
+            "codex-bridge run --port 11500",
         ),
         (
             BRIDGE,
             {"CODEX_BRIDGE_OLLAMA_URL": "http://gpu:11434"},
-            "stop it, then start the bridge: codex-bridge run",
+            "there it can stay; start the bridge (codex-bridge run --port 11500) and name its "
+            "address: --bridge-url http://127.0.0.1:11500; or stop it, then start the bridge: "
+            "codex-bridge run",
         ),
         (
             "http://127.0.0.1:11433",
@@ -223,9 +236,15 @@ def test_a_few_loads_because_of_other_programs_are_not_told(count: int, names: l
             "there it can stay; start the bridge (codex-bridge run) and name its address: "
             "--bridge-url http://127.0.0.1:11434",
         ),
+        (
+            BRIDGE,
+            {"CODEX_BRIDGE_UPSTREAM_URL": "http://localhost:11434"},
+            "there it can stay; start the bridge (codex-bridge run --port 11500) and name its "
+            "address: --bridge-url http://127.0.0.1:11500",
+        ),
     ],
 )
-def test_an_ollama_at_the_bridges_address_has_to_go_where_the_bridge_looks_for_it(
+def test_an_ollama_at_the_bridges_address_may_stay_or_go_where_the_bridge_looks_for_it(
     url: str, environ: dict[str, str], remedy: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in environ.items():
@@ -400,23 +419,34 @@ def test_the_catalogs_of_all_files_and_profiles_are_read() -> None:
 
 
 @pytest.mark.parametrize(
-    ("environ", "url", "status"),
+    ("environ", "url", "variable"),
     [
-        ({}, BRIDGE, "ok"),
-        ({}, "http://127.0.0.1:8080", "warning"),
-        ({"CODEX_OSS_PORT": "8080"}, "http://127.0.0.1:8080", "ok"),
-        ({"CODEX_OSS_BASE_URL": "http://box:1/v1"}, "http://box:1", "ok"),
-        ({"CODEX_OSS_BASE_URL": "http://box:1/v1"}, BRIDGE, "warning"),
-        ({"CODEX_OSS_BASE_URL": "http://box:x/v1"}, BRIDGE, "warning"),
+        ({}, BRIDGE, ""),
+        ({}, "http://127.0.0.1:8080", "CODEX_OSS_PORT=8080"),
+        ({"CODEX_OSS_PORT": "8080"}, "http://127.0.0.1:8080", ""),
+        ({"CODEX_OSS_PORT": "8080"}, BRIDGE, "CODEX_OSS_PORT=11434"),
+        ({}, "http://box:1", "CODEX_OSS_BASE_URL=http://box:1/v1"),
+        ({"CODEX_OSS_BASE_URL": "http://box:1/v1"}, "http://box:1", ""),
+        ({"CODEX_OSS_BASE_URL": "http://box:1/v1"}, BRIDGE, f"CODEX_OSS_BASE_URL={BRIDGE}/v1"),
+        ({"CODEX_OSS_BASE_URL": "http://box:x/v1"}, BRIDGE, f"CODEX_OSS_BASE_URL={BRIDGE}/v1"),
     ],
 )
-def test_without_a_configuration_codex_has_to_be_told_of_another_address(
-    environ: dict[str, str], url: str, status: str
+def test_codex_has_to_be_told_of_a_bridge_where_oss_does_not_go(
+    environ: dict[str, str], url: str, variable: str
 ) -> None:
-    (check,) = config_checks(CodexFacts(environ=environ), url, MODEL, 32768)
-    assert check.status.value == status
-    if status == "warning":
-        assert check.remedy == f"export CODEX_OSS_BASE_URL={url}/v1"
+    codex = CodexFacts(environ=environ)
+    (check,) = config_checks(codex, url, MODEL, 32768)
+    assert (check.status is Status.OK) == (not variable)
+    if variable:
+        assert check.remedy == (
+            f"export {variable}; or, for codex -p bridge: codex-bridge configure --bridge-url {url}"
+        )
+    # With a provider Codex has a way to the bridge, so --oss is only mentioned.
+    (check,) = config_checks(
+        evolve(codex, files={"config.toml": OURS.replace(BRIDGE, url)}), url, MODEL, 32768
+    )
+    assert check.status is Status.OK
+    assert check.detail.endswith(f"export {variable}" if variable else "points at the bridge")
 
 
 def probe(*outcomes: str, repairs: Json | None = None) -> Probe:

@@ -16,6 +16,7 @@ from codex_bridge.cli.model_names import derived_name, named_context, same_model
 from tests import processes
 from tests.cli.command import Done, run
 from tests.cli.model_making import Registry
+from tests.conftest import Start
 from tests.fake_ollama import FakeOllama, ModelFacts, sides
 
 MODELS = (ModelFacts(num_ctx=None), ModelFacts("qwen3:latest", num_ctx=None))
@@ -112,8 +113,11 @@ async def test_the_command_has_the_name_that_ollama_lists_since_codex_finds_no_o
 async def test_at_the_usual_address_the_ollama_program_needs_no_other(
     fake: FakeOllama, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("CODEX_BRIDGE_UPSTREAM_URL", fake.url)
-    done = await deferToThread(run, "prepare", "nope:1b")
+    done = await deferToThread(run, "prepare", "nope:1b", "--ollama-url", fake.url)
+    # On any other one, the bridge or another server may be at the address that it asks by itself.
+    assert done.err.endswith(f"get it first: OLLAMA_HOST={fake.url} ollama pull nope:1b\n")
+    monkeypatch.setattr("codex_bridge.advice.OWN_URL", fake.url)
+    done = await deferToThread(run, "prepare", "nope:1b", "--ollama-url", fake.url)
     assert done.err.endswith("get it first: ollama pull nope:1b\n")
 
 
@@ -268,6 +272,37 @@ def test_an_ollama_that_is_down_is_one_line(tmp_path: Path) -> None:
     assert done.stderr == (
         "codex-bridge: Ollama does not answer at http://127.0.0.1:9 (Connection refused); start "
         "it there or give its --ollama-url\n"
+    )
+
+
+@pytest.mark.parametrize("has_moved", [True, False])
+@pytest_twisted.ensureDeferred
+async def test_ollama_is_found_where_it_usually_is(
+    fake: FakeOllama, has_moved: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("CODEX_BRIDGE_UPSTREAM_URL", "CODEX_BRIDGE_OLLAMA_URL"):
+        monkeypatch.delenv(name, raising=False)
+    nowhere = "http://127.0.0.1:9"
+    urls = (fake.url, nowhere) if has_moved else (nowhere, fake.url)
+    monkeypatch.setattr("codex_bridge.cli.prepare.USUAL_URLS", urls)
+    done = await deferToThread(run, "prepare", "qwen3:14b")
+    assert done.code == 0, done.err
+    assert "qwen3:14b-ctx32k" in fake.models
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_bridge_before_an_ollama_that_is_down_does_not_hide_that(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("CODEX_BRIDGE_UPSTREAM_URL", "CODEX_BRIDGE_OLLAMA_URL"):
+        monkeypatch.delenv(name, raising=False)
+    bridge = await start()
+    await bridge.fake.stop()
+    monkeypatch.setattr("codex_bridge.cli.prepare.USUAL_URLS", (bridge.fake.url, bridge.url))
+    done = await deferToThread(run, "prepare", "qwen3:14b")
+    assert done.err == (
+        f"codex-bridge: Ollama does not answer at {bridge.fake.url} or {bridge.url} (Connection "
+        f"refused); start it there or give its --ollama-url\n"
     )
 
 

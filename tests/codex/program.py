@@ -95,6 +95,11 @@ class Codex:
         provider = ["--oss", "--local-provider", "ollama", "-m", model]
         return self._run({"CODEX_OSS_BASE_URL": f"{url}/v1"}, [*provider, *arguments])
 
+    def exec_by_port(self, port: int, *arguments: str) -> Run:
+        """The same against a bridge on this machine, of which Codex is told the port only."""
+        provider = ["--oss", "--local-provider", "ollama", "-m", "qwen3:14b"]
+        return self._run({"CODEX_OSS_PORT": str(port)}, [*provider, *arguments])
+
     def exec_with_provider(self, url: str, *arguments: str, key: str = "") -> Run:
         """The same with a provider from config.toml in place of --oss."""
         self.write_provider(url, 'env_key = "CODEX_BRIDGE_API_KEY"' if key else "")

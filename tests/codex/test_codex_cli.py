@@ -12,7 +12,7 @@ from twisted.internet.threads import deferToThread
 from twisted.logger import formatEvent
 
 from tests.codex.conftest import run
-from tests.codex.program import NEEDS_CLI, VERSIONS, Codex
+from tests.codex.program import NEEDS_CLI, VERSIONS, Codex, Run
 from tests.codex.scenario import Chat
 from tests.conftest import LogBook, Start
 from tests.fake_ollama import Answer, Call, Calls, Die, FakeOllama, Playlist, Refuse, Say, Think
@@ -44,6 +44,17 @@ async def test_a_text_turn(start: Start, codex: Codex) -> None:
     roles = [message["role"] for message in chat.json["messages"]]
     assert roles[0] == "system"
     assert set(roles[1:]) == {"user"}
+
+
+@pytest_twisted.ensureDeferred
+async def test_codex_finds_a_bridge_on_another_port_by_one_variable(
+    start: Start, codex: Codex
+) -> None:
+    setup = await start(Playlist([Say("Hello from the model.")]))
+    done: Run = await deferToThread(codex.exec_by_port, setup.port, "hi")
+    assert done.code == 0, done.output
+    assert "Hello from the model." in done.output
+    assert len(setup.fake.turns) == 1
 
 
 @pytest_twisted.ensureDeferred

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from attrs import frozen
 
+from codex_bridge.advice import oss_url, same_server, send_oss
 from codex_bridge.cli.codex_config import CONFIG, NAME, PROFILE, PROFILE_FILES_SINCE
 from codex_bridge.cli.codex_program import version_number
 from codex_bridge.cli.doctor.facts import Check, CodexFacts, failed, ok, warning
@@ -100,7 +101,7 @@ def config_checks(
     ours = {
         key
         for key, (_, provider) in providers.items()
-        if _leads_to(str(provider.get("base_url") or ""), bridge_url)
+        if same_server(str(provider.get("base_url") or ""), bridge_url)
     }
     for key, (where, provider) in providers.items():
         problems += _provider_problems(key, where, provider, key in ours)
@@ -166,22 +167,6 @@ def _scopes(parsed: dict[str, Json]) -> Iterator[Scope]:
                 yield Scope(f"{name} [profiles.{profile}]", inherited | values, True)
 
 
-def _leads_to(url: str, bridge_url: str) -> bool:
-    """Whether two URLs have the same host and port."""
-    try:
-        return _host_and_port(url) == _host_and_port(bridge_url)
-    except ValueError:
-        return False
-
-
-def _host_and_port(url: str) -> tuple[str, int]:
-    """Host and port, with one name for all addresses of this machine. Raises ValueError."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    local = host in {*LOCAL, "::1", "0.0.0.0"}  # noqa: S104 - compared, not listened on
-    return "localhost" if local else host, parts.port or (443 if parts.scheme == "https" else 80)
-
-
 def _provider_problems(key: str, where: str, provider: Json, is_ours: bool) -> Iterator[Check]:
     what = f"{where}: provider {key}"
     if key in RESERVED:
@@ -243,15 +228,17 @@ def _missing_window(scope: Scope, context: int | None) -> Iterator[Check]:
 
 
 def _provider_check(codex: CodexFacts, bridge_url: str, ours: set[str]) -> Check:
+    oss = oss_url(codex.environ)
+    has_oss = same_server(oss, bridge_url)
+    send = send_oss(bridge_url, codex.environ)
     if ours:
-        return ok("config", f"provider {', '.join(sorted(ours))} points at the bridge")
+        found = f"provider {', '.join(sorted(ours))} points at the bridge"
+        more = "" if has_oss else f"; `codex --oss` goes to {oss}, to change that: {send}"
+        return ok("config", found + more)
     none = "has no provider for the bridge" if codex.files else "is not there"
-    port = codex.environ.get("CODEX_OSS_PORT") or "11434"
-    oss = codex.environ.get("CODEX_OSS_BASE_URL") or f"http://localhost:{port}/v1"
-    if _leads_to(oss, bridge_url):
+    if has_oss:
         return ok("config", f"{codex.home}/config.toml {none}; `codex --oss` needs none")
+    remedy = f"{send}; or, for codex -p bridge: codex-bridge configure --bridge-url {bridge_url}"
     return warning(
-        "config",
-        f"{codex.home}/config.toml {none}, and `codex --oss` goes to {oss}",
-        f"export CODEX_OSS_BASE_URL={bridge_url}/v1",
+        "config", f"{codex.home}/config.toml {none}, and `codex --oss` goes to {oss}", remedy
     )

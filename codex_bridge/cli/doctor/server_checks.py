@@ -6,7 +6,11 @@ import shlex
 from typing import Any
 
 from codex_bridge import advice
-from codex_bridge.cli.command_line import DEFAULT_BRIDGE_URL, usual_upstream_url
+from codex_bridge.cli.command_line import (
+    DEFAULT_BRIDGE_URL,
+    given_upstream_url,
+    usual_upstream_url,
+)
 from codex_bridge.cli.doctor.facts import Check, ModelFacts, ServerFacts, failed, ok, warning
 from codex_bridge.cli.model_names import derived_name, same_model
 from codex_bridge.engines.chat_servers import BY_OWNER
@@ -15,6 +19,7 @@ from codex_bridge.engines.ollama import LEAST_CONTEXT, OLDEST, version_number
 from codex_bridge.engines.parsing import whole_number
 from codex_bridge.engines.reloads import PATTERN
 from codex_bridge.engines.reloads import remedy as reload_remedy
+from codex_bridge.settings import USUAL_URLS
 from codex_bridge.vocabulary import Json, ModelInfo
 
 RECOMMENDED = DEFAULT_NUM_CTX
@@ -31,7 +36,7 @@ def server_checks(server: ServerFacts) -> list[Check]:
             failed(
                 "port",
                 f"what answers at {server.url} is Ollama itself, not the bridge",
-                _move(server.url),
+                _two_ways(server.url),
             )
         )
     elif server.health is not None:
@@ -53,23 +58,28 @@ def _bridge(server: ServerFacts) -> Check:
         return failed(
             "bridge",
             f"{server.url} is {what}: its /__health is not that of codex-bridge",
-            "start it on a port of its own and name that: --bridge-url; or see the next remedy"
+            "start it on a port of its own, or move Ollama: see the next remedy"
             if server.is_ollama
             else "stop what listens there, or name the bridge's address: --bridge-url",
         )
     return ok("bridge", f"codex-bridge {server.health.get('version')} at {server.url}")
 
 
-def _move(url: str) -> str:
+def _two_ways(url: str) -> str:
     """What to do about an Ollama at the address that was given for the bridge."""
-    upstream = usual_upstream_url()
-    if advice.address(url) == advice.address(upstream):
-        return (
-            f"there it can stay; start the bridge ({advice.run(DEFAULT_BRIDGE_URL)}) and name its "
-            f"address: --bridge-url {DEFAULT_BRIDGE_URL}"
-        )
+    upstream, at_bridges = usual_upstream_url(), advice.same_server(url, DEFAULT_BRIDGE_URL)
+    is_upstream = advice.same_server(url, upstream)
+    bridge = DEFAULT_BRIDGE_URL if is_upstream and not at_bridges else advice.elsewhere(url)
+    # A bridge that is not told of another upstream finds Ollama at its usual addresses.
+    is_found = given_upstream_url() or any(advice.same_server(url, each) for each in USUAL_URLS)
+    start = advice.run(bridge) + ("" if is_found else f" --upstream-url {url}")
+    stay = (
+        f"there it can stay; start the bridge ({start}) and name its address: --bridge-url {bridge}"
+    )
+    if is_upstream:
+        return stay
     way = f"move Ollama ({advice.serve(upstream)})" if advice.is_local(upstream) else "stop it"
-    return f"{way}, then start the bridge: {advice.run(url)}"
+    return f"{stay}; or {way}, then start the bridge: {advice.run(url)}"
 
 
 def _upstream(server: ServerFacts) -> Check:
