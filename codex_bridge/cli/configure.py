@@ -231,8 +231,7 @@ def _for_oss(url: str) -> list[str]:
     if advice.same_server(oss, url) or blocking_http.bridge_key():
         return []
     return [
-        f"`codex --oss`, which needs Ollama, goes to {oss}. "
-        f"To send it to the bridge: {advice.send_oss(url, os.environ)}"
+        f"`codex --oss` goes to {oss}. To send it to the bridge: {advice.send_oss(url, os.environ)}"
     ]
 
 

@@ -122,8 +122,7 @@ def _scripted(reactor: Any) -> _Behind:
         last_chat=lambda: ollama.chats[-1],
         stop=ollama.stop,
         options="",
-        codex="CODEX_OSS_BASE_URL=HERE/v1 codex exec --skip-git-repo-check \\\n"
-        f"      --oss --local-provider ollama -m {MODEL}",
+        codex=_codex(MODEL),
     )
 
 
@@ -138,9 +137,14 @@ def _real(reactor: Any, llama: LlamaServer, model: Path | None) -> _Behind:
         last_chat=lambda: recorder.last_body,
         stop=recorder.stop,
         options=f" --real --model {quote(str(model))}" if model else " --real",
-        codex=f"codex exec --skip-git-repo-check -m {quote(name)} -c model_provider=bridge \\\n"
-        '      -c \'model_providers.bridge={name="bridge",base_url="HERE/v1",'
-        'wire_api="responses"}\'',
+        codex=_codex(name),
+    )
+
+
+def _codex(model: str) -> str:
+    return (
+        f"CODEX_OSS_BASE_URL=HERE/v1 codex exec --skip-git-repo-check \\\n"
+        f"      --oss --local-provider ollama -m {quote(model)}"
     )
 
 

@@ -191,10 +191,7 @@ def oss(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 
 ELSEWHERE = ["--bridge-url", "http://127.0.0.1:11500"]
-OSS = (
-    "`codex --oss`, which needs Ollama, goes to http://localhost:11434/v1. To send it to the "
-    "bridge: "
-)
+OSS = "`codex --oss` goes to http://localhost:11434/v1. To send it to the bridge: "
 
 
 @pytest.mark.usefixtures("offered")
