@@ -135,3 +135,26 @@ async def test_a_question_that_ollama_got_is_not_asked_again(scene: Scene) -> No
     wire.transport.abortConnection()
     assert (await client.until(b"}}\n")).startswith(b"HTTP/1.1 502 ")
     assert len(scene.wires.wires) == before + 1
+
+
+LOADING = b"HTTP/1.1 503 X\r\nContent-Length: 2\r\n\r\n{}"
+LISTED = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_codex_asks_at_its_start_is_held_while_a_server_loads_its_model() -> None:
+    time = ClockedReactor()
+    scene = Scene(time, is_ollama=True)
+    try:
+        await scene.service.identified
+        client = await scene.client(b"GET /v1/models HTTP/1.1")
+        for _ in range(60):
+            wire = await scene.upstream()
+            wire.say(LOADING)
+            await time.until_scheduled(lambda: waits(time))
+            time.clock.advance(0.5)
+        wire = await scene.upstream()
+        wire.say(LISTED)
+        assert (await client.until(b"{}")).startswith(b"HTTP/1.1 200 ")
+    finally:
+        await scene.stop()
