@@ -148,6 +148,7 @@ def _refuse_conflicts(settings: Settings) -> None:
     """Raise ValueError where settings cannot go together."""
     if settings.debug and settings.quiet:
         raise ValueError("--debug and --quiet exclude each other; give one of them")
+    _refuse_chains(settings.alias)
     if settings.upstream_api != "chat":
         return
     # Ollama ignores both fields in chat completions, and says nothing of it.
@@ -166,3 +167,17 @@ def _refuse_conflicts(settings: Settings) -> None:
         raise ValueError(
             f"--keep-alive {because}, or set OLLAMA_KEEP_ALIVE={settings.keep_alive} for Ollama"
         )
+
+
+def _refuse_chains(aliases: tuple[tuple[str, str], ...]) -> None:
+    """Raise ValueError where a name stands for two models, or for another such name."""
+    models: dict[str, str] = {}
+    for name, model in aliases:
+        if models.setdefault(name, model) != model:
+            raise ValueError(f"--alias: {name} stands for {models[name]} and for {model}")
+    for name, model in aliases:
+        if model in models:
+            raise ValueError(
+                f"--alias {name}={model}: {model} is itself an alias; name the model that it "
+                f"stands for"
+            )

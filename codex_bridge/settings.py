@@ -89,6 +89,13 @@ class Settings:
         "lines ([what it does](docs/security.md#a-key-for-the-server-behind-the-bridge))",
         is_secret=True,
     )
+    alias: tuple[tuple[str, str], ...] = _setting(
+        (),
+        values.several(values.alias),
+        "another name for a model, for clients whose names of models are fixed: "
+        "`gpt-4o=qwen3:14b`; give it several times, or names with commas between them "
+        "([where it counts](docs/models.md#other-names-for-a-model))",
+    )
     max_body_size: int = _setting(
         64 * 1024 * 1024,
         values.whole_number(1024, 1 << 40),

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import TypeVar
 from urllib.parse import urlsplit
+
+T = TypeVar("T")
 
 
 def on_off(text: str) -> bool:
@@ -54,13 +57,30 @@ def one_of(*words: str) -> Callable[[str], str]:
     return check
 
 
-def several(check: Callable[[str], str]) -> Callable[[str], tuple[str, ...]]:
-    """The check for a list with commas; each of its parts, in lower case, has to pass `check`."""
+def several(check: Callable[[str], T]) -> Callable[[str], tuple[T, ...]]:
+    """The check for a list with commas; each of its parts has to pass `check`."""
 
-    def check_all(text: str) -> tuple[str, ...]:
-        return tuple(check(part.strip().lower()) for part in text.split(",") if part.strip())
+    def check_all(text: str) -> tuple[T, ...]:
+        return tuple(check(part.strip()) for part in text.split(",") if part.strip())
 
     return check_all
+
+
+def named(
+    name: Callable[[str], str], value: Callable[[str], str], advice: str
+) -> Callable[[str], tuple[str, str]]:
+    """The check for NAME=VALUE, whose parts have to pass `name` and `value`.
+
+    `advice` is what to give in place of a text that lacks one of them.
+    """
+
+    def check(text: str) -> tuple[str, str]:
+        left, _, right = (part.strip() for part in text.partition("="))
+        if not left or not right:
+            raise ValueError(advice)
+        return name(left), value(right)
+
+    return check
 
 
 def matching(pattern: str, advice: str) -> Callable[[str], str]:
@@ -84,15 +104,21 @@ key = matching(
     "give a key of ASCII letters, digits and signs, without spaces; leave the option out for none",
 )
 interface = matching(r"[^\s/\[\]]+", "give an IP address such as 127.0.0.1, 0.0.0.0 or ::1")
-origin = matching(
+_lower_origin = matching(
     r"(?a)\*|[a-z][a-z0-9+.-]*://[^*/?#\s]*\*?[^*/?#\s]*",
     "give origins such as https://app.example.com, with at most one *, or *",
 )
+alias = named(str, str, "give a name and the model that it stands for: gpt-4o=qwen3:14b")
+
+
+def origin(text: str) -> str:
+    """A web page's origin, in lower case; or "*"."""
+    return _lower_origin(text.lower())
 
 
 def host(text: str) -> str:
     """A name or address as in the Host header, without port, brackets and final dot; or "*"."""
-    name = text.removesuffix(".").removeprefix("[").removesuffix("]")
+    name = text.lower().removesuffix(".").removeprefix("[").removesuffix("]")
     is_address = name.count(":") > 1
     if not name.isascii() or any(c.isspace() or c in "/@[]" for c in name):
         raise ValueError("give names such as bridge.example.com, or *")

@@ -42,6 +42,7 @@ def test_defaults() -> None:
         allow_origin=(),
         api_key=None,
         upstream_api_key=None,
+        alias=(),
         debug=False,
         quiet=False,
         max_body_size=67108864,
@@ -85,6 +86,7 @@ VARIABLES = [
     ),
     ("API_KEY", " sk-1 \n", "api_key", "sk-1"),
     ("UPSTREAM_API_KEY", " sk-1 \n", "upstream_api_key", "sk-1"),
+    ("ALIAS", "GPT-4o = Qwen3:14b,", "alias", (("GPT-4o", "Qwen3:14b"),)),
     ("DEBUG", "1", "debug", True),
     ("DEBUG", "off", "debug", False),
     ("QUIET", "yes", "quiet", True),
@@ -205,6 +207,8 @@ def test_lists_are_given_several_times_or_with_commas() -> None:
     given = settings("--allow-host", "a,b", "--allow-host=c", "--allow-origin", "*")
     assert given.allow_host == ("a", "b", "c")
     assert given.allow_origin == ("*",)
+    aliases = settings("--alias", "a=m,b=m", "--alias=c=n").alias
+    assert aliases == (("a", "m"), ("b", "m"), ("c", "n"))
     assert settings("--allow-host", "a", CODEX_BRIDGE_ALLOW_HOST="b").allow_host == ("a",)
 
 
@@ -261,6 +265,13 @@ def test_nothing_but_the_settings_keeps_the_key(
         (["--allow-origin", "x.example"], "--allow-origin: give origins such as"),
         (["--allow-origin", "https://x/path"], "give origins"),
         (["--allow-origin", "https://*.*"], "give origins"),
+        (["--alias", "gpt-4o"], "--alias: give a name and the model that it stands for: gpt-4o="),
+        (["--alias", "gpt-4o="], "give a name and the model that it stands for"),
+        (["--alias", "=qwen3"], "give a name and the model"),
+        (["--alias", "a=b,b=c"], "--alias a=b: b is itself an alias"),
+        (["--alias", "a=b", "--alias", "b=a"], "--alias a=b: b is itself an alias"),
+        (["--alias", "a=a"], "--alias a=a: a is itself an alias"),
+        (["--alias", "a=b,a=c"], "--alias: a stands for b and for c"),
         (["--port", "http"], "--port: give a whole number from 0 to 65535 (got 'http')"),
         (["--port", "65536"], "65535"),
         (["--port", "-1"], "65535"),
@@ -335,6 +346,7 @@ def test_help_names_every_option_with_default_and_unit(
         "--allow-origin=",
         "--api-key=",
         "--upstream-api-key=",
+        "--alias=",
         "--max-body-size=",
         "--client-timeout=",
         "--upstream-stream=",

@@ -74,6 +74,11 @@ def entry(info: ModelInfo, context: int | None, priority: int = 1) -> Json:
     }
 
 
+def alias_entry(model: Json, alias: str, priority: int) -> Json:
+    """The entry for another name of the model that has the entry `model`."""
+    return model | {"slug": alias, "display_name": display_name(alias), "priority": priority}
+
+
 def _window(context: int | None) -> Json:
     if context is None:
         return {"context_window": None}

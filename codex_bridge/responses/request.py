@@ -50,7 +50,7 @@ class ResponsesRequest:
     """What a client asks for."""
 
     model: str
-    """As the client wrote it."""
+    """The one that is asked. `echo` has the client's name for it, which may be an alias."""
     items: list[Json]
     """`input`: each an object with a type."""
     instructions: str | None

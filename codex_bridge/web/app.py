@@ -24,7 +24,7 @@ from codex_bridge.web.drain import Drain
 from codex_bridge.web.exchange import serve
 from codex_bridge.web.health import Health
 from codex_bridge.web.json_replies import send_error, send_json
-from codex_bridge.web.model_list import ModelList, asks_for_catalog
+from codex_bridge.web.model_list import ModelList
 from codex_bridge.web.native import NativeRoutes, is_native
 from codex_bridge.web.origins import is_preflight, let_page_read, reply_to_preflight
 from codex_bridge.web.passthrough import PassThrough
@@ -70,7 +70,7 @@ class BridgeApp:
         self._new_id = new_id
         self._state = BridgeState(settings, upstream, clock, log, new_id, self.drain)
         self._health = Health(self._state)
-        self._models = ModelList(upstream, clock, log)
+        self._models = ModelList(upstream, clock, log, dict(settings.alias))
         # The bridge's own key is not for Ollama, and Ollama's key is not the client's to choose.
         has_key = settings.api_key is not None or settings.upstream_api_key is not None
         withheld = KEY_HEADERS if has_key else frozenset()
@@ -104,8 +104,8 @@ class BridgeApp:
     @router.route("/v1/models")
     @router.route("/models")
     def models(self, request: BridgeRequest) -> Deferred[bytes | None]:
-        """Ollama's list; with metadata for Codex where the query has a `client_version`."""
-        if asks_for_catalog(request):
+        """Ollama's list with the aliases; with metadata for Codex if the query asks for them."""
+        if self._models.answers(request):
             self._admit_page(request)
             return self._run(request, self._models.handle(request))
         return self._run(request, self._passthrough.handle(request))

@@ -55,7 +55,7 @@ def serve(http: BridgeRequest, state: BridgeState) -> Deferred[bytes]:
     """
     traits = traits_of(http.requestHeaders)
     intake, body = _taken_in(http, traits, state)
-    journal = Journal(state, state.new_id("resp"), intake.model)
+    journal = Journal(state, state.new_id("resp"), _model_in(intake))
     reply = _reply_for(intake, journal.exchange, http, traits, state)
     if isinstance(intake, Refused):
         journal.outcome = f"failed: {intake.error.message}"
@@ -85,7 +85,14 @@ def _taken_in(
     body = http.content.read()
     # A model may think for an hour; the bytes would be held all the while.
     http.content.close()
-    return take_in(body, traits, ToolProfile(state.settings.tool_profile)), body
+    settings = state.settings
+    return take_in(body, traits, ToolProfile(settings.tool_profile), dict(settings.alias)), body
+
+
+def _model_in(intake: ResponsesRequest | Refused) -> str:
+    """The model as the log names it: as the client named it, and the one that an alias means."""
+    named = intake.echo.get("model", intake.model)
+    return intake.model if named == intake.model else f"{named} ({intake.model})"
 
 
 def _reply_for(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from attrs import field, frozen
+from collections.abc import Mapping
+
+from attrs import evolve, field, frozen
 
 from codex_bridge.clients.traits import ClientTraits
 from codex_bridge.errors import ApiError
@@ -23,9 +25,15 @@ class Refused:
 
 
 def take_in(
-    body: bytes, traits: ClientTraits, tool_profile: ToolProfile
+    body: bytes,
+    traits: ClientTraits,
+    tool_profile: ToolProfile,
+    aliases: Mapping[str, str] = {},
 ) -> ResponsesRequest | Refused:
-    """Read the body of a request of a client with these `traits`."""
+    """Read the body of a request of a client with these `traits`.
+
+    `aliases`: a name that clients use for a model -> the model, which is asked in its place.
+    """
     # Until the client's wish is known, a client that reads failures in the stream gets one.
     stream, model, echo = traits.fails_in_stream, "", {}
     try:
@@ -35,6 +43,7 @@ def take_in(
         wish = request.get("stream")
         if isinstance(wish, bool | None):
             stream = bool(wish)
-        return read(request, size=len(body), tool_profile=tool_profile)
+        taken = read(request, size=len(body), tool_profile=tool_profile)
+        return evolve(taken, model=aliases.get(model, model))
     except ApiError as error:
         return Refused(error, stream, model, echo)

@@ -26,7 +26,7 @@ class Journal:
     """The notes on one exchange."""
 
     def __init__(self, state: BridgeState, exchange: str, model: str) -> None:
-        """`exchange` is the id of its response; `model` as the client named it, "" if unknown."""
+        """`exchange` is the id of its response; `model` as the log names it, "" if unknown."""
         self.exchange = exchange
         self.outcome = "client gone"
         self._model = printable(model)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 from twisted.internet.defer import Deferred
@@ -27,6 +27,7 @@ from codex_bridge.vocabulary import FailureKind, UpstreamFailure
 from codex_bridge.web.json_replies import send_error
 from codex_bridge.web.site import BridgeRequest, Upload
 
+T = TypeVar("T")
 HOP_BY_HOP = frozenset(
     {
         b"connection",
@@ -113,22 +114,20 @@ class PassThrough:
         # Also if Ollama has never answered: the bridge starts only when it does, so it is coming
         # back.
         is_held = request.method == b"GET" and request.path in AT_START and body is None
-        begun = self._clock.seconds()
-        deadline = begun + (PATIENCE if is_held else 0.0)
-        while True:
-            try:
-                response = await self._upstream.forward(request.method, request.uri, headers, body)
-                is_loading = is_held and response.code == HTTPStatus.SERVICE_UNAVAILABLE
-                if not is_loading or self._clock.seconds() >= begun + LOADING_PATIENCE:
-                    return response
+
+        async def ask() -> IResponse:
+            response = await self._upstream.forward(request.method, request.uri, headers, body)
+            if is_held and response.code == HTTPStatus.SERVICE_UNAVAILABLE:
                 await self._upstream.budget().refusal_in(response)
-            except UpstreamFailure as failure:
-                is_running = failure.kind is not FailureKind.NOT_RUNNING
-                if is_running or self._clock.seconds() >= deadline:
-                    raise from_upstream(failure, "", self._upstream.words) from failure
-            except ValueError:
-                raise invalid("HTTP does not allow this method or request target.") from None
-            await deferLater(self._clock, PAUSE)
+                raise UpstreamFailure(FailureKind.LOADING, "it answers with a 503", response.code)
+            return response
+
+        try:
+            return await held(ask, self._clock, PATIENCE if is_held else 0.0)
+        except UpstreamFailure as failure:
+            raise from_upstream(failure, "", self._upstream.words) from failure
+        except ValueError:
+            raise invalid("HTTP does not allow this method or request target.") from None
 
     async def _body(self, request: BridgeRequest) -> IBodyProducer | None:
         """The body for the upstream: the client's own, or with the context that is shared."""
@@ -141,6 +140,26 @@ class PassThrough:
             if changed:
                 return BytesBody(changed)
         return UploadBody(upload)
+
+
+async def held(ask: Callable[[], Awaitable[T]], clock: IReactorTime, seconds: float) -> T:
+    """What `ask` returns; it is called again for so many seconds while the server is not running.
+
+    Unless `seconds` is 0, it is also called again while the server loads its model, for
+    LOADING_PATIENCE. Raises UpstreamFailure.
+    """
+    begun = clock.seconds()
+    limits = {
+        FailureKind.NOT_RUNNING: seconds,
+        FailureKind.LOADING: LOADING_PATIENCE if seconds else 0.0,
+    }
+    while True:
+        try:
+            return await ask()
+        except UpstreamFailure as failure:
+            if clock.seconds() - begun >= limits.get(failure.kind, 0.0):
+                raise
+        await deferLater(clock, PAUSE)
 
 
 def with_context(body: bytes, num_ctx_for: Callable[[str], int | None]) -> bytes | None:
