@@ -75,6 +75,22 @@ def is_between_requests(protocol: Any) -> bool:
     return bool(protocol.state == "QUIESCENT")
 
 
+def keep_only_http_1_1(protocol: Any) -> None:
+    """Have `protocol`, as for `is_between_requests`, close its connection behind an HTTP/1.0 answer.
+
+    Twisted would keep it, but the server closes it: the next request would be lost.
+    """
+    keep = protocol._quiescentCallback
+
+    def answered(protocol: Any) -> None:
+        if protocol._parser.response.version[1:] == (1, 0):
+            protocol.transport.loseConnection()
+        else:
+            keep(protocol)
+
+    protocol._quiescentCallback = answered
+
+
 def head_reader(protocol: Any) -> object | None:
     """What reads the head of a response for `protocol`, as for `is_between_requests`.
 

@@ -26,7 +26,7 @@ class ChatRequest:
     model: str
     messages: list[Json]
     functions: list[Json] = field(factory=list)
-    tool_choice: Json | str | None = None
+    tool_choice: str | None = None
     temperature: float | None = None
     top_p: float | None = None
     presence_penalty: float | None = None

@@ -25,6 +25,10 @@ class AnsweringServer:
         self.answers = answers
         self.says_bad_request = True
         self.heads: list[bytes] = []
+        self.bodies: list[bytes] = []
+        """Those of the requests, in the order of `heads`."""
+        self.closes = False
+        """Whether each answer ends with its connection, as in HTTP/1.0."""
         self.open: set[_Connection] = set()
         factory = Factory()
         factory.buildProtocol = lambda _: _Connection(self)  # type: ignore[method-assign]
@@ -69,8 +73,8 @@ class _Connection(Protocol):
             return
         self._heard = b""
         self._server.heads.append(head + b"\r\n")
+        self._server.bodies.append(body)
         said = self._server.answers(head.split(b" ")[1].decode())
-        if said:
-            self.transport.write(said)
-        else:
+        self.transport.write(said)
+        if self._server.closes or not said:
             self.transport.loseConnection()

@@ -35,6 +35,7 @@ from codex_bridge.twisted_private import (
     end_chunks,
     has_oversized_head,
     is_between_requests,
+    keep_only_http_1_1,
     request_line,
     send_with_target,
     unsent_bytes,
@@ -274,6 +275,7 @@ def test_no_further_private_name_is_used() -> None:
         "_newclient",
         "_parser",
         "_path",
+        "_quiescentCallback",
         "_receivedHeaderCount",
         "_receivedHeaderSize",
         "_requestWithEndpoint",
@@ -295,6 +297,21 @@ def test_a_client_connection_is_between_requests_until_one_is_sent_and_after_its
     protocol.dataReceived(b"ok")
     seen.append(is_between_requests(protocol))
     assert seen == [True, False, False, True]
+
+
+@pytest.mark.parametrize(("version", "is_kept"), [(b"1.0", False), (b"1.1", True)])
+def test_only_a_connection_of_http_1_1_is_kept(version: bytes, is_kept: bool) -> None:
+    kept: list[Any] = []
+    protocol, transport = HTTP11ClientProtocol(kept.append), StringTransport()
+    protocol.makeConnection(transport)
+    keep_only_http_1_1(protocol)
+    response = protocol.request(
+        ClientRequest(b"GET", b"/", Headers({"host": ["x"]}), None, persistent=True)
+    )
+    protocol.dataReceived(b"HTTP/%b 200 OK\r\nContent-Length: 2\r\n\r\n" % version)
+    response.result.deliverBody(Protocol())
+    protocol.dataReceived(b"ok")
+    assert (kept, transport.disconnecting) == ([protocol] if is_kept else [], not is_kept)
 
 
 class Waiting(Request):

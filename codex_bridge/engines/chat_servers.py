@@ -14,7 +14,7 @@ from attrs import evolve, frozen
 from codex_bridge.engines.engine import Ask
 from codex_bridge.engines.llama_cpp import LlamaCppEngine
 from codex_bridge.engines.openai_chat import PATH, ChatEngine, listed_models, shortest_request
-from codex_bridge.engines.parsing import objects_in, whole_number
+from codex_bridge.engines.parsing import object_in, objects_in, whole_number
 from codex_bridge.vocabulary import ChatRequest, Json, ModelInfo
 
 MLX_TOKENS = 32768
@@ -152,13 +152,18 @@ class LlamaSwapEngine(ChatEngine):
     has_template_options = True
 
     async def describe(self, model: str, ask: Ask) -> ModelInfo:
-        entry = await _entry(model, ask)
+        entry = _swapped(model, listed_models(await ask("GET", "/v1/models", None)))
+        configured = _configured(model, entry)
+        own = object_in(object_in(entry.get("meta")).get("llamaswap"))
+        if own.get("type", "model") not in {"model", "alias"} or "peerID" in own:
+            # It runs on another machine, or stands for whichever of several models is loaded.
+            return configured
         running = await ask("GET", "/running", None) or {}
         states = {
             each.get("model"): each.get("state") for each in objects_in(running.get("running"))
         }
-        if states.get(model) != "ready":
-            return ModelInfo(model, is_loaded=False, **_configured(entry))
+        if states.get(own.get("modelID") or entry.get("id") or model) != "ready":
+            return evolve(configured, is_loaded=False)
 
         def ask_behind(method: str, path: str, body: Json | None) -> Awaitable[Json | None]:
             return ask(method, f"/upstream/{quote(model, safe='')}{path}", body)
@@ -167,7 +172,13 @@ class LlamaSwapEngine(ChatEngine):
         owner = listed[0].get("owned_by") if listed else None
         engine = BY_OWNER.get(str(owner), ChatEngine)(self.policy)
         info = await engine.describe(listed[0]["id"] if listed else model, ask_behind)
-        return evolve(info, name=model, is_loaded=True)
+        return evolve(
+            info,
+            name=model,
+            is_loaded=True,
+            allocated_context=info.allocated_context or configured.allocated_context,
+            capabilities=info.capabilities or configured.capabilities,
+        )
 
 
 BY_OWNER: dict[str, type[ChatEngine]] = {
@@ -197,12 +208,22 @@ def _told_length(entry: Json) -> Json:
     return {"allocated_context": whole_number(entry.get("max_model_len")) or None}
 
 
-def _configured(entry: Json) -> Json:
-    """Facts in an entry of llama-swap: what its configuration says, if that says anything."""
-    facts: Json = {"allocated_context": whole_number(entry.get("context_length")) or None}
-    told = entry.get("capabilities")
+def _swapped(model: str, entries: list[Json]) -> Json:
+    """The entry of llama-swap for a model, which may be asked for by another name that it has."""
+    named = {entry["id"]: entry for entry in entries}
+    for entry in entries:
+        own = object_in(object_in(entry.get("meta")).get("llamaswap"))
+        for alias in own.get("aliases") or []:
+            named.setdefault(alias, entry)
+    return named.get(model, {})
+
+
+def _configured(model: str, entry: Json) -> ModelInfo:
+    """What llama-swap's configuration says of a model in its entry, if it says anything."""
+    told, capabilities = entry.get("capabilities"), None
     if isinstance(told, dict):
         can = {"tools": told.get("function_calling"), "vision": told.get("vision")}
         found = {capability for capability in can if can[capability] is True}
-        facts["capabilities"] = frozenset({"completion", "thinking"} | found)
-    return facts
+        capabilities = frozenset({"completion", "thinking"} | found)
+    context = whole_number(entry.get("context_length")) or None
+    return ModelInfo(model, capabilities=capabilities, allocated_context=context)

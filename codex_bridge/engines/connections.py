@@ -34,6 +34,7 @@ from codex_bridge.twisted_private import (
     OversizedHeadError,
     head_reader,
     is_between_requests,
+    keep_only_http_1_1,
     send_with_target,
 )
 
@@ -180,6 +181,7 @@ class Server:
         self._open.add(connection)
         _set_probes(connection.transport, PROBES)
         protocol: IProtocol = connection.wrappedProtocol
+        keep_only_http_1_1(protocol)
         return protocol
 
 

@@ -48,6 +48,9 @@ class LlamaCppEngine(ChatEngine):
         if properties is None:
             return info
         info = with_properties(info, properties)
+        if properties.get("is_sleeping") is True:
+            # The next question would load the model that was put to sleep.
+            return info
         probe = orjson.loads(shortest_request(model, has_function=True))
         answer = await ask("POST", "/apply-template", probe)
         if answer is None:

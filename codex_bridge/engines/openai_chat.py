@@ -12,12 +12,14 @@ from twisted.web.http_headers import Headers
 from codex_bridge.engines.engine import ContextPolicy, Decoder, Engine, Plan
 from codex_bridge.engines.parsing import (
     LineReader,
+    error_message,
     json_object,
     object_in,
     objects_in,
     whole_number,
     written,
 )
+from codex_bridge.engines.refusals import broken_off
 from codex_bridge.vocabulary import (
     ChatRequest,
     Delta,
@@ -217,9 +219,12 @@ class StreamDecoder(LineReader):
         if line.startswith(b"data:"):
             self._data.append(line[5:].removeprefix(b" "))
             self._event_size += len(line)
-        elif line.startswith((b"error:", b"{")) and b'"error"' in line:
-            # As llama-swap and older servers of llama.cpp write an error into a stream.
-            json_object(line.removeprefix(b"error:"), "a line")
+        elif line.startswith(b"error:"):
+            # As servers of llama.cpp before September 2025 write an error into a stream.
+            raise broken_off(error_message({"error": json_object(line[6:], "an error")}))
+        elif line.startswith(b"{") and b'"error"' in line:
+            # As llama-swap does.
+            json_object(line, "a line")
         elif not line and self._data:
             data, self._data, self._event_size = b"\n".join(self._data), [], 0
             self._events += 1
@@ -302,5 +307,7 @@ def _usage(usage: Json) -> UsageDelta:
         input_tokens=whole_number(usage.get("prompt_tokens")),
         output_tokens=whole_number(usage.get("completion_tokens")),
         cached_tokens=whole_number(prompt.get("cached_tokens")),
-        reasoning_tokens=whole_number(completion.get("reasoning_tokens")),
+        # SGLang counts them beside the others.
+        reasoning_tokens=whole_number(completion.get("reasoning_tokens"))
+        or whole_number(usage.get("reasoning_tokens")),
     )

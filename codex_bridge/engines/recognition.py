@@ -41,22 +41,26 @@ async def _other(policy: ContextPolicy, ask: Ask) -> Engine:
     """The engine for a server that is no Ollama."""
     listed = await ask("GET", "/v1/models", None)
     owners = {str(entry.get("owned_by")) for entry in listed_models(listed)}
-    kind = next((BY_OWNER[owner] for owner in owners if owner in BY_OWNER), ChatEngine)
+    kinds = {BY_OWNER[owner] for owner in owners if owner in BY_OWNER}
+    # A server that lists the models of several servers stands in front of them.
+    kind = kinds.pop() if len(kinds) == 1 else ChatEngine
     if kind is LlamaCppEngine:
         properties = await ask("GET", "/props", None) or {}
         return LlamaCppEngine(policy, str(properties.get("build_info") or ""))
     if kind is VllmEngine:
         told = await ask("GET", "/version", None) or {}
         return VllmEngine(policy, str(told.get("version") or ""))
-    if owners == {"None"} and await _is_mlx(ask):
+    # mlx_lm.server names no owner, and lists no model whose weights are one file.
+    if "data" in (listed or {}) and owners <= {"None"} and await _is_mlx(ask):
         return MlxEngine(policy)
     return kind(policy)
 
 
 async def _is_mlx(ask: Ask) -> bool:
-    """Whether a server whose models have no owner is mlx_lm.server."""
+    """Whether a server that names no owner of a model is mlx_lm.server."""
     health: Json | None = await ask("GET", "/health", None)
-    return health == {"status": "ok"}
+    # llama.cpp's server with a folder that has no models says the same of its health.
+    return health == {"status": "ok"} and await ask("GET", "/props", None) is None
 
 
 def engine_for(policy: ContextPolicy, version: Version | None, release: str = "") -> Engine:

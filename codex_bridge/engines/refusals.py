@@ -23,6 +23,7 @@ MEANINGS: tuple[tuple[FailureKind, tuple[str, ...]], ...] = (
             "when context the overflows",
             "n_keep (",
             "Context size has been exceeded",
+            "exceeds the KV memory budget",
         ),
     ),
     (
@@ -83,7 +84,6 @@ MEANINGS: tuple[tuple[FailureKind, tuple[str, ...]], ...] = (
             "out of memory",
             "cudaMalloc failed",
             "insufficient system resources",
-            "exceeds the KV memory budget",
         ),
     ),
     (
@@ -93,6 +93,8 @@ MEANINGS: tuple[tuple[FailureKind, tuple[str, ...]], ...] = (
             "No models loaded",
             "no local server found for requested model",
             "no router for requested model",
+            # SGLang takes what stands behind a colon for the name of an adapter.
+            "was requested, but LoRA is not enabled",
         ),
     ),
     (

@@ -125,6 +125,8 @@ class Upstream:
                 response, path, budget, engine.refusal, is_cloud=is_cloud
             )
             failure.context = plan.context
+            # A server that still loads its model has done nothing for the request.
+            budget.requests -= failure.kind is FailureKind.LOADING
             raise failure
 
         def on_usage(usage: UsageDelta) -> None:
@@ -220,12 +222,15 @@ class Upstream:
         self._models.doubt(info.name)
         if not model.is_cut_logged:
             model.is_cut_logged = True
+            wanted = f"OLLAMA_CONTEXT_LENGTH={DEFAULT_NUM_CTX} for Ollama"
             self._log.warn(
                 "{model} counted {counted} tokens for a prompt of about {expected}: it seems that "
-                "Ollama cut it. Give it more context: leave --upstream-api at auto, or set "
-                "OLLAMA_CONTEXT_LENGTH={wanted} for Ollama",
+                "{server} cut it. Give it more context: {advice}",
                 model=info.name,
                 counted=counted,
-                wanted=DEFAULT_NUM_CTX,
+                server=engine.server,
+                advice=f"leave --upstream-api at auto, or set {wanted}"
+                if engine.is_ollama
+                else f"raise {engine.remedy}",
                 expected=self._conversations.bounds(key, prompt)[1],
             )

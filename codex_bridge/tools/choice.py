@@ -11,7 +11,6 @@ from attrs import frozen
 
 from codex_bridge.errors import invalid
 from codex_bridge.tools.toolbox import Toolbox
-from codex_bridge.vocabulary import Json
 
 NAMED_BY_TYPE = {"tool_search": "tool_search", "local_shell": "local_shell"}
 """Types that have one tool -> its name."""
@@ -24,8 +23,8 @@ MUST_CALL = "Answer with a function call now, not with text."
 class ToolChoice:
     """A choice as the upstream is given it, beside the functions that are left out."""
 
-    field: Json | str | None = None
-    """Chat's `tool_choice`, for servers that know it; None for "auto", the default."""
+    field: str | None = None
+    """Chat's `tool_choice`, for servers that know it: "required"; None for "auto", the default."""
     words: str | None = None
     """A sentence for the model."""
 
@@ -39,8 +38,9 @@ def choose(choice: Any, toolbox: Toolbox) -> ToolChoice:
     elif isinstance(choice, dict) and choice.get("type") in TYPES:
         (function,) = _functions([choice], toolbox, "tool_choice")
         toolbox.offer_only([function])
-        field: Json = {"type": "function", "function": {"name": function}}
-        return ToolChoice(field, f"Call the function {function} now.")
+        # It is the only one that is offered. Of the servers that know the field, LM Studio refuses
+        # an object here, and llama.cpp takes it for "auto".
+        return ToolChoice("required", f"Call the function {function} now.")
     elif isinstance(choice, dict) and choice.get("type") == "allowed_tools":
         entries = choice.get("tools")
         if not isinstance(entries, list):

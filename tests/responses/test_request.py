@@ -93,11 +93,7 @@ def test_effort_is_one_that_ollama_knows_or_none(reasoning: Any, effort: str | N
         (None, 1, None),
         ("none", 0, None),
         ("required", 1, "required"),
-        (
-            {"type": "function", "name": "run"},
-            1,
-            {"type": "function", "function": {"name": "run"}},
-        ),
+        ({"type": "function", "name": "run"}, 1, "required"),
     ],
 )
 def test_tool_choice(choice: Any, functions: int, sent: Any) -> None:

@@ -1,0 +1,90 @@
+"""A server that answers as one of the model servers in `kinds.py` does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+from attrs import frozen
+
+from tests.answering import AnsweringServer
+
+Json = dict[str, Any]
+Event = Json | str
+"""An event of a stream: its data, or its lines as they stand in the stream."""
+
+
+@frozen
+class Kind:
+    """How a server speaks."""
+
+    name: str
+    """As the bridge calls it."""
+    headers: tuple[str, ...]
+    """What every answer has."""
+    missing: bytes
+    """The answer to a route that it does not have."""
+    routes: dict[str, Any]
+    """Path -> the JSON that it answers."""
+    is_http_1_0: bool = False
+    """Whether an answer ends with its connection."""
+
+    def whole(self, status: str, body: Any, content_type: str = "application/json") -> bytes:
+        """An answer with a length. A `body` that is neither bytes nor text is sent as JSON."""
+        data = body.encode() if isinstance(body, str) else body
+        data = data if isinstance(data, bytes) else orjson.dumps(data)
+        return self._head(status, content_type, f"Content-Length: {len(data)}") + data
+
+    def stream(self, *events: Event) -> bytes:
+        """A stream of these events, each a chunk of its own."""
+        lines = [
+            event if isinstance(event, str) else f"data: {orjson.dumps(event).decode()}\n\n"
+            for event in events
+        ]
+        if self.is_http_1_0:
+            return self._head("200 OK", "text/event-stream") + "".join(lines).encode()
+        chunks = [b"%x\r\n%b\r\n" % (len(data), data) for data in map(str.encode, lines)]
+        head = self._head("200 OK", "text/event-stream", "Transfer-Encoding: chunked")
+        return head + b"".join(chunks) + b"0\r\n\r\n"
+
+    def _head(self, status: str, content_type: str, *more: str) -> bytes:
+        version = "HTTP/1.0" if self.is_http_1_0 else "HTTP/1.1"
+        lines = [f"{version} {status}", *self.headers, f"Content-Type: {content_type}", *more]
+        return "\r\n".join([*lines, "", ""]).encode()
+
+
+Said = bytes | Callable[["Double"], bytes]
+
+
+class Double(AnsweringServer):
+    """A server of one kind, on a real socket."""
+
+    def __init__(self, reactor: Any, kind: Kind, *said: Said) -> None:
+        """`said` are its answers to requests for an answer; the last one is given for ever."""
+        super().__init__(reactor, self._answer)
+        self.kind = kind
+        self.closes = kind.is_http_1_0
+        self.routes = dict(kind.routes)
+        self.refuses_all: bytes | None = None
+        """The answer to every request while it is set."""
+        self.paths: list[str] = []
+        """Those that were asked."""
+        self._said = said
+
+    @property
+    def asked(self) -> list[Json]:
+        """The bodies of the requests for an answer."""
+        pairs = zip(self.paths, self.bodies, strict=True)
+        return [orjson.loads(body) for path, body in pairs if path == "/v1/chat/completions"]
+
+    def _answer(self, path: str) -> bytes:
+        self.paths.append(path)
+        if self.refuses_all is not None:
+            return self.refuses_all
+        if path == "/v1/chat/completions":
+            said = self._said[min(len(self.asked), len(self._said)) - 1]
+            return said if isinstance(said, bytes) else said(self)
+        if path not in self.routes:
+            return self.kind.missing
+        return self.kind.whole("200 OK", self.routes[path])
