@@ -57,20 +57,22 @@ GUARDS = {
     "codex_bridge/engines/reloads.py": "tests/engines/test_reloads.py tests/web/test_reloads.py",
     "codex_bridge/engines/retries.py": "tests/engines/test_retries.py tests/web/test_faults.py",
     "codex_bridge/engines/refusals.py": "tests/engines/test_refusals.py "
-    "tests/engines/test_upstream.py",
+    "tests/engines/test_upstream.py tests/servers",
     "codex_bridge/engines/redirects.py": "tests/engines/test_redirects.py "
     "tests/web/test_redirects.py",
     "codex_bridge/engines/openai_chat.py": "tests/engines/test_openai_chat.py "
     "tests/engines/test_fuzz.py tests/engines/test_limits.py tests/responses/test_fuzz.py "
-    "tests/engines/test_models.py tests/web/test_exchange.py",
+    "tests/engines/test_models.py tests/web/test_exchange.py tests/servers",
     "codex_bridge/engines/ollama_chat.py": "tests/engines/test_ollama_chat.py "
     "tests/engines/test_fuzz.py tests/engines/test_limits.py tests/responses/test_fuzz.py",
     "codex_bridge/engines/prompts.py": "tests/engines/test_prompts.py "
     "tests/engines/test_guarding.py tests/engines/test_fuzz.py",
     "codex_bridge/engines/ollama.py": "tests/engines/test_models.py tests/engines/test_contexts.py "
     "tests/engines/test_guarding.py tests/web/test_contexts.py",
-    "codex_bridge/engines/recognition.py": "tests/engines/test_models.py "
-    "tests/engines/test_contexts.py tests/web/test_contexts.py",
+    "codex_bridge/engines/recognition.py": "tests/engines/test_recognition.py "
+    "tests/engines/test_models.py tests/engines/test_contexts.py tests/web/test_contexts.py",
+    "codex_bridge/engines/llama_cpp.py": "tests/engines/test_recognition.py tests/servers",
+    "codex_bridge/engines/chat_servers.py": "tests/engines/test_recognition.py tests/servers",
     "codex_bridge/engines/contexts.py": "tests/engines/test_contexts.py tests/web/test_contexts.py",
     "codex_bridge/engines/models.py": "tests/engines/test_models.py tests/engines/test_contexts.py "
     "tests/web/test_contexts.py",

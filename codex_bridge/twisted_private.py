@@ -76,7 +76,7 @@ def is_between_requests(protocol: Any) -> bool:
 
 
 def keep_only_http_1_1(protocol: Any) -> None:
-    """Have `protocol`, as for `is_between_requests`, close its connection behind an HTTP/1.0 answer.
+    """Have `protocol`, as for `is_between_requests`, close its connection behind HTTP/1.0.
 
     Twisted would keep it, but the server closes it: the next request would be lost.
     """

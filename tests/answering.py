@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.protocol import Factory, Protocol
 
 LENGTH = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
@@ -52,12 +52,14 @@ class _Connection(Protocol):
     def __init__(self, server: AnsweringServer) -> None:
         self._server = server
         self._heard = b""
+        self.lost: Deferred[None] = Deferred()
 
     def connectionMade(self) -> None:
         self._server.open.add(self)
 
     def connectionLost(self, reason: Any) -> None:
         self._server.open.discard(self)
+        self.lost.callback(None)
 
     def dataReceived(self, data: bytes) -> None:
         self._heard += data

@@ -72,7 +72,7 @@ GENERATIONS = 3
 """How often an exchange lets a model begin to generate."""
 REQUESTS = 12
 """How often an exchange asks for an answer, also where no model begins to generate. A connection
-that was refused does not count: nothing was sent."""
+that was refused does not count, nor a server that still loads its model: nothing was done."""
 
 
 @frozen

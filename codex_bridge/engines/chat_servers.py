@@ -126,7 +126,10 @@ class MlxEngine(ChatEngine):
 
 @frozen
 class KoboldCppEngine(ChatEngine):
-    """It also answers Ollama's routes, but without streams, tools and facts on models."""
+    """It also answers Ollama's routes, but without streams, tools and facts on models.
+
+    It makes calls of what any model writes.
+    """
 
     release: str = ""
     server = "KoboldCpp"
@@ -134,7 +137,12 @@ class KoboldCppEngine(ChatEngine):
 
     async def describe(self, model: str, ask: Ask) -> ModelInfo:
         told = await ask("GET", "/api/extra/true_max_context_length", None) or {}
-        return ModelInfo(model, allocated_context=whole_number(told.get("value")) or None)
+        info = ModelInfo(model, allocated_context=whole_number(told.get("value")) or None)
+        sees = (await ask("GET", "/api/extra/version", None) or {}).get("vision")
+        if not isinstance(sees, bool):
+            return info
+        can = {"completion", "tools", "thinking"} | ({"vision"} if sees else set())
+        return evolve(info, capabilities=frozenset(can))
 
 
 @frozen

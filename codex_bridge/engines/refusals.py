@@ -91,6 +91,8 @@ MEANINGS: tuple[tuple[FailureKind, tuple[str, ...]], ...] = (
         (
             "Invalid model identifier",
             "No models loaded",
+            # mlx_lm.server looks for a model that it lacks in the Hub of Hugging Face.
+            "Repository Not Found",
             "no local server found for requested model",
             "no router for requested model",
             # SGLang takes what stands behind a colon for the name of an adapter.
@@ -132,7 +134,6 @@ NAMED_MODEL = re.compile(r"^model '.*' not found$")
 BY_STATUS = {
     401: FailureKind.NO_ACCESS,
     403: FailureKind.NO_ACCESS,
-    404: FailureKind.NO_MODEL,
     429: FailureKind.BUSY,
     502: FailureKind.BROKEN,
     503: FailureKind.BUSY,
@@ -144,15 +145,10 @@ BY_STATUS = {
 def refusal(message: str, status: int) -> UpstreamFailure:
     """What an HTTP status other than 200 means, with the sentence that came with it."""
     kind = _meaning(message) or BY_STATUS.get(status, FailureKind.REFUSED)
-    if NAMED_MODEL.search(message):
+    # A 404 without these words may come from a server that knows no such route.
+    is_missing = status == 404 and any(words in message for words in MISSING)
+    if NAMED_MODEL.search(message) or (kind is FailureKind.REFUSED and is_missing):
         kind = FailureKind.NO_MODEL
-    elif (
-        status == 404
-        and kind is FailureKind.NO_MODEL
-        and not any(words in message for words in MISSING)
-    ):
-        # A server that knows no such route, perhaps.
-        kind = FailureKind.REFUSED
     return UpstreamFailure(kind, innermost(message), status)
 
 

@@ -78,7 +78,8 @@ class Upstream:
         path, *bodies = trial
         with_function, without = [await self._prompt_size(path, body, budget) for body in bodies]
         known.is_tried = True
-        if without and with_function in (without, None):
+        # Where the server refuses the function, it refuses those of the request as well.
+        if without and with_function == without:
             self.note_lack(model, "tools")
         return await self._models.info(model)
 

@@ -15,9 +15,11 @@ import pytest
 import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.logger import formatEvent
 from twisted.protocols.portforward import ProxyClient, ProxyClientFactory, ProxyFactory, ProxyServer
 
 from codex_bridge.cli.llama_server import LlamaServer
+from tests.conftest import LogBook
 from tests.engine.conftest import Bridge
 from tests.engine.llama import llama_server
 from tests.harness import CODEX, Answer, Setup
@@ -187,6 +189,38 @@ async def test_in_the_next_request_the_engine_reads_only_what_is_new(
     # All that it read and wrote before, except for the last token, which ended its answer.
     whole = first["usage"]["input_tokens"] + first["usage"]["output_tokens"]
     assert second["usage"]["input_tokens_details"]["cached_tokens"] == whole - 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_engine_tells_what_it_is_and_its_context(
+    llama: LlamaServer, bridge_to: Bridge, logged: LogBook
+) -> None:
+    setup = await bridge_to(llama.url)
+    await ask(setup, user("go"))
+    health = (await setup.request("GET", "/__health")).json
+    assert health["models"]["tiny"]["context"] == 16384
+    assert any("upstream: llama.cpp" in str(formatEvent(event)) for event in logged.events)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_tool_that_the_client_names_is_called(
+    llama: LlamaServer, bridge_to: Bridge
+) -> None:
+    setup = await bridge_to(llama.url)
+    named = {"type": "function", "name": "exec_command"}
+    # By itself the model would talk.
+    response = await ask(setup, user("go TALK"), tool_choice=named)
+    assert "exec_command" in [item.get("name") for item in response["output"]]
+
+
+@pytest.mark.parametrize("effort", ["none", "high"])
+@pytest_twisted.ensureDeferred
+async def test_the_engine_takes_every_effort(
+    llama: LlamaServer, bridge_to: Bridge, effort: str
+) -> None:
+    setup = await bridge_to(llama.url)
+    response = await ask(setup, user("go"), reasoning={"effort": effort})
+    assert response["status"] == "completed"
 
 
 @pytest_twisted.ensureDeferred

@@ -352,7 +352,21 @@ DESCRIBED: dict[str, tuple[dict[str, Json], str, Json]] = {
     "a model of another machine, told in the older way": (SWAP, "far", {}),
     "a model that llama-swap does not list": (SWAP, "hidden", {"is_loaded": False}),
     "mlx_lm.server": (MLX, "mlx-community/m", {}),
-    "KoboldCpp": (KOBOLD, "koboldcpp/m", {"allocated_context": 12288}),
+    "KoboldCpp": (
+        KOBOLD,
+        "koboldcpp/m",
+        {"allocated_context": 12288, "capabilities": told("tools", "thinking")},
+    ),
+    "KoboldCpp with a model that sees": (
+        KOBOLD | {"/api/extra/version": {"result": "KoboldCpp", "vision": True}},
+        "koboldcpp/m",
+        {"allocated_context": 12288, "capabilities": told("tools", "thinking", "vision")},
+    ),
+    "KoboldCpp that does not tell whether it sees": (
+        KOBOLD | {"/api/extra/version": {"result": "KoboldCpp"}},
+        "koboldcpp/m",
+        {"allocated_context": 12288},
+    ),
     "unknown": (UNKNOWN, "m", {}),
 }
 

@@ -20,8 +20,13 @@ async def begin() -> AsyncIterator[Begin]:
     """Start a double that says these answers, and a bridge that has recognised it."""
     running: list[Any] = []
 
-    async def start(kind: Kind, *said: Said, clock: Any = reactor) -> tuple[Double, Setup]:
+    async def start(
+        kind: Kind, *said: Said, clock: Any = reactor, **more: Any
+    ) -> tuple[Double, Setup]:
+        """`more` are attributes of the double."""
         double = Double(reactor, kind, *said)
+        for name in more:
+            setattr(double, name, more[name])
         running.append(double)
         setup = await harness.serve(clock, double.url)
         running.append(setup)

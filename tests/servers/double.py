@@ -55,6 +55,7 @@ class Kind:
 
 
 Said = bytes | Callable[["Double"], bytes]
+CHAT = "/v1/chat/completions"
 
 
 class Double(AnsweringServer):
@@ -68,6 +69,8 @@ class Double(AnsweringServer):
         self.routes = dict(kind.routes)
         self.refuses_all: bytes | None = None
         """The answer to every request while it is set."""
+        self.on_short: Callable[[Double, Json], bytes] = one_token
+        """Answers the bridge's own requests, which are for a single token, by their bodies."""
         self.paths: list[str] = []
         """Those that were asked."""
         self._said = said
@@ -75,16 +78,42 @@ class Double(AnsweringServer):
     @property
     def asked(self) -> list[Json]:
         """The bodies of the requests for an answer."""
+        return [body for body in self._chats() if not is_short(body)]
+
+    @property
+    def short(self) -> list[Json]:
+        """The bodies of the requests for a single token."""
+        return [body for body in self._chats() if is_short(body)]
+
+    def _chats(self) -> list[Json]:
         pairs = zip(self.paths, self.bodies, strict=True)
-        return [orjson.loads(body) for path, body in pairs if path == "/v1/chat/completions"]
+        return [orjson.loads(body) for path, body in pairs if path == CHAT]
 
     def _answer(self, path: str) -> bytes:
         self.paths.append(path)
         if self.refuses_all is not None:
             return self.refuses_all
-        if path == "/v1/chat/completions":
-            said = self._said[min(len(self.asked), len(self._said)) - 1]
-            return said if isinstance(said, bytes) else said(self)
+        if path == CHAT:
+            return self._say(orjson.loads(self.bodies[-1]))
         if path not in self.routes:
             return self.kind.missing
         return self.kind.whole("200 OK", self.routes[path])
+
+    def _say(self, body: Json) -> bytes:
+        if is_short(body):
+            return self.on_short(self, body)
+        said = self._said[min(len(self.asked), len(self._said)) - 1]
+        return said if isinstance(said, bytes) else said(self)
+
+
+def is_short(body: Json) -> bool:
+    """Whether a request is for a single token."""
+    return body.get("max_tokens") == 1
+
+
+def one_token(double: Double, body: Json) -> bytes:
+    """An answer of one token to a prompt that shows the functions."""
+    usage = {"prompt_tokens": 150 if "tools" in body else 9, "completion_tokens": 1}
+    message = {"role": "assistant", "content": "H", "tool_calls": []}
+    choices = [{"index": 0, "message": message, "finish_reason": "length"}]
+    return double.kind.whole("200 OK", {"choices": choices, "usage": usage})

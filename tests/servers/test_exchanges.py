@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import pytest_twisted
 
-from tests.harness import CODEX
+from tests.harness import CODEX, REQUEST
 from tests.servers.conftest import Begin
-from tests.servers.double import Double, Kind
+from tests.servers.double import Double, Kind, one_token
 from tests.servers.kinds import (
     CALLED,
     DONE,
@@ -116,7 +116,7 @@ WITHOUT_THINKING: dict[str, Json] = {
     "KoboldCpp": {"reasoning_effort": "none"},
     "llama.cpp": OFF | {"parallel_tool_calls": True},
 }
-WITH_EFFORT: dict[str, Json] = dict.fromkeys(KINDS, {"reasoning_effort": "high"}) | {
+WITH_EFFORT: dict[str, Json] = {name: {"reasoning_effort": "high"} for name in KINDS} | {
     "mlx_lm.server": {"reasoning_effort": "high", "max_tokens": 32768},
     "llama.cpp": {
         "reasoning_effort": "high",
@@ -157,6 +157,73 @@ async def test_reasoning_goes_back_to_the_server_by_the_name_that_it_has_there(
     assert call.pop("tool_calls")[0]["function"] == {"name": "exec_command", "arguments": LS}
     assert call.pop(key) == "Files."
     assert call == {"role": "assistant", "content": ""}
+
+
+FORMAT = {
+    "type": "json_schema",
+    "name": "x",
+    "schema": {"type": "object", "properties": {"ok": {"type": "boolean"}}},
+}
+
+
+@ALL
+@pytest_twisted.ensureDeferred
+async def test_a_schema_for_the_answer_goes_to_the_server(begin: Begin, kind: Kind) -> None:
+    double, setup = await begin(kind, kind.stream(*SPOKEN[kind.name]))
+    await setup.ask({"model": MODEL, "tools": [], "text": {"format": FORMAT}})
+    sent = double.asked[0]["response_format"]
+    assert (sent["type"], sent["json_schema"]["schema"]) == ("json_schema", FORMAT["schema"])
+
+
+PICTURE = {"type": "input_image", "image_url": "data:image/png;base64,iVBORw0KGgo="}
+BLIND = {"SGLang", "LM Studio", "KoboldCpp"}
+"""Doubles that say of their model that it does not see."""
+
+
+@ALL
+@pytest_twisted.ensureDeferred
+async def test_a_picture_goes_to_a_server_unless_that_tells_that_its_model_sees_none(
+    begin: Begin, kind: Kind
+) -> None:
+    double, setup = await begin(kind, kind.stream(*SPOKEN[kind.name]))
+    await setup.ask({"model": MODEL, "input": [{"role": "user", "content": [PICTURE]}]})
+    content = double.asked[0]["messages"][-1]["content"]
+    note = "[An image was left out: this model sees none.]"
+    url = {"url": PICTURE["image_url"]}
+    shown = [{"type": "image_url", "image_url": url}]
+    assert content == (note if kind.name in BLIND else shown)
+
+
+@ALL
+@pytest_twisted.ensureDeferred
+async def test_the_next_request_begins_with_the_one_before(begin: Begin, kind: Kind) -> None:
+    double, setup = await begin(kind, kind.stream(*SPOKEN[kind.name]))
+    response = (await setup.ask(ASK, CODEX)).response
+    more = {"type": "message", "role": "user", "content": "and now?"}
+    await setup.ask(ASK | {"input": [*HISTORY, *response["output"], more]}, CODEX)
+    first, second = double.asked
+    assert len(second["messages"]) == len(first["messages"]) + 2
+    assert second["messages"][: len(first["messages"])] == first["messages"]
+    assert second["tools"] == first["tools"]
+    # What is known of the server and of its model is not asked again.
+    assert double.paths[-2:] == ["/v1/chat/completions"] * 2
+
+
+@ALL
+@pytest_twisted.ensureDeferred
+async def test_a_client_that_hangs_up_ends_the_request(begin: Begin, kind: Kind) -> None:
+    def endless(double: Double) -> bytes:
+        double.closes = False
+        return kind.stream(*SPOKEN[kind.name][:3]).removesuffix(b"0\r\n\r\n")
+
+    double, setup = await begin(kind, endless)
+    client = await setup.connect()
+    client.post(REQUEST | ASK, headers=CODEX)
+    await client.until(b"response.reasoning_summary_text.delta")
+    (connection,) = double.open
+    await client.close()
+    await connection.lost
+    assert len(double.asked) == 1
 
 
 @pytest_twisted.ensureDeferred
@@ -202,21 +269,23 @@ def loaded_by_lm_studio(double: Double) -> None:
 async def test_a_model_is_loaded_once_so_that_its_context_is_known(
     begin: Begin, kind: Kind, load: Any
 ) -> None:
-    def loading(double: Double) -> bytes:
+    def loading(double: Double, body: Json) -> bytes:
         load(double)
-        return kind.whole("200 OK", chunk({}) | {"object": "chat.completion"})
+        return one_token(double, body)
 
-    double, setup = await begin(kind, loading, kind.stream(*SPOKEN[kind.name]))
+    double, setup = await begin(kind, kind.stream(*SPOKEN[kind.name]), on_short=loading)
     for _ in range(2):
         response = (await setup.ask(ASK | {"model": OTHER}, CODEX)).response
         assert texts(response) == ["I look.", "It is done."]
-    load_request, first, second = double.asked
-    assert load_request == {
-        "model": OTHER,
-        "messages": [{"role": "user", "content": "hi"}],
-        "max_tokens": 1,
-        "stream": False,
-    }
+    assert double.short == [
+        {
+            "model": OTHER,
+            "messages": [{"role": "user", "content": "hi"}],
+            "max_tokens": 1,
+            "stream": False,
+        }
+    ]
+    first, second = double.asked
     assert first == second
     health = (await setup.request("GET", "/__health")).json["models"][OTHER]
     assert health["context"] == 40960
