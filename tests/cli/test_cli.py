@@ -118,8 +118,8 @@ def test_the_engine_of_the_served_real_demo_ends_with_it(
     arguments = ("demo", "--serve", "--real", "--model", str(model))
     demo = processes.spawn("codex-bridge", *arguments, cwd=tmp_path)
     seen = read_until(demo, "Ctrl-C")
-    port = int(seen.split('base_url="http://127.0.0.1:')[1].split("/")[0])
-    assert "-m another " in seen
+    port = int(seen.split("CODEX_OSS_BASE_URL=http://127.0.0.1:")[1].split("/")[0])
+    assert "-m another" in seen
     assert processes.health(port)["upstream"]["reachable"] is True
     (engine,) = started_by(demo.pid)
     demo.send_signal(end)
