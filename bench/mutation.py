@@ -55,6 +55,10 @@ GUARDS = {
     "codex_bridge/advice.py": "tests/test_advice.py tests/test_start_checks.py "
     "tests/cli/test_doctor_checks.py tests/cli/test_prepare.py",
     "codex_bridge/engines/reloads.py": "tests/engines/test_reloads.py tests/web/test_reloads.py",
+    "codex_bridge/engines/listing.py": "tests/engines/test_upstreams.py "
+    "tests/web/test_upstreams.py",
+    "codex_bridge/engines/upstreams.py": "tests/engines/test_upstreams.py "
+    "tests/web/test_upstreams.py",
     "codex_bridge/engines/retries.py": "tests/engines/test_retries.py tests/web/test_faults.py",
     "codex_bridge/engines/refusals.py": "tests/engines/test_refusals.py "
     "tests/engines/test_upstream.py tests/servers",

@@ -52,6 +52,23 @@ def make_logger(settings: Settings) -> Logger:
     return Logger(namespace=NAMESPACE, observer=observer)
 
 
+def logger_of(log: Logger, upstream: str) -> Logger:
+    """`log` for one of several upstreams, whose name stands before every line."""
+    return Logger(namespace=log.namespace, observer=_Naming(log.observer, upstream))
+
+
+@implementer(ILogObserver)
+@frozen
+class _Naming:
+    """Passes events to `observer` with `name`, which has no braces, before their text."""
+
+    observer: ILogObserver
+    name: str
+
+    def __call__(self, event: LogEvent) -> None:
+        self.observer(event | {"log_format": f"{self.name}: {event['log_format']}"})
+
+
 @implementer(ILogObserver)
 @frozen
 class _Escaping:

@@ -85,10 +85,14 @@ class Options(usage.Options):
                 if setting.option in texts
             }
             self.settings = Settings(**values)
-            self.is_upstream_given = "upstream_url" in values
-            if self.is_upstream_given:
-                _refuse_own_address(self.settings)
+            self.is_upstream_given = "upstream_url" in values or "upstream" in values
+            if self.settings.upstream and "upstream-url" in texts:
+                given = f"{texts['upstream'][0]} and {texts['upstream-url'][0]}"
+                raise ValueError(f"{given} exclude each other; give every server by --upstream")
             _refuse_conflicts(self.settings)
+            for name, (url, _) in self.settings.servers.items() if self.is_upstream_given else ():
+                given = f"--upstream {name}={url}" if name else f"--upstream-url {url}"
+                _refuse_own_address(given, url, self.settings)
         except ValueError as error:
             raise usage.UsageError(str(error)) from None
 
@@ -130,15 +134,17 @@ def _variables(environ: Mapping[str, str]) -> dict[str, tuple[str, str]]:
     return {option: (name, environ[name]) for name, option in options.items() if name in environ}
 
 
-def _refuse_own_address(settings: Settings) -> None:
-    """Raise ValueError where the bridge would send every request to itself, without end."""
-    url = settings.upstream_url
+def _refuse_own_address(given: str, url: str, settings: Settings) -> None:
+    """Raise ValueError where `url`, of the upstream that was `given`, is the bridge's own.
+
+    The bridge would send every request to itself, without end.
+    """
     host, port = advice.address(url)
     if port == settings.port and (advice.is_local(url) or host == settings.interface):
         free = advice.address(advice.elsewhere(url))[1]
         other = next(each for each in USUAL_URLS if advice.address(each)[1] != port)
         raise ValueError(
-            f"--upstream-url {url} is the bridge's own address; give the bridge another port "
+            f"{given} is the bridge's own address; give the bridge another port "
             f"(--port {free}), or start the model server on another one (Ollama: "
             f"{advice.serve(other)}) and name its new address"
         )
@@ -149,6 +155,12 @@ def _refuse_conflicts(settings: Settings) -> None:
     if settings.debug and settings.quiet:
         raise ValueError("--debug and --quiet exclude each other; give one of them")
     _refuse_chains(settings.alias)
+    if len(dict(settings.upstream)) < len(settings.upstream):
+        raise ValueError("--upstream: two servers have the same name; give each a name of its own")
+    try:
+        settings.servers  # noqa: B018 - raises where keys do not fit
+    except ValueError as error:
+        raise ValueError(f"--upstream-api-key: {error}") from None
     if settings.upstream_api != "chat":
         return
     # Ollama ignores both fields in chat completions, and says nothing of it.

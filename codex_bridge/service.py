@@ -5,7 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import CancelledError, Deferred, maybeDeferred, succeed
+from twisted.internet.defer import (
+    CancelledError,
+    Deferred,
+    gatherResults,
+    maybeDeferred,
+    succeed,
+)
 from twisted.logger import ILogObserver, Logger
 from twisted.python.failure import Failure
 
@@ -13,8 +19,9 @@ from codex_bridge import __version__
 from codex_bridge.engines.budget import Limits
 from codex_bridge.engines.engine import ContextPolicy
 from codex_bridge.engines.upstream import Upstream
+from codex_bridge.engines.upstreams import Upstreams
 from codex_bridge.ids import random_id
-from codex_bridge.log import make_logger
+from codex_bridge.log import logger_of, make_logger
 from codex_bridge.settings import Settings
 from codex_bridge.signals import second_signal
 from codex_bridge.sleep import SleepWatch
@@ -43,19 +50,19 @@ class BridgeService(Service):
         settings: Settings,
         app: BridgeApp,
         site: BridgeSite,
-        upstream: Upstream,
+        upstreams: Upstreams,
         log: Logger,
         reactor: Any,
     ) -> None:
         self._settings = settings
         self._drain = app.drain
         self._site = site
-        self._upstream = upstream
+        self._upstreams = upstreams
         self._log = log
         self._reactor = reactor
         self._sleep = SleepWatch(reactor, self._wake)
         self.identified: Deferred[Any] = succeed(None)
-        """Fires when the upstream has told what it is, or did not answer; asked at the start."""
+        """Fires when each upstream has told what it is, or did not answer; asked at the start."""
 
     def setServiceParent(self, parent: Any) -> None:
         """Join `parent`, and give it `log_observer`. If that is set, it must be an Application."""
@@ -73,16 +80,18 @@ class BridgeService(Service):
         super().startService()
         self._listen()
         self._sleep.start()
-        self.identified = Deferred.fromCoroutine(self._upstream.identify())
-        # What does not answer now is asked again when it is needed.
-        self.identified.addErrback(Failure.trap, UpstreamFailure, CancelledError)
+        self.identified = gatherResults([self._identify(each) for each in self._upstreams])
         host = self._settings.interface
         self._log.info(
-            "codex-bridge {version} listens on http://{host}:{port}, the upstream is at {url}",
+            "codex-bridge {version} listens on http://{host}:{port}, the upstream is at {url}"
+            if not self._upstreams.are_several
+            else "codex-bridge {version} listens on http://{host}:{port}, the upstreams are {url}",
             version=__version__,
             host=f"[{host}]" if ":" in host else host,
             port=self.listening_port.getHost().port,
-            url=self._settings.upstream_url,
+            url=", ".join(
+                f"{each.name} at {each.url}".removeprefix(" at ") for each in self._upstreams
+            ),
         )
         if self._settings.api_key is None and not is_loopback(host):
             self._log.warn(
@@ -90,6 +99,11 @@ class BridgeService(Service):
                 "set CODEX_BRIDGE_API_KEY, or listen on 127.0.0.1",
                 host=host,
             )
+
+    def _identify(self, upstream: Upstream) -> Deferred[Any]:
+        identified = Deferred.fromCoroutine(upstream.identify())
+        # What does not answer now is asked again when it is needed.
+        return identified.addErrback(Failure.trap, UpstreamFailure, CancelledError)
 
     def _listen(self) -> None:
         """Open the port, unless it is open.
@@ -108,7 +122,7 @@ class BridgeService(Service):
             slept=slept,
             running=len(self._drain),
         )
-        self._upstream.wake()
+        self._upstreams.wake()
 
     async def _stop(self) -> None:
         super().stopService()
@@ -118,7 +132,7 @@ class BridgeService(Service):
             await maybeDeferred(self.listening_port.stopListening)
             self.listening_port = None
         await self._finish_serving()
-        await self._upstream.close()
+        await self._upstreams.close()
 
     async def _finish_serving(self) -> None:
         """Wait for running replies up to the drain limit, then close all client connections."""
@@ -155,11 +169,17 @@ def make_service(settings: Settings, reactor: Any = None) -> BridgeService:
         settings.upstream_api, settings.num_ctx, settings.keep_alive, settings.context_guard
     )
     limits = Limits(silence=settings.upstream_timeout, answer_size=settings.max_answer_size)
-    upstream = Upstream(
-        reactor, settings.upstream_url, policy, log, limits, settings.upstream_api_key
+    servers = settings.servers
+    upstreams = Upstreams(
+        [
+            Upstream(reactor, url, policy, logger_of(log, name), limits, key, name)
+            if len(servers) > 1
+            else Upstream(reactor, url, policy, log, limits, key)
+            for name, (url, key) in servers.items()
+        ]
     )
-    app = BridgeApp(settings, upstream, reactor, log, random_id)
+    app = BridgeApp(settings, upstreams, reactor, log, random_id)
     site = BridgeSite(
         app.resource(), settings.max_body_size, settings.client_timeout, reactor, app.access.refusal
     )
-    return BridgeService(settings, app, site, upstream, log, reactor)
+    return BridgeService(settings, app, site, upstreams, log, reactor)

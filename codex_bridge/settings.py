@@ -60,6 +60,13 @@ class Settings:
         "Ollama's usual address",
         alias="ollama-url",
     )
+    upstream: tuple[tuple[str, str], ...] = _setting(
+        (),
+        values.several(values.upstream),
+        "several servers in place of `--upstream-url`, each with a name: "
+        "`gpu=http://10.0.0.5:11434`; give it several times, or servers with commas between them "
+        "([how they share the work](docs/scaling.md#one-bridge-several-upstreams))",
+    )
     allow_host: tuple[str, ...] = _setting(
         (),
         values.several(values.host),
@@ -86,8 +93,10 @@ class Settings:
         values.key,
         "key that the bridge sends to the server behind it; set it as "
         "`CODEX_BRIDGE_UPSTREAM_API_KEY`, because every user of a machine can read its command "
-        "lines ([what it does](docs/security.md#a-key-for-the-server-behind-the-bridge))",
+        "lines ([what it does](docs/security.md#a-key-for-the-server-behind-the-bridge)); with "
+        "`--upstream` a key for each server that wants one, `gpu=KEY`, with commas between them",
         is_secret=True,
+        is_repeated=True,
     )
     alias: tuple[tuple[str, str], ...] = _setting(
         (),
@@ -193,6 +202,20 @@ class Settings:
     )
     quiet: bool = _flag(False, "log errors only")
 
+    @property
+    def servers(self) -> dict[str, tuple[str, str | None]]:
+        """The name of each upstream -> its base URL and its key, in the order of the options.
+
+        The one of --upstream-url has the name "". Raises ValueError where the keys do not fit to
+        the upstreams; no message has a part of a key.
+        """
+        if not self.upstream:
+            return {"": (self.upstream_url, self.upstream_api_key)}
+        keys = dict(values.upstream_keys(self.upstream_api_key or ""))
+        if not keys.keys() <= {name for name, _ in self.upstream}:
+            raise ValueError("a key has a name that no --upstream has")
+        return {name: (url, keys.get(name)) for name, url in self.upstream}
+
 
 @frozen
 class Setting:
@@ -212,6 +235,8 @@ class Setting:
     """Whether it is a switch without a value: --NAME, or --no-NAME where the default is on."""
     is_secret: bool = False
     """Whether no message may show the value."""
+    is_repeated: bool = False
+    """Whether its text may be a list, though its value is none."""
 
     @property
     def option(self) -> str:
@@ -233,7 +258,7 @@ class Setting:
     @property
     def is_list(self) -> bool:
         """Whether it may be given several times, or several values at once."""
-        return isinstance(self.default, tuple)
+        return self.is_repeated or isinstance(self.default, tuple)
 
     @property
     def default_text(self) -> str | None:

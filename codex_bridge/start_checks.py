@@ -33,6 +33,7 @@ from codex_bridge.text import printable
 TIMEOUT = 5.0
 """Seconds that a server is given to answer."""
 PATH = "/api/version"
+OPTION = "--upstream-url"
 LONGEST = 1000
 """Characters of a sentence that the server had a part in."""
 LARGEST = 1 << 20
@@ -56,15 +57,34 @@ def check_before_start(settings: Settings, is_upstream_given: bool = True) -> Se
         if not settings.quiet:
             print(f"codex-bridge: {sentence}", file=sys.stderr)  # noqa: T201
 
-    url = settings.upstream_url if is_upstream_given else None
+    url = next(iter(settings.servers.values()))[0] if is_upstream_given else None
     trouble = port_trouble(settings.interface, settings.port, url)
     if trouble is None and url is None:
         settings, trouble = _with_upstream(settings, warn)
     elif trouble is None:
-        trouble = upstream_trouble(settings.upstream_url, settings.upstream_api_key, warn)
+        trouble = upstreams_trouble(settings.servers, warn)
     if trouble:
         sys.exit(f"codex-bridge: {trouble}")
     return settings
+
+
+def upstreams_trouble(servers: dict[str, tuple[str, str | None]], warn: Warn) -> str | None:
+    """Say why the bridge cannot work with any of the upstreams; None if it can with one.
+
+    `servers` as in `Settings`. If others do not answer, `warn` is told so.
+    """
+    troubles = {
+        name: upstream_trouble(*servers[name], warn, f"--upstream {name}=URL" if name else OPTION)
+        for name in servers
+    }
+    told = [
+        f"{name}: {trouble}" if name else trouble for name, trouble in troubles.items() if trouble
+    ]
+    if len(told) == len(servers):
+        return "; ".join(told)
+    for trouble in told:
+        warn(trouble)
+    return None
 
 
 def port_trouble(interface: str, port: int, upstream_url: str | None) -> str | None:
@@ -202,11 +222,14 @@ def _nothing_at(urls: list[str]) -> str:
     )
 
 
-def upstream_trouble(url: str, key: str | None = None, warn: Warn = lambda _: None) -> str | None:
+def upstream_trouble(
+    url: str, key: str | None = None, warn: Warn = lambda _: None, option: str = OPTION
+) -> str | None:
     """Say why the bridge cannot work with the server at the base URL `url`; None if it can.
 
     Any HTTP status counts as an answer: servers other than Ollama have no /api/version. If the
-    server denies access, with or without the `key` that is sent to it, `warn` is told so.
+    server denies access, with or without the `key` that is sent to it, `warn` is told so. `option`
+    is what names its URL.
     """
     try:
         misfit = _misfit(url, key, warn)
@@ -214,7 +237,7 @@ def upstream_trouble(url: str, key: str | None = None, warn: Warn = lambda _: No
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         return (
             f"no model server answers at {url} ({reason}). Start one there "
-            f"(for Ollama: {advice.serve(url)}), or give the --upstream-url of one that runs"
+            f"(for Ollama: {advice.serve(url)}), or give the {option} of one that runs"
         )
     return _cannot_talk(url, misfit) if misfit else None
 

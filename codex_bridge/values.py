@@ -108,6 +108,7 @@ _lower_origin = matching(
     r"(?a)\*|[a-z][a-z0-9+.-]*://[^*/?#\s]*\*?[^*/?#\s]*",
     "give origins such as https://app.example.com, with at most one *, or *",
 )
+upstream_name = matching(r"[a-z0-9._-]+", "names have small letters, digits and . _ - only")
 alias = named(str, str, "give a name and the model that it stands for: gpt-4o=qwen3:14b")
 
 
@@ -144,3 +145,8 @@ def base_url(text: str, example: str = "http://localhost:11433") -> str:
     if path.endswith("/v1"):
         raise ValueError("leave out /v1; the bridge adds the paths itself")
     return f"{parts.scheme}://{parts.netloc}{path}"
+
+
+upstream = named(upstream_name, base_url, "give a name and a URL: gpu=http://10.0.0.5:11434")
+upstream_keys = several(named(upstream_name, key, "give NAME=KEY, with the name of an upstream"))
+"""The keys of several upstreams, by name."""

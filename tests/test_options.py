@@ -38,6 +38,7 @@ def test_defaults() -> None:
         port=11434,
         interface="127.0.0.1",
         upstream_url="http://localhost:11433",
+        upstream=(),
         allow_host=(),
         allow_origin=(),
         api_key=None,
@@ -75,6 +76,7 @@ VARIABLES = [
     ("INTERFACE", "0.0.0.0", "interface", "0.0.0.0"),
     ("UPSTREAM_URL", "http://gpu:11434/", "upstream_url", "http://gpu:11434"),
     ("OLLAMA_URL", "http://gpu:11434/", "upstream_url", "http://gpu:11434"),
+    ("UPSTREAM", "a=http://x:1/, b=http://y", "upstream", (("a", "http://x:1"), ("b", "http://y"))),
     ("LISTEN_PORT", "80", "port", 80),
     ("ALLOW_HOST", "Box.lan., [::1] ,", "allow_host", ("box.lan", "::1")),
     ("ALLOW_HOST", "", "allow_host", ()),
@@ -265,6 +267,28 @@ def test_nothing_but_the_settings_keeps_the_key(
         (["--allow-origin", "x.example"], "--allow-origin: give origins such as"),
         (["--allow-origin", "https://x/path"], "give origins"),
         (["--allow-origin", "https://*.*"], "give origins"),
+        (["--upstream", "gpu"], "--upstream: give a name and a URL: gpu=http"),
+        (["--upstream", "http://gpu"], "give a name and a URL"),
+        (["--upstream", "a=gpu"], "give a URL"),
+        (["--upstream", "A b=http://x"], "small letters, digits"),
+        (["--upstream", "a=http://x,a=http://y"], "two servers have the same name"),
+        (
+            ["--upstream", "a=http://x", "--ollama-url", "http://y"],
+            "--upstream and --upstream-url exclude each other; give every server by --upstream",
+        ),
+        (["--upstream", "a=http://x,b=http://localhost:11434"], "b=http://localhost:11434 is the"),
+        (
+            ["--upstream", "a=http://x,b=http://y", "--upstream-api-key", "sk-secret"],
+            "--upstream-api-key: give NAME=KEY, with the name of an upstream",
+        ),
+        (
+            ["--upstream", "a=http://x", "--upstream-api-key", "sk-secret=="],
+            "--upstream-api-key: a key has a name that no --upstream has",
+        ),
+        (
+            ["--upstream", "a=http://x", "--upstream-api-key", "Secret/x=y"],
+            "--upstream-api-key: names have small letters",
+        ),
         (["--alias", "gpt-4o"], "--alias: give a name and the model that it stands for: gpt-4o="),
         (["--alias", "gpt-4o="], "give a name and the model that it stands for"),
         (["--alias", "=qwen3"], "give a name and the model"),
@@ -316,7 +340,31 @@ def test_nothing_but_the_settings_keeps_the_key(
 def test_a_mistake_is_one_line_that_says_what_to_do(
     capsys: pytest.CaptureFixture[str], flags: list[str], says: str
 ) -> None:
-    assert says in refusal(capsys, *flags)
+    line = refusal(capsys, *flags)
+    assert says in line
+    assert "secret" not in line.lower()
+
+
+def test_each_of_several_upstreams_has_its_url_and_its_key() -> None:
+    given = settings(
+        *(
+            "--upstream",
+            "gpu=http://10.0.0.5:11434/,b=http://b:8080",
+            "--upstream=c.d-e_1=https://c",
+        ),
+        *("--upstream-api-key", "gpu=sk-1", "--upstream-api-key=c.d-e_1=sk-2=="),
+    )
+    assert given.servers == {
+        "gpu": ("http://10.0.0.5:11434", "sk-1"),
+        "b": ("http://b:8080", None),
+        "c.d-e_1": ("https://c", "sk-2=="),
+    }
+    assert "sk-" not in repr(given)
+
+
+def test_without_several_upstreams_a_key_is_taken_as_it_is() -> None:
+    given = settings("--upstream-url", "http://x", "--upstream-api-key", "a=b,c=d")
+    assert given.servers == {"": ("http://x", "a=b,c=d")}
 
 
 def test_a_mistake_in_a_variable_names_the_variable(capsys: pytest.CaptureFixture[str]) -> None:
@@ -342,6 +390,7 @@ def test_help_names_every_option_with_default_and_unit(
         "--listen-port=",
         "--interface=",
         "--upstream-url=",
+        "--upstream=",
         "--allow-host=",
         "--allow-origin=",
         "--api-key=",

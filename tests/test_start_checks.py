@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from contextlib import closing
+from threading import Thread
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
@@ -69,6 +70,43 @@ def test_an_ollama_that_does_not_run_is_reported(free_port: int) -> None:
 
 def test_an_unknown_host_of_ollama_is_reported() -> None:
     assert "no.such.host.invalid" in (upstream_trouble("http://no.such.host.invalid:1") or "")
+
+
+def closed(port: int) -> str:
+    return f"http://127.0.0.1:{port}"
+
+
+def test_one_of_several_upstreams_that_does_not_answer_is_told(
+    free_port: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+        answering = Thread(target=answer_once, args=(server,))
+        answering.start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        check_before_start(Settings(port=0, upstream=(("a", closed(free_port)), ("b", url))))
+        answering.join()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"codex-bridge: a: no model server answers at {closed(free_port)}")
+    assert line.endswith("or give the --upstream a=URL of one that runs")
+
+
+def answer_once(server: socket.socket) -> None:
+    connection, _ = server.accept()
+    with connection:
+        connection.recv(1000)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+
+def test_several_upstreams_of_which_none_answers_end_the_start_with_one_line(
+    free_port: int,
+) -> None:
+    upstream = (("a", closed(free_port)), ("b", closed(free_port)))
+    with pytest.raises(SystemExit) as caught:
+        check_before_start(Settings(port=0, upstream=upstream))
+    assert isinstance(caught.value.code, str)
+    assert caught.value.code.startswith("codex-bridge: a: no model server answers")
+    assert "; b: no model server answers" in caught.value.code
+    assert "\n" not in caught.value.code
 
 
 def test_preflight_ends_the_process_with_one_line(free_port: int) -> None:

@@ -53,6 +53,8 @@ class Phase(Enum):
     QUESTION = auto()
     """The whole answer to a question about the server or a model. Ollama answers these at once, and
     without the answer nothing can be sent."""
+    LISTING = auto()
+    """The same for a list of models, where other upstreams may have the model, too."""
     REFUSAL = auto()
     """The body of an error, whose status is known already."""
 
@@ -62,6 +64,7 @@ SECONDS = {
     Phase.TAIL: 3.0,
     Phase.LINGER: 1.0,
     Phase.QUESTION: 20.0,
+    Phase.LISTING: 5.0,
     Phase.REFUSAL: 5.0,
 }
 """Seconds that a phase may take; those without an entry may take `Limits.silence`."""
@@ -102,7 +105,7 @@ class Budget:
     def within(self, phase: Phase, waiting: Deferred[T]) -> Deferred[T]:
         """`waiting`, which is cancelled where the phase takes too long.
 
-        Then it fails with UpstreamFailure: UNREACHABLE for a question, otherwise SILENT.
+        Then it fails with UpstreamFailure: UNREACHABLE for a question or a list, otherwise SILENT.
         """
         is_late = False
 
@@ -160,7 +163,7 @@ class Budget:
     def exceeded(self, phase: Phase) -> UpstreamFailure:
         """The failure of an upstream that let a phase take too long."""
         seconds = f"{self._limits.seconds(phase):.0f} s"
-        if phase is Phase.QUESTION:
+        if phase in {Phase.QUESTION, Phase.LISTING}:
             return UpstreamFailure(FailureKind.UNREACHABLE, f"no answer within {seconds}")
         return UpstreamFailure(FailureKind.SILENT, f"nothing for {seconds}")
 

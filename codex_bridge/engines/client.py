@@ -112,16 +112,23 @@ class Client:
         return _object(data) if response.code == 200 else None
 
     async def ask(
-        self, method: str, path: str, body: Json | None = None, *, needs_access: bool = False
+        self,
+        method: str,
+        path: str,
+        body: Json | None = None,
+        *,
+        needs_access: bool = False,
+        patience: Phase = Phase.QUESTION,
     ) -> Json | None:
         """Ask for a small JSON object; None if the server sends none. Raises UpstreamFailure.
 
         For questions that Ollama answers at once; one that takes longer fails. A 401 or 403 is
-        a failure only with `needs_access`: servers may deny what others do not have.
+        a failure only with `needs_access`: servers may deny what others do not have. `patience`:
+        the phase that says how long the answer may take.
         """
         budget = self.budget()
         asked = Deferred.fromCoroutine(self._ask(method, path, body, budget, needs_access))
-        return await budget.within(Phase.QUESTION, asked)
+        return await budget.within(patience, asked)
 
     async def _ask(
         self, method: str, path: str, body: Json | None, budget: Budget, needs_access: bool

@@ -73,7 +73,8 @@ class LlamaCppEngine(ChatEngine):
 
 def names_of(entry: Json) -> list[str]:
     """The names of a model: the one in the list, and others that the server takes for it."""
-    return [entry["id"], *map(str, entry.get("aliases") or [])]
+    aliases = entry.get("aliases")
+    return [entry["id"], *map(str, aliases if isinstance(aliases, list) else [])]
 
 
 def listed_info(name: str, entry: Json) -> ModelInfo:

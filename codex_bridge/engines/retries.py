@@ -35,6 +35,9 @@ class Rule:
     costs_generation: bool = False
     """Whether the model had begun to generate."""
     change: Change = Change.NOTHING
+    elsewhere: bool = False
+    """Whether, where several upstreams have the model, another one is asked first, at once: this
+    one has not begun to answer, and will not soon."""
     until: float = inf
     """Seconds after the first such failure, after which nothing more is tried."""
 
@@ -43,16 +46,16 @@ RULES: dict[FailureKind, Rule] = {
     # Ollama restarts, for an update or because it died: that takes seconds, and a connection that
     # is refused costs nothing. A user who forgot to start it should not wait much longer for the
     # sentence.
-    FailureKind.NOT_RUNNING: Rule((0.5,) * 40, until=20.0),
+    FailureKind.NOT_RUNNING: Rule((0.5,) * 40, elsewhere=True, until=20.0),
     # A request that was sent may have done something, and each try may take long where a machine
     # does not answer at all.
-    FailureKind.UNREACHABLE: Rule((0.5, 1.0, 2.0, 4.0, 7.5), until=20.0),
+    FailureKind.UNREACHABLE: Rule((0.5, 1.0, 2.0, 4.0, 7.5), elsewhere=True, until=20.0),
     # The next connection from the pool may be stale, too.
     FailureKind.STALE: Rule((0.0, 0.0, 0.5, 1.0, 2.0)),
-    FailureKind.BUSY: Rule((1.0, 2.0, 4.0, 8.0)),
+    FailureKind.BUSY: Rule((1.0, 2.0, 4.0, 8.0), elsewhere=True),
     # A server that still loads its model will answer, and asking costs nothing. The files of a
     # large model take minutes to read.
-    FailureKind.LOADING: Rule((1.0,) * 600, until=600.0),
+    FailureKind.LOADING: Rule((1.0,) * 600, elsewhere=True, until=600.0),
     FailureKind.BROKEN: Rule((0.5, 2.0), costs_generation=True),
     FailureKind.MALFORMED_CALL: Rule((0.0, 0.0), costs_generation=True),
     FailureKind.EMPTY: Rule((0.0,), costs_generation=True),
@@ -72,6 +75,12 @@ def costs_generation(failure: UpstreamFailure) -> bool:
     """Whether the model had begun to generate, as far as the table says it."""
     rule = RULES.get(failure.kind)
     return rule is not None and rule.costs_generation
+
+
+def is_tried_elsewhere(failure: UpstreamFailure) -> bool:
+    """Whether another upstream that has the model is asked first, by the table."""
+    rule = RULES.get(failure.kind)
+    return rule is not None and rule.elsewhere
 
 
 @frozen

@@ -6,12 +6,15 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IBodyProducer, IResponse
 
 from codex_bridge.engines.answer import Answer
 from codex_bridge.engines.budget import Budget, Limits, Phase
 from codex_bridge.engines.client import Client
 from codex_bridge.engines.contexts import Contexts
 from codex_bridge.engines.engine import DEFAULT_NUM_CTX, ContextPolicy, Engine, Plan
+from codex_bridge.engines.listing import Listing
 from codex_bridge.engines.models import ModelTable
 from codex_bridge.engines.openai_chat import listed_models
 from codex_bridge.engines.parsing import object_in, whole_number
@@ -39,23 +42,32 @@ class Upstream:
         log: Logger = Logger(),  # noqa: B008
         limits: Limits = Limits(),  # noqa: B008
         key: str | None = None,
+        name: str = "",
     ) -> None:
-        """`key` is sent to the server with every request."""
+        """`key` is sent to the server with every request. `name`: what the user calls it, where
+        there are several; "" for the only one."""
         self.url = url
+        self.name = name
         self._policy = policy
         self._log = log
         self._models: ModelTable
-        self._client = Client(reactor, url, limits, lambda: self._models.doubt(), key)
+        self._client = Client(reactor, url, limits, self._doubt, key)
         self._models = ModelTable(self._client.ask, policy, reactor, log)
+        self.listing = Listing(self._list, reactor)
         self._contexts = Contexts(self._models, self._client.succeeds, log, reactor)
         self._conversations = Conversations()
         self.note_lack = self._models.note_lack
         self._reloads = ReloadWatch(self._models, self._client.ask, log)
         self.ask = self._client.ask
         self.budget = self._client.budget
-        self.forward = self._client.forward
         self.wake = self._client.wake
         self.close = self._client.close
+
+    def has(self, model: str) -> bool | None:
+        """Whether the server lists a model; None: it has not told its list yet."""
+        key = self._models.key
+        names = self.listing.names
+        return None if names is None else key(model) in {key(name) for name in names}
 
     async def info(self, model: str) -> ModelInfo:
         """What is known of a model. May ask the server, loads nothing. Raises UpstreamFailure."""
@@ -120,6 +132,7 @@ class Upstream:
             raise
         if response.code == 404:
             self._models.forget(info.name)
+            self.listing.doubt()
         if response.code != 200:
             is_cloud = info.is_ollamas and info.is_remote
             failure = await self._client.refusal(
@@ -205,6 +218,24 @@ class Upstream:
         """Tokens of context that the bridge asks for with every request to a model; None: none."""
         plan = self._models.plan(name)
         return plan.num_ctx if plan else None
+
+    async def forward(
+        self, method: bytes, target: bytes, headers: Headers, body: IBodyProducer | None
+    ) -> IResponse:
+        """Send a request as it is; see `Client.forward`. Raises UpstreamFailure and ValueError."""
+        try:
+            return await self._client.forward(method, target, headers, body)
+        except UpstreamFailure:
+            self.listing.doubt()
+            raise
+
+    def _doubt(self) -> None:
+        """The server may have been restarted or replaced."""
+        self._models.doubt()
+        self.listing.doubt()
+
+    async def _list(self) -> Json | None:
+        return await self.ask("GET", "/v1/models", needs_access=True, patience=Phase.LISTING)
 
     def _planned(self, info: ModelInfo, budget: Budget) -> Deferred[Plan]:
         planning = Deferred.fromCoroutine(self._contexts.plan_for(info))

@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 from twisted.web.resource import IResource, Resource
 from werkzeug.routing import BaseConverter
 
-from codex_bridge.engines.upstream import Upstream
+from codex_bridge.engines.upstreams import Upstreams
 from codex_bridge.errors import ApiError, internal, invalid, stopping
 from codex_bridge.ids import IdSource
 from codex_bridge.settings import Settings
@@ -59,7 +59,7 @@ class BridgeApp:
     def __init__(
         self,
         settings: Settings,
-        upstream: Upstream,
+        upstreams: Upstreams,
         clock: Any,
         log: Logger,
         new_id: IdSource,
@@ -68,16 +68,21 @@ class BridgeApp:
         self.drain = Drain()
         self.log = log
         self._new_id = new_id
-        self._state = BridgeState(settings, upstream, clock, log, new_id, self.drain)
+        self._state = BridgeState(settings, upstreams, clock, log, new_id, self.drain)
         self._health = Health(self._state)
-        self._models = ModelList(upstream, clock, log, dict(settings.alias))
+        self._models = ModelList(upstreams, clock, log, dict(settings.alias))
         # The bridge's own key is not for Ollama, and Ollama's key is not the client's to choose.
         has_key = settings.api_key is not None or settings.upstream_api_key is not None
         withheld = KEY_HEADERS if has_key else frozenset()
-        shares_up_to = settings.max_body_size if settings.share_context else None
-        self._upstream = upstream
-        self._native = NativeRoutes(upstream, clock, log, settings.max_body_size)
-        self._passthrough = PassThrough(upstream, clock, log, withheld, shares_up_to)
+        self._native = NativeRoutes(clock, log, settings.max_body_size)
+        self._passthrough = PassThrough(
+            upstreams,
+            clock,
+            log,
+            withheld,
+            reads_up_to=settings.max_body_size,
+            shares=settings.share_context,
+        )
 
     def resource(self) -> IResource:
         """The resource that every request is rendered by."""
@@ -103,12 +108,14 @@ class BridgeApp:
 
     @router.route("/v1/models")
     @router.route("/models")
+    @router.route("/api/tags")
+    @router.route("/api/ps")
     def models(self, request: BridgeRequest) -> Deferred[bytes | None]:
-        """Ollama's list with the aliases; with metadata for Codex if the query asks for them."""
+        """A list of models. What does not have to be made here passes through."""
         if self._models.answers(request):
             self._admit_page(request)
             return self._run(request, self._models.handle(request))
-        return self._run(request, self._passthrough.handle(request))
+        return self._run(request, self._handed_on(request))
 
     @router.route("/__health", methods=["GET"])
     async def health(self, request: BridgeRequest) -> bytes:
@@ -130,21 +137,22 @@ class BridgeApp:
     @router.route("/<any_path:rest>")
     def pass_through(self, request: BridgeRequest, rest: str = "") -> Deferred[bytes | None]:
         """Everything else is the upstream's; except Ollama's own routes, where that has none."""
-        if is_native(request):
-            return self._run(request, self._native_reply(request))
-        return self._run(request, self._passthrough.handle(request))
+        return self._run(request, self._handed_on(request))
 
-    async def _native_reply(self, request: BridgeRequest) -> bytes | None:
+    async def _handed_on(self, request: BridgeRequest) -> bytes | None:
         """Ollama's own routes are passed through to an Ollama, and answered here for others."""
+        if not is_native(request):
+            return await self._passthrough.handle(request)
+        upstream = await self._passthrough.chosen(request)
         try:
-            engine = await self._upstream.recognised()
+            engine = await upstream.recognised()
         except UpstreamFailure:
             # Passing it through gives the client the reason.
             return await self._passthrough.handle(request)
         if engine.is_ollama:
             return await self._passthrough.handle(request)
         self._admit_page(request)
-        return await self._native.handle(request)
+        return await self._native.handle(request, upstream)
 
     def _run(self, request: BridgeRequest, reply: Coroutine[Any, Any, T]) -> Deferred[T]:
         """Run `reply`, and end it if the bridge is stopped. Raises ApiError once that has begun."""

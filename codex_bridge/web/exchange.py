@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from functools import partial
 
 import orjson
@@ -18,7 +18,9 @@ from codex_bridge.engines.retries import (
     Retries,
     Retry,
     costs_generation,
+    is_tried_elsewhere,
 )
+from codex_bridge.engines.upstream import Upstream
 from codex_bridge.errors import ApiError, from_upstream, internal, stopping, too_large
 from codex_bridge.repair.complaints import call_from_complaint
 from codex_bridge.responses.attempt import Attempt, Beginning
@@ -136,13 +138,13 @@ class Exchange:
     def __init__(
         self,
         request: ResponsesRequest,
-        conversation: object,
+        conversation: Hashable,
         traits: ClientTraits,
         reply: Reply,
         journal: Journal,
         state: BridgeState,
     ) -> None:
-        """`conversation` tells the requests of one conversation from others, for --debug."""
+        """`conversation` tells the requests of one conversation from others."""
         self._request = request
         self._conversation = conversation
         self._traits = traits
@@ -150,7 +152,11 @@ class Exchange:
         self._journal = journal
         self._state = state
         self._sources = Sources.of(request)
-        self._budget = state.upstream.budget()
+        self._budget = state.upstreams.budget()
+        self._upstream = state.upstreams.first
+        """The one that is asked, or was asked last."""
+        self._failed: set[Upstream] = set()
+        """Those that failed one after another, so that the next one was asked at once."""
         self._attempt: Attempt | None = None
         """The one that is under way, or was kept."""
         self._broken_off: BrokenOff | None = None
@@ -242,18 +248,30 @@ class Exchange:
                 return await self._try(self._request)
             except UpstreamFailure as failure:
                 attempt = self._attempt
-                retry = retries.after(failure) if self._may_ask_again(failure) else None
-                if retry is None:
-                    if attempt and failure.kind is FailureKind.EMPTY and self._may_be_empty:
-                        return attempt
-                    if self._broken_off is not None and not self._has_gone_on(failure):
-                        failure = self._broken_off.failure
-                    raise self._explained(failure) from failure
-                if self._broken_off is None and attempt and attempt.beginning:
-                    self._broken_off = BrokenOff(attempt.beginning, failure)
+                if await self._can_move(failure):
+                    retry = None
+                    self._journal.log_move(failure)
+                else:
+                    self._failed.clear()
+                    retry = retries.after(failure) if self._may_ask_again(failure) else None
+                    if retry is None:
+                        if attempt and failure.kind is FailureKind.EMPTY and self._may_be_empty:
+                            return attempt
+                        if self._broken_off is not None and not self._has_gone_on(failure):
+                            failure = self._broken_off.failure
+                        raise self._explained(failure) from failure
+                    if self._broken_off is None and attempt and attempt.beginning:
+                        self._broken_off = BrokenOff(attempt.beginning, failure)
             self._attempt = None
             if self._broken_off is None:
                 self._reply.begin_anew()
+
+    async def _can_move(self, failure: UpstreamFailure) -> bool:
+        """Whether another upstream is asked at once, in place of the one that failed."""
+        if self._reply.has_delivered or not is_tried_elsewhere(failure):
+            return False
+        self._failed.add(self._upstream)
+        return await self._state.upstreams.has_other(self._request.model, self._failed)
 
     def _may_ask_again(self, failure: UpstreamFailure) -> bool:
         """Whether another attempt cannot give the client anything twice.
@@ -282,7 +300,7 @@ class Exchange:
         Raises UpstreamFailure: that of the last attempt where nothing can be changed.
         """
         if retry.change is Change.CONTEXT:
-            if not await self._state.upstream.has_more_context(request.model, retry.failure):
+            if not await self._upstream.has_more_context(request.model, retry.failure):
                 raise retry.failure
         elif retry.change is Change.EFFORT:
             if request.effort is None:
@@ -291,15 +309,29 @@ class Exchange:
             return evolve(request, effort=None)
         elif retry.change is Change.CAPABILITY:
             lack = REFUSED_CAPABILITY[retry.failure.kind]
-            self._state.upstream.note_lack(request.model, lack)
+            self._upstream.note_lack(request.model, lack)
         return request
 
     async def _try(self, request: ResponsesRequest, before: Attempt | None = None) -> Attempt:
         """Send `request` once, and receive the whole answer. Raises UpstreamFailure.
 
-        With `before` the model is asked whether it means the calls in that answer.
+        With `before` the model is asked whether it means the calls in that answer. What the client
+        has a part of is gone on with where it was begun.
         """
-        upstream, settings = self._state.upstream, self._state.settings
+        serving = self._state.upstreams.serving(
+            request.model,
+            self._conversation,
+            failed=self._failed,
+            only=self._upstream if self._reply.has_delivered else None,
+        )
+        async with serving as self._upstream:
+            self._journal.upstream = self._upstream.name
+            return await self._try_there(self._upstream, request, before)
+
+    async def _try_there(
+        self, upstream: Upstream, request: ResponsesRequest, before: Attempt | None
+    ) -> Attempt:
+        settings = self._state.settings
         broken_off = None if before else self._broken_off
         info = await upstream.prepared(request.model, self._budget)
         translation = translate(request, info, directives=settings.directives)
@@ -340,7 +372,7 @@ class Exchange:
 
         Returns the tokens that prompt and answer may take together; None where nobody knows.
         """
-        upstream, stream = self._state.upstream, self._state.settings.upstream_stream
+        upstream, stream = self._upstream, self._state.settings.upstream_stream
         answer = await upstream.open(chat, info, self._budget, stream=stream)
         try:
             self._reply.open()
@@ -396,7 +428,7 @@ class Exchange:
 
     def _explained(self, failure: UpstreamFailure) -> ApiError:
         """The failure as the client reads it. Clients need not repeat what was repeated here."""
-        words, tried = self._state.upstream.words, not self._reply.has_delivered
+        words, tried = self._upstream.words, not self._reply.has_delivered
         return from_upstream(failure, self._request.model, words, tried=tried)
 
     def _note(self, translation: Translation, chat: ChatRequest) -> None:

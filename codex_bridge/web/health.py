@@ -7,6 +7,7 @@ from twisted.internet.defer import TimeoutError as DeferredTimeout
 
 from codex_bridge import __version__
 from codex_bridge.engines.engine import Engine
+from codex_bridge.engines.upstream import Upstream
 from codex_bridge.vocabulary import FailureKind, Json, UpstreamFailure
 from codex_bridge.web.state import BridgeState
 
@@ -22,32 +23,44 @@ class Health:
         self._started = state.clock.seconds()
 
     async def check(self) -> tuple[int, Json]:
-        """Status and body: 200 when a request would be served, else 503 with the reason."""
+        """Status and body: 200 when a request would be served, else 503 with the reason.
+
+        Of several upstreams one has to answer.
+        """
         state = self._state
-        engine, error = await self._identify()
-        status = "ok" if error is None else "upstream unreachable"
+        told = {each.name: Deferred.fromCoroutine(self._told(each)) for each in state.upstreams}
+        upstreams = {name: await each for name, each in told.items()}
+        is_reachable = any(each["reachable"] for each in upstreams.values())
+        status = "ok" if is_reachable else "upstream unreachable"
         if state.drain.is_draining:
             status = "draining"
         body = {
             "status": status,
             "version": __version__,
             "uptime_seconds": round(state.clock.seconds() - self._started, 3),
-            "upstream": {
-                "url": state.upstream.url,
-                "reachable": error is None,
-                "server": engine.server if engine else None,
-                "version": engine.release or None if engine else None,
-                "error": error,
-            },
-            "models": state.upstream.plans(),
+            "upstream": upstreams[state.upstreams.first.name],
+            "models": state.upstreams.plans(),
             "exchanges": {"open": state.tally.open, "served": state.tally.served},
             "repairs": dict(state.tally.repairs),
         }
+        if state.upstreams.are_several:
+            body["upstreams"] = upstreams
         return (200 if status == "ok" else 503), body
 
-    async def _identify(self) -> tuple[Engine | None, str | None]:
+    async def _told(self, upstream: Upstream) -> Json:
+        """What the reply tells of an upstream."""
+        engine, error = await self._identify(upstream)
+        return {
+            "url": upstream.url,
+            "reachable": error is None,
+            "server": engine.server if engine else None,
+            "version": engine.release or None if engine else None,
+            "error": error,
+        }
+
+    async def _identify(self, upstream: Upstream) -> tuple[Engine | None, str | None]:
         """The engine for the upstream, and why that does not answer (None if it does)."""
-        identified = Deferred.fromCoroutine(self._state.upstream.identify())
+        identified = Deferred.fromCoroutine(upstream.identify())
         identified.addTimeout(TIMEOUT, self._state.clock)
         try:
             return await identified, None

@@ -13,7 +13,7 @@ from codex_bridge.engines.retries import Retry
 from codex_bridge.errors import without_quoted_call
 from codex_bridge.responses.attempt import Attempt
 from codex_bridge.text import printable
-from codex_bridge.vocabulary import FailureKind
+from codex_bridge.vocabulary import FailureKind, UpstreamFailure
 from codex_bridge.web.state import BridgeState
 
 MAX_LOGGED_ONCE = 1000
@@ -29,6 +29,8 @@ class Journal:
         """`exchange` is the id of its response; `model` as the log names it, "" if unknown."""
         self.exchange = exchange
         self.outcome = "client gone"
+        self.upstream = ""
+        """The name of the upstream that was asked last; "" if there is only one."""
         self._model = printable(model)
         self._log = state.log
         self._clock = state.clock
@@ -69,11 +71,25 @@ class Journal:
         self._log.warn(
             "{exchange} {model} is asked again in {wait} s: {kind}, {why}",
             exchange=self.exchange,
-            model=self._model,
+            model=self._asked,
             wait=retry.wait,
             kind=retry.failure.kind.value,
             why=printable(without_quoted_call(retry.failure.message), 500),
         )
+
+    def log_move(self, failure: UpstreamFailure) -> None:
+        """Log that another upstream is asked, and why."""
+        self._log.warn(
+            "{exchange} {model} is asked of another upstream: {kind}, {why}",
+            exchange=self.exchange,
+            model=self._asked,
+            kind=failure.kind.value,
+            why=printable(without_quoted_call(failure.message), 500),
+        )
+
+    @property
+    def _asked(self) -> str:
+        return f"{self._model} at {self.upstream}" if self.upstream else self._model
 
     def log_line(self, mode: str, attempt: Attempt | None = None, requests: int = 0) -> None:
         """Log the one line at the end.
@@ -89,7 +105,7 @@ class Journal:
             "{exchange} {model} {mode}: {input} in, {output} out, first token {first}, "
             "{duration:.3f} s, tools: {tools}; repairs: {repairs}; {outcome}",
             exchange=self.exchange,
-            model=self._model,
+            model=self._asked,
             mode=mode,
             input=usage.input_tokens if usage else "?",
             output=usage.output_tokens if usage else "?",

@@ -26,7 +26,8 @@ from codex_bridge.vocabulary import (
 from codex_bridge.web.json_replies import send_json
 from codex_bridge.web.site import BridgeRequest
 
-READING = ("/api/version", "/api/tags", "/api/ps")
+LISTS = ("/api/tags", "/api/ps")
+READING = ("/api/version", *LISTS)
 CHATS = ("/api/chat", "/api/generate")
 POSTS = (*CHATS, "/api/show", "/api/pull")
 OLLAMAS_ALONE = frozenset(
@@ -54,25 +55,22 @@ def _path(request: BridgeRequest) -> str:
 class NativeRoutes:
     """Answers Ollama's routes for the models of another server."""
 
-    def __init__(
-        self, upstream: Upstream, clock: IReactorTime, log: Logger, max_body_size: int
-    ) -> None:
+    def __init__(self, clock: IReactorTime, log: Logger, max_body_size: int) -> None:
         """`max_body_size`: the most bytes of a request that are kept."""
-        self._upstream = upstream
         self._clock = clock
         self._log = log
         self._max_body_size = max_body_size
 
-    async def handle(self, request: BridgeRequest) -> bytes | None:
-        """Answer `request`; cancelling closes the upstream connection."""
+    async def handle(self, request: BridgeRequest, upstream: Upstream) -> bytes | None:
+        """Answer `request` for `upstream`; cancelling closes the connection to that."""
         started = self._clock.seconds()
         outcome = "client gone"
         try:
-            reply = await self._reply(request)
+            reply = await self._reply(request, upstream)
             outcome = f"{request.code}, answered by codex-bridge"
             return reply
         except UpstreamFailure as failure:
-            error = from_upstream(failure, "", self._upstream.words)
+            error = from_upstream(failure, "", upstream.words)
             outcome = f"{error.status}, {error.message}"
             return _refused(request, error)
         except ApiError as error:
@@ -87,27 +85,23 @@ class NativeRoutes:
                 duration=self._clock.seconds() - started,
             )
 
-    async def _reply(self, request: BridgeRequest) -> bytes | None:
+    async def _reply(self, request: BridgeRequest, upstream: Upstream) -> bytes | None:
         path = _path(request)
         if path == "/":
             return b""
         if path == "/api/version":
             return send_json(request, 200, {"version": ollama_api.VERSION})
-        if path == "/api/tags":
-            return send_json(request, 200, ollama_api.tags(await self._infos()))
-        if path == "/api/ps":
-            loaded = [info for info in await self._infos() if info.is_loaded is not False]
-            told = ((info, self._upstream.expected_context(info)) for info in loaded)
-            return send_json(request, 200, ollama_api.running(told))
+        if path in LISTS:
+            return send_json(request, 200, await listed(upstream, path))
         if path in OLLAMAS_ALONE:
-            name = self._upstream.words.name
+            name = upstream.words.name
             raise ApiError(501, f"{path} needs an Ollama, and the upstream is {name}.")
         body = await self._body(request)
         if path == "/api/show":
-            return await self._show(request, ollama_api.parsed(body)["model"])
+            return await self._show(request, upstream, ollama_api.parsed(body)["model"])
         if path == "/api/pull":
-            return await self._pull(request, ollama_api.parsed(body))
-        return await self._chat(request, ollama_api.read(path, body))
+            return await self._pull(request, upstream, ollama_api.parsed(body))
+        return await self._chat(request, upstream, ollama_api.read(path, body))
 
     async def _body(self, request: BridgeRequest) -> bytes:
         if request.upload is None:
@@ -117,43 +111,14 @@ class NativeRoutes:
             raise too_large(self._max_body_size)
         return body
 
-    async def _infos(self) -> list[ModelInfo]:
-        """What is known of every model."""
-        names = await self._upstream.names()
-        asking = [Deferred.fromCoroutine(self._info(name)) for name in names]
-        infos: list[ModelInfo] = await gatherResults(asking, consumeErrors=True)
-        return infos
+    async def _show(self, request: BridgeRequest, upstream: Upstream, name: str) -> bytes:
+        info = await upstream.info(await _found(upstream, name))
+        return send_json(request, 200, ollama_api.shown(info, upstream.expected_context(info)))
 
-    async def _info(self, name: str) -> ModelInfo:
-        try:
-            return await self._upstream.info(name)
-        except UpstreamFailure:
-            # A model that the server tells nothing about must not hide the others.
-            return ModelInfo(name)
-
-    async def _found(self, name: str) -> str:
-        """The listed name that `name` means. Raises ApiError where the server has no such model."""
-        names = await self._upstream.names()
-        found = ollama_api.named(name, names)
-        if found is None:
-            there = ", ".join(names) or "none"
-            raise ApiError(
-                404,
-                f"{self._upstream.words.name} has no model {name}, and codex-bridge cannot get it "
-                f"one. Its models: {there}.",
-            )
-        return found
-
-    async def _show(self, request: BridgeRequest, name: str) -> bytes:
-        info = await self._upstream.info(await self._found(name))
-        return send_json(
-            request, 200, ollama_api.shown(info, self._upstream.expected_context(info))
-        )
-
-    async def _pull(self, request: BridgeRequest, asked: Json) -> bytes:
+    async def _pull(self, request: BridgeRequest, upstream: Upstream, asked: Json) -> bytes:
         """A model that is there needs no download; no other can be had."""
         try:
-            await self._found(asked["model"])
+            await _found(upstream, asked["model"])
         except ApiError as error:
             if asked.get("stream") is False:
                 raise
@@ -161,15 +126,17 @@ class NativeRoutes:
             return _one_line(request, {"error": error.message})
         return _one_line(request, {"status": "success"})
 
-    async def _chat(self, request: BridgeRequest, native: ollama_api.Native) -> bytes:
-        name = await self._found(native.chat.model)
-        info = await self._upstream.prepared(name, self._upstream.budget())
+    async def _chat(
+        self, request: BridgeRequest, upstream: Upstream, native: ollama_api.Native
+    ) -> bytes:
+        name = await _found(upstream, native.chat.model)
+        info = await upstream.prepared(name, upstream.budget())
         lines = ollama_api.Lines(native)
         request.setHeader(b"content-type", LINES if native.stream else b"application/json")
         if native.is_empty:
             return b"".join(lines.end())
         chat = ollama_api.for_model(native.chat, info)
-        answer = await self._open(chat, info, is_streamed=native.stream)
+        answer = await _opened(upstream, chat, info, is_streamed=native.stream)
 
         def write(deltas: Sequence[Delta]) -> None:
             if said := b"".join(lines.feed(deltas)):
@@ -181,7 +148,7 @@ class NativeRoutes:
         except UpstreamFailure as failure:
             if not request.startedWriting:
                 raise
-            error = from_upstream(failure, name, self._upstream.words)
+            error = from_upstream(failure, name, upstream.words)
             return orjson.dumps({"error": error.message}) + b"\n"
         except BaseException:
             # Without a reader the model would go on generating.
@@ -192,14 +159,52 @@ class NativeRoutes:
                 request.unregisterProducer()
         return b"".join(lines.end())
 
-    async def _open(self, chat: ChatRequest, info: ModelInfo, *, is_streamed: bool) -> Answer:
-        budget = self._upstream.budget()
-        try:
-            return await self._upstream.open(chat, info, budget, stream=is_streamed)
-        except UpstreamFailure as failure:
-            if failure.kind is not FailureKind.STALE:
-                raise
-        return await self._upstream.open(chat, info, budget, stream=is_streamed)
+
+async def _opened(
+    upstream: Upstream, chat: ChatRequest, info: ModelInfo, *, is_streamed: bool
+) -> Answer:
+    budget = upstream.budget()
+    try:
+        return await upstream.open(chat, info, budget, stream=is_streamed)
+    except UpstreamFailure as failure:
+        if failure.kind is not FailureKind.STALE:
+            raise
+    return await upstream.open(chat, info, budget, stream=is_streamed)
+
+
+async def _found(upstream: Upstream, name: str) -> str:
+    """The listed name that `name` means. Raises ApiError where the server has no such model."""
+    names = await upstream.names()
+    found = ollama_api.named(name, names)
+    if found is None:
+        there = ", ".join(names) or "none"
+        raise ApiError(
+            404,
+            f"{upstream.words.name} has no model {name}, and codex-bridge cannot get it one. Its "
+            f"models: {there}.",
+        )
+    return found
+
+
+async def listed(upstream: Upstream, path: str) -> Json:
+    """The answer to /api/tags or /api/ps for an upstream that has neither.
+
+    Raises UpstreamFailure.
+    """
+    asking = [Deferred.fromCoroutine(_info(upstream, name)) for name in await upstream.names()]
+    infos: list[ModelInfo] = await gatherResults(asking, consumeErrors=True)
+    if path == "/api/tags":
+        return ollama_api.tags(infos)
+    loaded = [info for info in infos if info.is_loaded is not False]
+    return ollama_api.running((info, upstream.expected_context(info)) for info in loaded)
+
+
+async def _info(upstream: Upstream, name: str) -> ModelInfo:
+    try:
+        return await upstream.info(name)
+    except UpstreamFailure:
+        # A model that the server tells nothing about must not hide the others.
+        return ModelInfo(name)
 
 
 def _one_line(request: BridgeRequest, line: Json) -> bytes:

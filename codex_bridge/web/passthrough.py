@@ -21,6 +21,7 @@ from zope.interface import implementer
 
 from codex_bridge.engines.bodies import BytesBody
 from codex_bridge.engines.upstream import Upstream
+from codex_bridge.engines.upstreams import Upstreams
 from codex_bridge.errors import ApiError, from_upstream, invalid
 from codex_bridge.text import printable
 from codex_bridge.vocabulary import FailureKind, UpstreamFailure
@@ -59,6 +60,7 @@ PAUSE = 0.5
 """Seconds between two tries."""
 SHARING = frozenset({b"/api/chat", b"/api/generate"})
 """Routes that take a context. In /v1/chat/completions Ollama ignores one."""
+BLOBS = b"/api/blobs/"
 
 
 class PassThrough:
@@ -66,20 +68,24 @@ class PassThrough:
 
     def __init__(
         self,
-        upstream: Upstream,
+        upstreams: Upstreams,
         clock: IReactorTime,
         log: Logger,
         withheld: frozenset[bytes] = frozenset(),
-        shares_up_to: int | None = None,
+        *,
+        reads_up_to: int = 0,
+        shares: bool = False,
     ) -> None:
         """Request headers named in `withheld` (lower case) are not sent to the upstream.
 
-        `shares_up_to`: the most bytes of a native request that may be given the context with which
-        the bridge asks the same model; None: none is given it.
+        `shares`: whether native requests are given the context with which the bridge asks the same
+        model. `reads_up_to`: the most bytes of a body that is read for this, or to choose between
+        several upstreams by its model.
         """
-        self._shares_up_to = shares_up_to
+        self._reads_up_to = reads_up_to
+        self._shares = shares
         self._withheld = FRAMING | withheld
-        self._upstream = upstream
+        self._upstreams = upstreams
         self._clock = clock
         self._log = log
 
@@ -108,38 +114,73 @@ class PassThrough:
                 duration=self._clock.seconds() - started,
             )
 
+    async def chosen(self, request: BridgeRequest) -> Upstream:
+        """The upstream that a request is for, by the model that its body names."""
+        read = await self._read(request)
+        return await self._upstreams.for_model(model_in(read) if read else None)
+
     async def _forward(self, request: BridgeRequest) -> IResponse:
         headers = end_to_end(request.requestHeaders, self._withheld)
-        body = await self._body(request)
+        read = await self._read(request)
+        model = model_in(read) if read else None
+        upstream = self._upstreams.first
         # Also if Ollama has never answered: the bridge starts only when it does, so it is coming
         # back.
-        is_held = request.method == b"GET" and request.path in AT_START and body is None
+        is_held = request.method == b"GET" and request.path in AT_START and request.upload is None
 
         async def ask() -> IResponse:
-            response = await self._upstream.forward(request.method, request.uri, headers, body)
+            nonlocal upstream
+            upstream = await self._upstreams.for_model(model)
+            body = self._body(request, read, upstream)
+            response = await upstream.forward(request.method, request.uri, headers, body)
             if is_held and response.code == HTTPStatus.SERVICE_UNAVAILABLE:
-                await self._upstream.budget().refusal_in(response)
+                await upstream.budget().refusal_in(response)
                 raise UpstreamFailure(FailureKind.LOADING, "it answers with a 503", response.code)
             return response
 
         try:
             return await held(ask, self._clock, PATIENCE if is_held else 0.0)
         except UpstreamFailure as failure:
-            raise from_upstream(failure, "", self._upstream.words) from failure
+            raise from_upstream(failure, "", upstream.words) from failure
         except ValueError:
             raise invalid("HTTP does not allow this method or request target.") from None
 
-    async def _body(self, request: BridgeRequest) -> IBodyProducer | None:
-        """The body for the upstream: the client's own, or with the context that is shared."""
-        upload, limit = request.upload, self._shares_up_to
-        if upload is None:
+    async def _read(self, request: BridgeRequest) -> bytes | None:
+        """The body, where it has to be read before it is sent; None: it is streamed, or too large.
+
+        The data of a model (/api/blobs) is streamed: it may be gigabytes, and names no model.
+        """
+        if request.upload is None:
             return None
-        if limit is not None and request.method == b"POST" and request.path in SHARING:
-            collected = await upload.collect(limit)
-            changed = collected and with_context(collected, self._upstream.shared_context)
+        chooses = self._upstreams.are_several and not request.path.startswith(BLOBS)
+        if not chooses and not self._shares_with(request):
+            return None
+        return await request.upload.collect(self._reads_up_to)
+
+    def _shares_with(self, request: BridgeRequest) -> bool:
+        return self._shares and request.method == b"POST" and request.path in SHARING
+
+    def _body(
+        self, request: BridgeRequest, read: bytes | None, upstream: Upstream
+    ) -> IBodyProducer | None:
+        """The body for `upstream`: the client's own, or with the context that is shared."""
+        if request.upload is None:
+            return None
+        if read and self._shares_with(request):
+            changed = with_context(read, upstream.shared_context)
             if changed:
                 return BytesBody(changed)
-        return UploadBody(upload)
+        return UploadBody(request.upload)
+
+
+def model_in(body: bytes) -> str | None:
+    """The model that a native request names; older clients write `name`. None if it names none."""
+    try:
+        asked = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    named = (asked.get("model") or asked.get("name")) if isinstance(asked, dict) else None
+    return named if isinstance(named, str) else None
 
 
 async def held(ask: Callable[[], Awaitable[T]], clock: IReactorTime, seconds: float) -> T:

@@ -1,11 +1,11 @@
-"""For --debug: how much of a prompt is the same as in the prompt before it in its conversation.
+"""Which requests are one conversation; for --debug, how much of its prompt two of them share.
 
 Ollama reads only what comes behind the common beginning; the rest it has in its cache.
 """
 
 from __future__ import annotations
 
-from itertools import zip_longest
+from itertools import takewhile, zip_longest
 from typing import Any
 
 import orjson
@@ -57,10 +57,25 @@ class Prefixes:
 
 
 def conversation_of(request: ResponsesRequest, headers: Headers) -> tuple[Any, bool]:
-    """A key for the conversation of a request; each sub-agent has a conversation of its own."""
+    """A key for the conversation of a request; each sub-agent has a conversation of its own.
+
+    One that the client does not name is known by its beginning.
+    """
     threads = (headers.getRawHeaders(name) for name in THREAD_HEADERS)
     thread = next((values[0] for values in threads if values), None)
-    return thread or request.echo.get("prompt_cache_key"), len(request.toolbox) > 0
+    named = thread or request.echo.get("prompt_cache_key") or _beginning(request)
+    return str(named), len(request.toolbox) > 0
+
+
+def _beginning(request: ResponsesRequest) -> int:
+    """A hash of the messages before the first item of the model: a conversation keeps them.
+
+    The instructions do not count: they are the same in many conversations.
+    """
+    said = takewhile(
+        lambda item: item["type"] == "message" and item.get("role") != "assistant", request.items
+    )
+    return hash(orjson.dumps(list(said)))
 
 
 def first_difference(old: list[Json], new: list[Json]) -> str | None:

@@ -8,7 +8,7 @@ from typing import Any
 from attrs import Factory, define, frozen
 from twisted.logger import Logger
 
-from codex_bridge.engines.upstream import Upstream
+from codex_bridge.engines.upstreams import Upstreams
 from codex_bridge.ids import IdSource
 from codex_bridge.settings import Settings
 from codex_bridge.web.drain import Drain
@@ -30,7 +30,7 @@ class BridgeState:
     """What every request of one bridge is given."""
 
     settings: Settings
-    upstream: Upstream
+    upstreams: Upstreams
     clock: Any
     log: Logger
     new_id: IdSource

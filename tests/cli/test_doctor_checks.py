@@ -36,6 +36,23 @@ def told(checks: list[Check]) -> dict[str, str]:
     return {check.name: check.status.value for check in checks}
 
 
+def test_each_of_several_upstreams_is_told_and_one_is_enough() -> None:
+    facts: Json = bridge().upstream
+    down = facts | {"url": "http://gpu:1", "reachable": False, "error": "connection refused"}
+    health: Json = {"version": "0.1.0", "upstream": down, "upstreams": {"a": down, "b": facts}}
+    server = ServerFacts(BRIDGE, health=health)
+    assert server.reaches_ollama
+    _, a, b, version = server_checks(server)
+    assert (a.status.value, b.status.value, version.status.value) == ("warning", "ok", "ok")
+    assert "http://gpu:1 (a) (connection refused)" in a.detail
+    assert "OLLAMA_HOST=gpu:1 ollama serve" in a.remedy
+    assert a.remedy.endswith("--upstream a=URL")
+    assert b.detail == "answers at http://localhost:11433 (b)"
+    none = ServerFacts(BRIDGE, health=health | {"upstreams": {"a": down, "b": down}})
+    assert not none.reaches_ollama
+    assert [check.status.value for check in server_checks(none)] == ["ok", "failed", "failed"]
+
+
 def bridge(version: Any = "0.33.0", **upstream: Any) -> ServerFacts:
     facts = {"url": "http://localhost:11433", "reachable": True, "version": version, "error": None}
     health = {"version": "0.1.0", "upstream": facts | upstream}

@@ -212,11 +212,11 @@ async def test_a_provider_in_the_config_works(start: Start, codex: Codex) -> Non
 
 @pytest_twisted.ensureDeferred
 async def test_a_refusal_is_one_clear_sentence(start: Start, codex: Codex) -> None:
-    """A model without tools: Ollama's sentence, shown once, and one request."""
-    setup = await start(Playlist([Refuse(400, "gemma3:4b does not support tools")]))
+    """Ollama's own sentence, shown once, and one request."""
+    setup = await start(Playlist([Refuse(400, "this model has been retired")]))
     done = await run(codex, setup, "hi")
     assert done.code == 1
-    assert "gemma3:4b does not support tools" in done.output
+    assert "this model has been retired" in done.output
     assert "Reconnecting" not in done.output
     assert len(setup.fake.turns) == 1
 

@@ -11,6 +11,7 @@ from twisted.logger import Logger
 
 from codex_bridge import __version__
 from codex_bridge.engines.engine import Engine
+from codex_bridge.engines.upstreams import Upstreams
 from codex_bridge.ids import random_id
 from codex_bridge.settings import Settings
 from codex_bridge.web.health import Health
@@ -71,7 +72,7 @@ async def test_an_upstream_that_has_no_version_is_reachable(scene: Scene) -> Non
 
 def test_health_does_not_wait_for_an_ollama_that_hangs() -> None:
     class Hanging:
-        url = "http://localhost:11433"
+        url, name = "http://localhost:11433", ""
 
         async def identify(self) -> Engine:
             return await Deferred[Engine]()
@@ -82,7 +83,7 @@ def test_health_does_not_wait_for_an_ollama_that_hangs() -> None:
     clock = Clock()
     upstream: Any = Hanging()
     replies: list[Any] = []
-    context = BridgeState(Settings(), upstream, clock, Logger(), random_id)
+    context = BridgeState(Settings(), Upstreams([upstream]), clock, Logger(), random_id)
     asked = Deferred.fromCoroutine(Health(context).check())
     asked.addCallback(replies.append)
     clock.advance(1.4)

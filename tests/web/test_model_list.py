@@ -125,6 +125,7 @@ async def test_models_are_asked_about_a_few_at_a_time() -> None:
     from twisted.internet.task import Clock
     from twisted.logger import Logger
 
+    from codex_bridge.engines.upstreams import Upstreams
     from codex_bridge.vocabulary import ModelInfo
     from codex_bridge.web.model_list import ModelList
 
@@ -133,7 +134,7 @@ async def test_models_are_asked_about_a_few_at_a_time() -> None:
     class Slow:
         url = ""
 
-        async def ask(self, method: str, path: str, **_: bool) -> Any:
+        async def ask(self, method: str, path: str, **_: Any) -> Any:
             return {"data": [{"id": f"m{n}"} for n in range(10)] + [{"id": 5}, None]}
 
         async def info(self, name: str) -> ModelInfo:
@@ -144,7 +145,7 @@ async def test_models_are_asked_about_a_few_at_a_time() -> None:
             return 4096
 
     slow: Any = Slow()
-    body = Deferred.fromCoroutine(ModelList(slow, Clock(), Logger())._body())
+    body = Deferred.fromCoroutine(ModelList(Upstreams([slow]), Clock(), Logger())._for_codex())
     assert len(waiting) == 4
     for n in range(10):
         waiting[n].callback(ModelInfo(f"m{n}"))
@@ -185,7 +186,7 @@ async def test_a_model_without_an_answer_hides_no_other(
     start: Start, reactor_under_test: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     setup = await started(start, reactor_under_test)
-    upstream = setup.service._upstream
+    upstream = setup.service._upstreams.first
     real = upstream.info
 
     async def info(name: str) -> Any:

@@ -62,6 +62,11 @@ class ServerFacts:
         return upstream
 
     @property
+    def upstreams(self) -> dict[str, Json]:
+        """The same for each of several servers, by name; the only one has the name ""."""
+        return (self.health or {}).get("upstreams") or {"": self.upstream}
+
+    @property
     def ollama_url(self) -> str:
         """Where this machine reaches Ollama; through the bridge, if that is on another machine."""
         url = str(self.upstream.get("url") or self.url)
@@ -75,7 +80,7 @@ class ServerFacts:
     @property
     def reaches_ollama(self) -> bool:
         """Whether it can be asked about models."""
-        return self.is_ollama or bool(self.upstream.get("reachable"))
+        return self.is_ollama or any(each.get("reachable") for each in self.upstreams.values())
 
 
 @frozen

@@ -40,9 +40,10 @@ def server_checks(server: ServerFacts) -> list[Check]:
             )
         )
     elif server.health is not None:
-        checks.append(_upstream(server))
-        if server.reaches_ollama and server.server == "Ollama":
-            checks.append(_version(server.upstream.get("version")))
+        for name, upstream in server.upstreams.items():
+            checks.append(_upstream(upstream, name, server))
+            if upstream.get("reachable") and _server_of(upstream) == "Ollama":
+                checks.append(_version(upstream.get("version")))
     return checks
 
 
@@ -82,18 +83,26 @@ def _two_ways(url: str) -> str:
     return f"{stay}; or {way}, then start the bridge: {advice.run(url)}"
 
 
-def _upstream(server: ServerFacts) -> Check:
-    upstream = server.upstream
-    where = str(upstream.get("url"))
-    if server.server != "Ollama":
-        called = f"{server.server} {upstream.get('version') or ''}".strip()
+def _server_of(upstream: Json) -> str:
+    """The name of a server; Ollama as long as that is not known."""
+    return str(upstream.get("server") or "Ollama")
+
+
+def _upstream(upstream: Json, name: str, server: ServerFacts) -> Check:
+    """The check on one upstream; `name` is "" for the only one."""
+    url = str(upstream.get("url"))
+    where = f"{url} ({name})" if name else url
+    if _server_of(upstream) != "Ollama":
+        called = f"{_server_of(upstream)} {upstream.get('version') or ''}".strip()
         return ok("upstream", f"{called} at {where}")
     if not upstream.get("reachable"):
-        return failed(
+        # The bridge works without one of several.
+        told = warning if server.reaches_ollama else failed
+        return told(
             "ollama",
             f"the bridge does not reach Ollama at {where} ({upstream.get('error')})",
-            f"start Ollama there ({advice.serve(where)}), or start the bridge with its "
-            f"--upstream-url",
+            f"start Ollama there ({advice.serve(url)}), or start the bridge with its "
+            f"{f'--upstream {name}=URL' if name else '--upstream-url'}",
         )
     return ok("ollama", f"answers at {where}")
 
