@@ -45,7 +45,9 @@ CASES = {
         [[Die("empty-model")]], 3, "Ollama broke off its answer: an error was encountered while"
     ),
     "a call that cannot be read, once": Case([SLIP, [Say("Done.")]], 2),
-    "a call that cannot be read": Case([SLIP], 3, "wrote a tool call that Ollama cannot read"),
+    "a call that cannot be read": Case(
+        [SLIP], 3, "Ollama cannot read the tool call that qwen3:14b wrote"
+    ),
     "it says nothing, once": Case([[Finish("stop")], [Say("Done.")]], 2),
     "it says nothing": Case([[Finish("stop")]], 2, "with nothing, though it was asked again"),
     "no memory": Case([[Refuse(500, "model requires more system memory")]], 1, "smaller model"),
@@ -110,7 +112,7 @@ async def test_a_model_that_is_missing_is_one_sentence_with_the_remedy(
     del setup.fake.models["qwen3:14b"]
     done = await ask(codex, setup)
     (line,) = errors(done)
-    assert line.endswith("Model qwen3:14b is not in Ollama. Run: ollama pull qwen3:14b")
+    assert line.endswith("Ollama has no model qwen3:14b. Run: ollama pull qwen3:14b")
     assert done.code == 1
 
 
@@ -184,7 +186,7 @@ async def test_an_endless_error_body_is_one_sentence(
     setup = await serve(reactor, stage.url)
     done = await ask(codex, setup)
     (line,) = errors(done)
-    assert line.endswith("Ollama refused the request (500): no such grammar")
+    assert line.endswith("The model server refused the request (500): no such grammar")
     assert (done.code, stage.requests) == (1, 1)
     await setup.stop()
     await stage.stop()

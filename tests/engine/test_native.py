@@ -7,10 +7,12 @@ from typing import Any
 import orjson
 import pytest
 import pytest_twisted
+from twisted.internet import reactor
 
 from codex_bridge.cli.llama_server import LlamaServer
 from tests.engine.conftest import Bridge
-from tests.harness import Answer
+from tests.fake_ollama import FakeOllama, Playlist, Say
+from tests.harness import CODEX, Answer, serve
 
 FUNCTION = {
     "type": "function",
@@ -199,3 +201,26 @@ async def test_other_routes_of_the_engine_still_pass_through(
     setup = await bridge_to(llama.url)
     assert (await setup.request("GET", "/props")).json["total_slots"] == 1
     assert (await setup.request("GET", "/api/other")).status == 404
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_ollama_and_a_llama_cpp_behind_one_bridge_are_one_list(llama: LlamaServer) -> None:
+    fake = FakeOllama(reactor, Playlist([Say("From Ollama.")]))
+    fake.listen()
+    setup = await serve(reactor, "", upstream=(("a", fake.url), ("b", llama.url)))
+    try:
+        for path, key in (("/api/tags", "models"), ("/v1/models", "data")):
+            listed = (await setup.request("GET", path)).json[key]
+            assert {model.get("name") or model["id"] for model in listed} == {"qwen3:14b", "tiny"}
+        assert (await setup.request("GET", "/api/version")).json["version"] == "0.33.0"
+        shown = (await setup.request("POST", "/api/show", {"model": "tiny"})).json
+        assert shown["parameters"] == "num_ctx 16384"
+        for model, says in (("qwen3:14b", "From Ollama."), ("tiny", "I am a tiny local model")):
+            answer = await setup.ask({"model": model, "input": "TALK", "tools": []}, CODEX)
+            assert says in answer.response["output"][0]["content"][0]["text"]
+        asked = {"model": "tiny", "prompt": "TALK", "stream": False}
+        assert "tiny" in (await setup.request("POST", "/api/generate", asked)).json["response"]
+        assert len(fake.turns) == 1
+    finally:
+        await setup.stop()
+        await fake.stop()
