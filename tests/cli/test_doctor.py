@@ -7,15 +7,18 @@ from typing import Any
 
 import pytest
 import pytest_twisted
+from twisted.internet import reactor
 from twisted.internet.threads import deferToThread
 
 from codex_bridge.cli import main
 from codex_bridge.cli.doctor.trials import TRIALS
+from codex_bridge.cli.llama_server import LlamaServer
 from tests.cli.command import run
 from tests.cli.conftest import Doctor, Well, provider
 from tests.cli.doctor_models import leaked, scripted
 from tests.conftest import Start
 from tests.fake_ollama import FakeOllama, ModelFacts, sides
+from tests.harness import serve
 
 NO_TOOLS = ModelFacts("gemma3:4b", ("completion", "vision"))
 CLOSED = "http://127.0.0.1:9"
@@ -234,6 +237,25 @@ async def test_a_server_that_is_not_ollama_is_tried_all_the_same(
     assert done.check("model")[1] == "qwen3:14b (loaded now); there is: qwen3:14b"
     said = [f"{check['detail']} {check['remedy']}" for check in done.json["checks"]]
     assert not any("ollama" in words for words in said if "codex --oss" not in words)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_real_llama_cpp_is_called_by_its_name_and_its_context_is_known(
+    doctor: Doctor, llama: LlamaServer
+) -> None:
+    setup = await serve(reactor, llama.url)
+    done = await doctor(setup.url, "--no-probe")
+    await setup.stop()
+    status, detail, _ = done.check("upstream")
+    assert status == "ok"
+    assert detail.startswith("llama.cpp ")
+    assert detail.endswith(f" at {llama.url}")
+    assert done.check("model")[1] == "tiny (loaded now); there is: tiny"
+    assert done.check("capabilities")[1] == "tools, thinking, no vision"
+    assert done.check("context")[1].startswith("16384 tokens")
+    said = [f"{check['detail']} {check['remedy']}" for check in done.json["checks"]]
+    assert "the option -c of llama.cpp's server" in " ".join(said)
+    assert not any("ollama pull" in words for words in said)
 
 
 @pytest_twisted.ensureDeferred
