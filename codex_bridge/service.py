@@ -95,7 +95,7 @@ class BridgeService(Service):
         )
         if self._settings.api_key is None and not is_loopback(host):
             self._log.warn(
-                "Everybody who reaches {host} can use, load and delete the models of this Ollama: "
+                "Everybody who reaches {host} can use, load and delete the models here: "
                 "set CODEX_BRIDGE_API_KEY, or listen on 127.0.0.1",
                 host=host,
             )

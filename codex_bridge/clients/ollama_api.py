@@ -7,7 +7,7 @@ others. Sources: docs/api.md and cmd/cmd.go of Ollama.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -117,7 +117,7 @@ def shown(info: ModelInfo, context: int | None) -> Json:
     return answer
 
 
-def named(name: str, names: Sequence[str]) -> str | None:
+def named(name: str, names: Collection[str]) -> str | None:
     """The listed name that `name` means: the `ollama` command and others add ":latest"."""
     return next((each for each in (name, name.removesuffix(":latest")) if each in names), None)
 
@@ -151,11 +151,11 @@ def read(path: str, body: bytes) -> Native:
     if fields.get("max_tokens", 1) <= 0:
         # A negative number means no limit.
         del fields["max_tokens"]
-    tools = asked.get("tools")
+    tools = _list(asked, "tools")
     chat = ChatRequest(
         model=asked["model"],
         messages=messages,
-        functions=[tool for tool in tools if isinstance(tool, dict)] if tools else [],
+        functions=[tool for tool in tools if isinstance(tool, dict)],
         effort=_effort(asked.get("think")),
         response_format=_format(asked.get("format")),
         **fields,
@@ -171,6 +171,11 @@ def parsed(body: bytes) -> Json:
         raise invalid(f"The body is not JSON: {error}.") from None
     if not isinstance(asked, dict):
         raise invalid("The body must be a JSON object.")
+    try:
+        orjson.dumps(asked)
+    except orjson.JSONEncodeError:
+        # It could not be sent on either.
+        raise invalid("The body is nested too deeply.") from None
     # /api/show and /api/pull also take the older name of the field.
     model = asked.get("model") or asked.get("name")
     if not isinstance(model, str) or not model:
@@ -180,6 +185,14 @@ def parsed(body: bytes) -> Json:
 
 def _object(value: Any) -> Json:
     return value if isinstance(value, dict) else {}
+
+
+def _list(fields: Json, name: str) -> list[Any]:
+    """A field that may be missing. Raises ApiError for what is no list."""
+    value = fields.get(name)
+    if value is not None and not isinstance(value, list):
+        raise invalid(f"{name} must be an array.", name)
+    return value or []
 
 
 def for_model(chat: ChatRequest, info: ModelInfo) -> ChatRequest:
@@ -198,11 +211,11 @@ def _messages(asked: Json) -> list[Json]:
     for message in messages:
         content = str(message.get("content") or "")
         entry: Json = {"role": str(message.get("role") or "user"), "content": content}
-        if images := message.get("images"):
+        if images := _list(message, "images"):
             entry["content"] = _with_images(content, images)
         if message.get("thinking"):
             entry["reasoning"] = str(message["thinking"])
-        if tool_calls := message.get("tool_calls"):
+        if tool_calls := _list(message, "tool_calls"):
             # Ollama's calls have no ids that their results repeat; chat completions need some.
             entry["tool_calls"] = [
                 _call(call, f"call_{calls + n}") for n, call in enumerate(tool_calls)
@@ -242,7 +255,7 @@ def _prompt(asked: Json) -> list[Json]:
         return []
     if asked.get("raw") or asked.get("suffix"):
         raise invalid("raw and suffix need an Ollama; use /api/chat.", "raw")
-    images = asked.get("images")
+    images = _list(asked, "images")
     user: Json = {"role": "user", "content": _with_images(prompt, images) if images else prompt}
     system = asked.get("system")
     return [*([{"role": "system", "content": str(system)}] if system else []), user]
@@ -267,8 +280,10 @@ class Lines:
     """The deltas of one answer -> lines of Ollama's API. Calls come whole, before the end."""
 
     native: Native
-    _calls: dict[int, list[str]] = Factory(dict)
-    """Index of a call -> its name, and the fragments of its arguments."""
+    _calls: list[list[str]] = Factory(list)
+    """Of each call the name, and the fragments of its arguments."""
+    _open: dict[int, tuple[str, list[str]]] = Factory(dict)
+    """Index of a call -> its id, and its entry in `_calls`."""
     _reason: str = "stop"
     _usage: UsageDelta = Factory(lambda: UsageDelta(0, 0))
     _text: list[str] = Factory(list)
@@ -284,17 +299,26 @@ class Lines:
                 self._thinking.append(delta.text)
                 yield from self._streamed("", delta.text)
             elif isinstance(delta, ToolCallDelta):
-                self._calls.setdefault(delta.index, [delta.name]).append(delta.arguments)
+                self._call(delta).append(delta.arguments)
             elif isinstance(delta, FinishDelta):
                 self._reason = "length" if delta.reason == "length" else "stop"
             else:
                 self._usage = delta
 
+    def _call(self, delta: ToolCallDelta) -> list[str]:
+        """The entry that a fragment belongs to; a new id under a known index is a new call."""
+        known_id, call = self._open.get(delta.index, ("", None))
+        if call is None or (delta.id and delta.id != known_id):
+            call = [delta.name]
+            self._calls.append(call)
+            self._open[delta.index] = (delta.id, call)
+        return call
+
     def end(self) -> Iterator[bytes]:
         """The last lines."""
         calls = [
             {"function": {"name": name, "arguments": _arguments("".join(pieces))}}
-            for name, *pieces in self._calls.values()
+            for name, *pieces in self._calls
         ]
         last = {
             "done": True,

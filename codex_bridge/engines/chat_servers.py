@@ -163,14 +163,14 @@ class LlamaSwapEngine(ChatEngine):
         entry = _swapped(model, listed_models(await ask("GET", "/v1/models", None)))
         configured = _configured(model, entry)
         own = object_in(object_in(entry.get("meta")).get("llamaswap"))
-        if own.get("type", "model") not in {"model", "alias"} or "peerID" in own:
+        if str(own.get("type", "model")) not in {"model", "alias"} or "peerID" in own:
             # It runs on another machine, or stands for whichever of several models is loaded.
             return configured
         running = await ask("GET", "/running", None) or {}
         states = {
-            each.get("model"): each.get("state") for each in objects_in(running.get("running"))
+            str(each.get("model")): each.get("state") for each in objects_in(running.get("running"))
         }
-        if states.get(own.get("modelID") or entry.get("id") or model) != "ready":
+        if states.get(str(own.get("modelID") or entry.get("id") or model)) != "ready":
             return evolve(configured, is_loaded=False)
 
         def ask_behind(method: str, path: str, body: Json | None) -> Awaitable[Json | None]:
@@ -221,8 +221,9 @@ def _swapped(model: str, entries: list[Json]) -> Json:
     named = {entry["id"]: entry for entry in entries}
     for entry in entries:
         own = object_in(object_in(entry.get("meta")).get("llamaswap"))
-        for alias in own.get("aliases") or []:
-            named.setdefault(alias, entry)
+        aliases = own.get("aliases")
+        for alias in aliases if isinstance(aliases, list) else []:
+            named.setdefault(str(alias), entry)
     return named.get(model, {})
 
 

@@ -83,9 +83,9 @@ def listed_info(name: str, entry: Json) -> ModelInfo:
     `meta` is there for models that are loaded; `status` only where the server has several models.
     """
     meta = object_in(entry.get("meta"))
-    inputs = object_in(entry.get("architecture")).get("input_modalities") or []
+    inputs = str(object_in(entry.get("architecture")).get("input_modalities"))
     capabilities = {"completion"} | ({"vision"} if "image" in inputs else set())
-    status = object_in(entry.get("status")).get("value", "loaded")
+    status = str(object_in(entry.get("status")).get("value", "loaded"))
     return ModelInfo(
         name,
         capabilities=frozenset(capabilities) if meta else None,

@@ -23,6 +23,9 @@ RENEW_AFTER = 30.0
 DISTRUST_AFTER = float(KEEP_ALIVE)
 """Age, in seconds, from which a fact is asked for again before it is used. Until that age an idle
 connection is kept, and its end would tell that the server was restarted."""
+FORGET_AFTER = 600.0
+"""Seconds after which a model that was refused tools or pictures is given another chance: its
+server may have been started anew. Many servers close idle connections, so that tells nothing."""
 MAX_MODELS = 64
 """Models of which something is kept. Beyond that the one that was unused for longest is dropped;
 one that was loaded to learn its context, only after all others."""
@@ -58,6 +61,8 @@ class Model:
     """Whether the server may have been restarted or replaced since `info` was told."""
     lacks: frozenset[str] = frozenset()
     """Capabilities that the server refused, or that its prompts showed to be missing."""
+    learned: float = 0.0
+    """When the last of these was seen, by the reactor's clock."""
     is_tried: bool = False
     """Whether it was seen if the model is shown tools."""
     waiting: list[Deferred[ModelInfo]] = Factory(list)
@@ -135,6 +140,8 @@ class ModelTable:
         Raises UpstreamFailure where nothing is known and the server does not answer.
         """
         model = self.get(name)
+        if self._clock.seconds() - model.learned >= FORGET_AFTER:
+            model.lacks, model.is_tried = frozenset(), False
         age = self._clock.seconds() - model.info_time
         if model.info is None or model.is_info_doubted or age >= DISTRUST_AFTER:
             return evolve(await self._asked(model), lacks=model.lacks)
@@ -144,7 +151,9 @@ class ModelTable:
 
     def note_lack(self, name: str, capability: str) -> None:
         """The model turned out not to have a capability, whatever the server tells of it."""
-        self.get(name).lacks |= {capability}
+        model = self.get(name)
+        model.lacks |= {capability}
+        model.learned = self._clock.seconds()
 
     async def renewed(self, name: str) -> ModelInfo:
         """What is known of a model, as by `info`, but asked for now. Raises UpstreamFailure."""
@@ -186,7 +195,6 @@ class ModelTable:
         self._is_engine_doubted = self._is_engine_doubted or name is None
         for model in self if name is None else [self.get(name)]:
             model.is_info_doubted = model.is_default_doubted = True
-            model.lacks, model.is_tried = frozenset(), False
 
     def key(self, name: str) -> str:
         """The same for all spellings of a name that mean the same model."""

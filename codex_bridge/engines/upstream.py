@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -15,6 +16,7 @@ from codex_bridge.engines.client import Client
 from codex_bridge.engines.contexts import Contexts
 from codex_bridge.engines.engine import DEFAULT_NUM_CTX, ContextPolicy, Engine, Plan
 from codex_bridge.engines.listing import Listing
+from codex_bridge.engines.llama_cpp import names_of
 from codex_bridge.engines.models import ModelTable
 from codex_bridge.engines.openai_chat import listed_models
 from codex_bridge.engines.parsing import object_in, whole_number
@@ -52,7 +54,7 @@ class Upstream:
         self._log = log
         self._models: ModelTable
         self._client = Client(reactor, url, limits, self._doubt, key)
-        self._models = ModelTable(self._client.ask, policy, reactor, log)
+        self._models = ModelTable(self._question, policy, reactor, log)
         self.listing = Listing(self._list, reactor)
         self._contexts = Contexts(self._models, self._client.succeeds, log, reactor)
         self._conversations = Conversations()
@@ -66,8 +68,11 @@ class Upstream:
     def has(self, model: str) -> bool | None:
         """Whether the server lists a model; None: it has not told its list yet."""
         key = self._models.key
-        names = self.listing.names
-        return None if names is None else key(model) in {key(name) for name in names}
+        if self.listing.names is None:
+            return None
+        names = {key(name) for name in self.listing.names}
+        # The `ollama` command and others add ":latest".
+        return key(model) in names or key(model.removesuffix(":latest")) in names
 
     async def info(self, model: str) -> ModelInfo:
         """What is known of a model. May ask the server, loads nothing. Raises UpstreamFailure."""
@@ -100,10 +105,25 @@ class Upstream:
         answer = await self._client.object_from(path, body, budget) or {}
         return whole_number(object_in(answer.get("usage")).get("prompt_tokens")) or None
 
-    async def names(self) -> list[str]:
-        """The names of the server's models. Raises UpstreamFailure."""
-        listed = listed_models(await self.ask("GET", "/v1/models"))
-        return [entry["id"] for entry in listed]
+    def _question(self, method: str, path: str, body: Json | None) -> Awaitable[Json | None]:
+        # Who is denied this answer cannot tell what the server is.
+        return self._client.ask(method, path, body, needs_access=path == "/api/version")
+
+    @property
+    def is_ollama(self) -> bool:
+        """Whether the server is known to be an Ollama."""
+        return self._models.engine.is_ollama
+
+    async def names(self) -> dict[str, str]:
+        """Each name that the server takes for one of its models -> the name in its list.
+
+        Raises UpstreamFailure.
+        """
+        answer = await self.ask("GET", "/v1/models", needs_access=True)
+        if answer is None:
+            raise UpstreamFailure(FailureKind.REFUSED, "it has no list of models")
+        entries = listed_models(answer)
+        return {name: entry["id"] for entry in entries for name in names_of(entry)}
 
     async def open(
         self, request: ChatRequest, info: ModelInfo, budget: Budget, *, stream: bool

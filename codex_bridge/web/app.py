@@ -27,7 +27,7 @@ from codex_bridge.web.json_replies import send_error, send_json
 from codex_bridge.web.model_list import ModelList
 from codex_bridge.web.native import NativeRoutes, is_native
 from codex_bridge.web.origins import is_preflight, let_page_read, reply_to_preflight
-from codex_bridge.web.passthrough import PassThrough
+from codex_bridge.web.passthrough import AT_START, PATIENCE, PassThrough, held
 from codex_bridge.web.site import BridgeRequest
 from codex_bridge.web.state import BridgeState
 
@@ -74,6 +74,9 @@ class BridgeApp:
         # The bridge's own key is not for Ollama, and Ollama's key is not the client's to choose.
         has_key = settings.api_key is not None or settings.upstream_api_key is not None
         withheld = KEY_HEADERS if has_key else frozenset()
+        self._upstreams = upstreams
+        self._clock = clock
+        self._adds_key = settings.upstream_api_key is not None
         self._native = NativeRoutes(clock, log, settings.max_body_size)
         self._passthrough = PassThrough(
             upstreams,
@@ -139,13 +142,26 @@ class BridgeApp:
         """Everything else is the upstream's; except Ollama's own routes, where that has none."""
         return self._run(request, self._handed_on(request))
 
+    @property
+    def _judges_origins(self) -> bool:
+        """Whether the bridge judges the Origin of what passes through. An Ollama does so itself.
+
+        Other servers do not, and one that gets its key from the bridge would serve every web page.
+        """
+        return self._adds_key or not all(each.is_ollama for each in self._upstreams)
+
     async def _handed_on(self, request: BridgeRequest) -> bytes | None:
         """Ollama's own routes are passed through to an Ollama, and answered here for others."""
+        if self._judges_origins and (
+            refusal := self.access.origins.refusal(request.requestHeaders)
+        ):
+            return send_error(request, refusal)
         if not is_native(request):
             return await self._passthrough.handle(request)
         upstream = await self._passthrough.chosen(request)
+        is_at_start = request.method == b"GET" and request.path in AT_START
         try:
-            engine = await upstream.recognised()
+            engine = await held(upstream.recognised, self._clock, PATIENCE if is_at_start else 0.0)
         except UpstreamFailure:
             # Passing it through gives the client the reason.
             return await self._passthrough.handle(request)

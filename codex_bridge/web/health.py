@@ -65,7 +65,7 @@ class Health:
         try:
             return await identified, None
         except UpstreamFailure as failure:
-            answers = failure.kind is FailureKind.REFUSED
+            answers = failure.kind in {FailureKind.REFUSED, FailureKind.NO_KEY}
             return None, None if answers else failure.message
         except (DeferredTimeout, CancelledError):
             return None, f"no answer within {TIMEOUT} s"

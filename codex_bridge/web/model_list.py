@@ -124,9 +124,11 @@ class ModelList:
         return merged(answers, *KEYS[path])
 
     async def _ask_for_list(self, path: str, upstream: Upstream) -> Json | None:
-        if path in LISTS and not (await upstream.recognised()).is_ollama:
-            return await listed(upstream, path)
         patience = self._upstreams.patience
+        if path in LISTS:
+            made = Deferred.fromCoroutine(_made(path, upstream))
+            if answer := await upstream.budget().within(patience, made):
+                return answer
         return await upstream.ask("GET", path, needs_access=True, patience=patience)
 
     async def _entries(self, names: list[str]) -> list[Json]:
@@ -151,6 +153,11 @@ class ModelList:
         except UpstreamFailure:
             # A model that Ollama tells nothing about must not hide the others.
             return ModelInfo(name), upstream
+
+
+async def _made(path: str, upstream: Upstream) -> Json | None:
+    """A list for an upstream that does not have its own; None: it has."""
+    return None if (await upstream.recognised()).is_ollama else await listed(upstream, path)
 
 
 def merged(answers: list[Json], key: str, name: str) -> Json:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import orjson
-from twisted.internet.defer import Deferred, gatherResults
+from attrs import evolve
+from twisted.internet.defer import Deferred, DeferredSemaphore, gatherResults
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -24,6 +26,7 @@ from codex_bridge.vocabulary import (
     UpstreamFailure,
 )
 from codex_bridge.web.json_replies import send_json
+from codex_bridge.web.passthrough import PATIENCE, held
 from codex_bridge.web.site import BridgeRequest
 
 LISTS = ("/api/tags", "/api/ps")
@@ -34,6 +37,8 @@ OLLAMAS_ALONE = frozenset(
     {"/api/create", "/api/copy", "/api/delete", "/api/push", "/api/embed", "/api/embeddings"}
 )
 """Routes that need an Ollama."""
+AT_ONCE = 4
+"""Models that are asked about at the same time; each takes some small requests."""
 LINES = b"application/x-ndjson"
 
 
@@ -92,7 +97,9 @@ class NativeRoutes:
         if path == "/api/version":
             return send_json(request, 200, {"version": ollama_api.VERSION})
         if path in LISTS:
-            return send_json(request, 200, await listed(upstream, path))
+            return send_json(
+                request, 200, await held(partial(listed, upstream, path), self._clock, PATIENCE)
+            )
         if path in OLLAMAS_ALONE:
             name = upstream.words.name
             raise ApiError(501, f"{path} needs an Ollama, and the upstream is {name}.")
@@ -167,7 +174,9 @@ async def _opened(
     try:
         return await upstream.open(chat, info, budget, stream=is_streamed)
     except UpstreamFailure as failure:
-        if failure.kind is not FailureKind.STALE:
+        if failure.kind is FailureKind.NO_EFFORT and chat.effort:
+            chat = evolve(chat, effort=None)
+        elif failure.kind is not FailureKind.STALE:
             raise
     return await upstream.open(chat, info, budget, stream=is_streamed)
 
@@ -177,7 +186,7 @@ async def _found(upstream: Upstream, name: str) -> str:
     names = await upstream.names()
     found = ollama_api.named(name, names)
     if found is None:
-        there = ", ".join(names) or "none"
+        there = ", ".join(dict.fromkeys(names.values())) or "none"
         raise ApiError(
             404,
             f"{upstream.words.name} has no model {name}, and codex-bridge cannot get it one. Its "
@@ -191,7 +200,12 @@ async def listed(upstream: Upstream, path: str) -> Json:
 
     Raises UpstreamFailure.
     """
-    asking = [Deferred.fromCoroutine(_info(upstream, name)) for name in await upstream.names()]
+    names = dict.fromkeys((await upstream.names()).values())
+    semaphore = DeferredSemaphore(AT_ONCE)
+    asking = [
+        semaphore.run(lambda name: Deferred.fromCoroutine(_info(upstream, name)), name)
+        for name in names
+    ]
     infos: list[ModelInfo] = await gatherResults(asking, consumeErrors=True)
     if path == "/api/tags":
         return ollama_api.tags(infos)

@@ -133,7 +133,8 @@ class PassThrough:
             upstream = await self._upstreams.for_model(model)
             body = self._body(request, read, upstream)
             response = await upstream.forward(request.method, request.uri, headers, body)
-            if is_held and response.code == HTTPStatus.SERVICE_UNAVAILABLE:
+            is_llama_cpp = response.headers.getRawHeaders(b"server") == [b"llama.cpp"]
+            if is_held and is_llama_cpp and response.code == HTTPStatus.SERVICE_UNAVAILABLE:
                 await upstream.budget().refusal_in(response)
                 raise UpstreamFailure(FailureKind.LOADING, "it answers with a 503", response.code)
             return response

@@ -298,6 +298,8 @@ async def test_a_bridge_before_an_ollama_that_is_down_does_not_hide_that(
         monkeypatch.delenv(name, raising=False)
     bridge = await start()
     await bridge.fake.stop()
+    for module in ("passthrough", "app"):
+        monkeypatch.setattr(f"codex_bridge.web.{module}.PATIENCE", 0.0)
     monkeypatch.setattr("codex_bridge.cli.prepare.USUAL_URLS", (bridge.fake.url, bridge.url))
     done = await deferToThread(run, "prepare", "qwen3:14b")
     assert done.err == (

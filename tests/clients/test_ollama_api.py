@@ -178,3 +178,36 @@ def test_arguments_that_are_no_object_become_an_empty_one(arguments: str) -> Non
     call = ToolCallDelta(0, "1", "a", arguments)
     (line,) = written(read({"stream": False}), call, FinishDelta("stop"))
     assert line["message"]["tool_calls"][0]["function"]["arguments"] == {}
+
+
+def test_a_new_id_under_a_known_index_is_a_new_call() -> None:
+    deltas = [
+        ToolCallDelta(0, "1", "a", '{"x":1}'),
+        ToolCallDelta(0, "2", "b", '{"y"'),
+        ToolCallDelta(0, "", "", ":2}"),
+    ]
+    (line,) = written(read({"stream": False}), *deltas, FinishDelta("stop"))
+    functions = [call["function"] for call in line["message"]["tool_calls"]]
+    assert functions == [
+        {"name": "a", "arguments": {"x": 1}},
+        {"name": "b", "arguments": {"y": 2}},
+    ]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"tools": 5},
+        {"messages": [{"tool_calls": 5}]},
+        {"messages": [{"images": 5}]},
+    ],
+)
+def test_a_field_of_another_type_is_named(odd: Any) -> None:
+    with pytest.raises(ApiError, match="must be an array"):
+        read(odd)
+
+
+def test_a_request_that_could_not_be_sent_on_is_refused() -> None:
+    body = b'{"model": "m", "format": ' + b"[" * 400 + b"]" * 400 + b"}"
+    with pytest.raises(ApiError, match="nested too deeply"):
+        ollama_api.read("/api/chat", body)

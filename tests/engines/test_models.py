@@ -432,3 +432,17 @@ async def test_no_other_version_is_remarked_on(version: str) -> None:
     ollama.version = {"version": version}
     await ollama.info()
     assert ollama.log == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_a_model_was_refused_is_kept_over_an_idle_close_and_forgotten_in_time() -> None:
+    ollama = Ollama()
+    await ollama.info()
+    ollama.clock.advance(1000)
+    ollama.table.note_lack("m", "tools")
+    ollama.table.doubt()
+    assert not (await ollama.info()).can("tools")
+    ollama.clock.advance(599)
+    assert not (await ollama.info()).can("tools")
+    ollama.clock.advance(1)
+    assert (await ollama.info()).lacks == frozenset()

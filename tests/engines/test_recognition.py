@@ -8,6 +8,7 @@ import pytest
 import pytest_twisted
 from attrs import define, field
 
+from codex_bridge.engines import chat_servers, llama_cpp
 from codex_bridge.engines.engine import ContextPolicy, called
 from codex_bridge.engines.recognition import recognise
 from codex_bridge.vocabulary import Json, ModelInfo
@@ -422,3 +423,17 @@ async def test_each_server_behind_llama_swap_tells_what_it_can() -> None:
         server = Server(SWAP | {"/upstream/big/v1/models": listed(entry)})
         contexts[name] = (await server.describe("big")).allocated_context
     assert contexts == {"vllm": 40960, "sglang": 65536}
+
+
+@pytest.mark.parametrize("odd", [5, [], {}, [[1]], None, "x"])
+def test_entries_of_any_type_are_read(odd: Any) -> None:
+    entry = {
+        "id": "m",
+        "aliases": odd,
+        "architecture": {"input_modalities": odd},
+        "status": {"value": odd},
+        "meta": {"n_ctx": odd, "llamaswap": {"aliases": odd, "type": odd, "modelID": odd}},
+    }
+    assert llama_cpp.listed_info("m", entry).name == "m"
+    assert llama_cpp.names_of(entry)[0] == "m"
+    assert chat_servers._swapped("m", [entry]) == entry

@@ -14,6 +14,8 @@ from tests.fake_ollama import Playlist, Say
 from tests.harness import CODEX, REQUEST, Answer
 from tests.web.scene import Scene
 
+UPSTREAM_IS_OLLAMA = True
+
 PAGE = {"Origin": "http://localhost:3000"}
 FOREIGN = {"Origin": "https://evil.example"}
 

@@ -137,7 +137,8 @@ async def test_a_question_that_ollama_got_is_not_asked_again(scene: Scene) -> No
     assert len(scene.wires.wires) == before + 1
 
 
-LOADING = b"HTTP/1.1 503 X\r\nContent-Length: 2\r\n\r\n{}"
+LOADING = b"HTTP/1.1 503 X\r\nServer: llama.cpp\r\nContent-Length: 2\r\n\r\n{}"
+BUSY = b"HTTP/1.1 503 X\r\nContent-Length: 4\r\n\r\nbusy"
 LISTED = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 
 
@@ -158,3 +159,10 @@ async def test_what_codex_asks_at_its_start_is_held_while_a_server_loads_its_mod
         assert (await client.until(b"{}")).startswith(b"HTTP/1.1 200 ")
     finally:
         await scene.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_any_other_503_passes_through_at_once(scene: Scene) -> None:
+    client = await scene.client(b"GET /v1/models HTTP/1.1")
+    (await scene.upstream()).say(BUSY)
+    assert (await client.until(b"busy")).startswith(b"HTTP/1.1 503 ")

@@ -190,9 +190,9 @@ async def test_a_server_that_denies_what_it_does_not_have_is_used(behind: Behind
     assert (await setup.ask()).response["status"] == "completed"
     assert (await setup.request("GET", "/__health")).status == 200
     assert (await setup.ask()).response["status"] == "completed"
-    # At the start, in the first exchange and for the health; the second exchange knows it already.
+    # At the start, for each exchange, and for the health: it does not tell what it is.
     asked = [head.split(b" ")[1] for head in server.heads]
-    assert asked.count(b"/api/version") == 3
+    assert asked.count(b"/api/version") == 4
 
 
 @pytest.mark.parametrize(("key", "says"), [(None, NO_KEY), (KEY, BAD_KEY)])
@@ -216,3 +216,13 @@ async def test_the_start_goes_on_without_access_and_prints_one_line(
     assert says in printed.err
     assert KEY not in printed.err
     assert server.header(b"authorization") == [key and f"Bearer {KEY}".encode()]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_server_that_denies_everything_does_not_look_like_one_without_models(
+    behind: Behind,
+) -> None:
+    """A client's own key may open it, so its routes pass through."""
+    _, setup = await behind(lambda path: answer("401 Unauthorized"))
+    assert (await setup.request("GET", "/api/tags")).status == 401
+    assert (await setup.request("DELETE", "/api/delete", {"model": "m"})).status == 401
