@@ -122,7 +122,7 @@ class BridgeApp:
 
     @router.route("/__health", methods=["GET"])
     async def health(self, request: BridgeRequest) -> bytes:
-        """The state of the bridge and of Ollama behind it."""
+        """The state of the bridge and of the servers behind it."""
         self._admit_page(request)
         return send_json(request, *await self._health.check())
 

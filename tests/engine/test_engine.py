@@ -223,14 +223,27 @@ async def test_the_engine_takes_every_effort(
     assert response["status"] == "completed"
 
 
+NATIVE = {"model": "tiny", "messages": [{"role": "user", "content": "go LOOP"}]}
+ENDLESS: dict[str, tuple[Json, bytes]] = {
+    # Path -> the request, and what stands in each piece of the answer.
+    "/v1/responses": (
+        {"stream": True} | request(user("go LOOP"), max_output_tokens=FOREVER),
+        b"event: response.output_text.delta",
+    ),
+    "/api/chat": (NATIVE | {"options": {"num_predict": FOREVER}}, b'"done":false'),
+}
+
+
+@pytest.mark.parametrize("path", ENDLESS)
 @pytest_twisted.ensureDeferred
 async def test_a_client_that_hangs_up_stops_the_engine(
-    llama: LlamaServer, bridge_to: Bridge
+    llama: LlamaServer, bridge_to: Bridge, path: str
 ) -> None:
     setup = await bridge_to(llama.url)
     client = await setup.connect()
-    client.post({"stream": True} | request(user("go LOOP"), max_output_tokens=FOREVER))
-    await client.until_count(b"event: response.output_text.delta", 5)
+    asked, piece = ENDLESS[path]
+    client.post(asked, path)
+    await client.until_count(piece, 5)
     assert await is_busy(setup)
     await client.close()
     polls = 0
