@@ -16,8 +16,6 @@ from codex_bridge.engines.openai_chat import PROBE, ChatEngine, listed_models, s
 from codex_bridge.engines.parsing import object_in, whole_number
 from codex_bridge.vocabulary import ChatRequest, Json, ModelInfo
 
-OWNER = "llamacpp"
-"""`owned_by` of its models in /v1/models."""
 THINKING_WORDS = ("<think>", "enable_thinking", "reasoning_content", "reasoning_effort")
 """Words that the template of a model that thinks has, one at least."""
 

@@ -149,6 +149,11 @@ class ModelTable:
             self._asked(model).addErrback(lambda failure: failure.trap(UpstreamFailure))
         return evolve(model.info, lacks=model.lacks)
 
+    def note_trial(self, name: str) -> None:
+        """It was seen whether the model is shown tools."""
+        model = self.get(name)
+        model.is_tried, model.learned = True, self._clock.seconds()
+
     def note_lack(self, name: str, capability: str) -> None:
         """The model turned out not to have a capability, whatever the server tells of it."""
         model = self.get(name)

@@ -89,12 +89,12 @@ class Upstream:
         if engine.load_request(info) is not None:
             await self._planned(info, budget)
             info = await self._models.info(model)
-        trial, known = engine.tool_trial(info), self._models.get(model)
-        if trial is None or known.is_tried:
+        trial = engine.tool_trial(info)
+        if trial is None or self._models.get(model).is_tried:
             return info
         path, *bodies = trial
         with_function, without = [await self._prompt_size(path, body, budget) for body in bodies]
-        known.is_tried = True
+        self._models.note_trial(model)
         # Where the server refuses the function, it refuses those of the request as well.
         if without and with_function == without:
             self.note_lack(model, "tools")

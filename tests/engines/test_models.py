@@ -446,3 +446,16 @@ async def test_what_a_model_was_refused_is_kept_over_an_idle_close_and_forgotten
     assert not (await ollama.info()).can("tools")
     ollama.clock.advance(1)
     assert (await ollama.info()).lacks == frozenset()
+
+
+@pytest_twisted.ensureDeferred
+async def test_whether_a_model_is_shown_tools_is_not_tried_again_for_ten_minutes() -> None:
+    ollama = Ollama()
+    # The clock of a machine that has been up for long.
+    ollama.clock.advance(100_000)
+    await ollama.info()
+    ollama.table.note_trial("m")
+    for seconds, is_known in ((0, True), (599, True), (1, False)):
+        ollama.clock.advance(seconds)
+        await ollama.info()
+        assert ollama.table.get("m").is_tried is is_known
