@@ -7,7 +7,8 @@ Codex refuses older versions.
     ...
     fake.chats[0].json        # what the first chat request asked
     fake.chats[0].effective   # what of that reached the model
-    fake.native_chats         # the same for /api/chat; fake.turns has both, in order
+    fake.native_chats         # the same for /api/chat
+    fake.raw_turns            # the same for the model's own words; fake.turns has all, in order
     fake.loads                # every load of a model: (name, context)
     await fake.stop()
 

@@ -36,6 +36,10 @@ class ModelFacts:
     """What /api/show shows as the template; so it does if Ollama's own code makes the prompt."""
     goes_on: bool = True
     """Whether its template leaves an assistant message open if it is the last."""
+    swallows: bool = False
+    """Whether Ollama's generic parser reads its calls, which drops those it does not understand."""
+    marks_are_control_tokens: bool = False
+    """Whether raw answers lack the marks of thoughts and calls, as with most families."""
     parameters: Json = field(factory=dict, hash=False)
     """Other parameters that its Modelfile sets: temperature, top_p, stop and so on."""
     digest: str = "bdbd181c33f2ed1b31c972991882db3cf4d192569092138a7d29e973cd9debe8"

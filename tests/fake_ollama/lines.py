@@ -56,6 +56,14 @@ class NativeDialect:
         """A last line with the error, which /v1/chat/completions loses."""
         return wire.go_json({"error": message}) + b"\n"
 
+    def rendering(self) -> bytes:
+        """The prompt in place of an answer."""
+        images = sum(len(each.get("images", ())) for each in self._effective["messages"])
+        said: Json = {"message": {"role": "", "content": ""}} if self._chat else {"response": ""}
+        info = {"rendered_template": self._effective["prompt"]}
+        info |= {"image_count": images} if images else {}
+        return self._line(said | {"done": False, "_debug_info": info}).removesuffix(b"\n")
+
     def whole(self, steps: Answer) -> bytes:
         """One line with the whole answer."""
         last = self._last(steps, self._all_calls(steps))

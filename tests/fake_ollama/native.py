@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Iterable
 from typing import Any
 
 import orjson
 
-from tests.fake_ollama import prompt, rules, schemas
+from tests.fake_ollama import grammar, prompt, rules, schemas
 from tests.fake_ollama.facts import ModelFacts, Rejected, find, number
 from tests.fake_ollama.golang import as_go, check_base64, expect, go_kind, go_mismatch
 from tests.fake_ollama.lines import Route
@@ -41,43 +43,105 @@ def read(
     models: dict[str, ModelFacts],
     version: str,
     default_context: int = 4096,
+    shown_before: Iterable[Json] = (),
 ) -> Json:
     """What the model gets of a native request; `messages` are empty where it is only loaded.
 
     `messages`, `tools`, `think`, `num_ctx` and `prompt_tokens` are as in `rules.check_chat`.
     `options` has the options of the request that Ollama reads; `format` and `keep_alive` are as
-    they were sent, or None. `stream` is true unless it was turned off. Raises Rejected.
+    they were sent, or None. `constrained`: whether the grammar of `format` holds from the first
+    token. `stream` is true unless it was turned off. A request that only asks for its prompt has
+    it as `prompt`. A raw request has `raw` and `prompt`, the messages and tools of the one in
+    `shown_before` whose prompt its own begins with, and as `appended` what stands behind that.
+    Raises Rejected.
     """
     struct = "ChatRequest" if route == "chat" else "GenerateRequest"
     given = _object(body, struct)
-    kinds = (("model", str, "string"), ("stream", bool, "bool"))
-    for key, kind, wanted in (*kinds, ("_debug_render_only", bool, "bool")):
+    kinds = (("model", str, "string"), ("stream", bool, "bool"), ("truncate", bool, "bool"))
+    flags = ((key, bool, "bool") for key in ("_debug_render_only", "shift", "logprobs"))
+    for key, kind, wanted in (*kinds, *flags):
         expect(given, key, kind, struct, wanted)
     think = _think(given.get("think"), number(version))
     _check_keep_alive(given.get("keep_alive"))
     messages = _messages(given, route, number(version))
-    tools = _tools(given, struct, number(version))
-    truncate = _truncates(given, struct)
+    tools = _tools(given, struct, number(version)) if route == "chat" else []
+    is_raw = route == "generate" and _is_raw(given, struct)
     expect(given, "options", dict, struct, "map[string]interface {}")
     if not given.get("model"):
         raise Rejected(400, "model is required")
     facts = find(given["model"], models)
+    if is_raw and any(given.get(key) for key in ("template", "system", "context")):
+        raise Rejected(400, "raw mode does not support template, system, or context")
     rules.check_capabilities(facts, tools, think, version)
+    if given.get("suffix"):
+        rules.check_capability(facts, "insert")
     options = _options(given.get("options") or {})
-    _check_format(given.get("format"))
-    num_ctx = facts.context(options.get("num_ctx"), default_context)
-    shown, prompt_tokens = prompt.fit(messages, tools, facts, num_ctx, truncate)
-    return {
+    form = given.get("format")
+    _check_format(form)
+    effective = {
         "model": given["model"],
         "stream": given.get("stream") is not False,
-        "messages": shown,
-        "tools": tools,
         "options": options,
         "think": rules.thinks_unasked(facts) if think is None else think,
-        "format": given.get("format"),
+        "format": form,
         "keep_alive": given.get("keep_alive"),
-        "num_ctx": num_ctx,
+        "num_ctx": facts.context(options.get("num_ctx"), default_context),
+    }
+    if is_raw and messages:
+        return effective | _raw(given, facts, effective["num_ctx"], shown_before)
+    only_shown = given.get("_debug_render_only") is True
+    shown, prompt_tokens = prompt.fit(
+        messages,
+        tools,
+        facts,
+        effective["num_ctx"],
+        given.get("truncate") is not False,
+        only_shown=only_shown,
+    )
+    if only_shown:
+        effective["prompt"] = prompt.rendered(shown, facts.goes_on, tools)
+    think = effective["think"]
+    return effective | {
+        "messages": shown,
+        "tools": tools,
         "prompt_tokens": prompt_tokens,
+        "constrained": grammar.holds_at_once(form, facts, think, number(version)),
+    }
+
+
+def _is_raw(given: Json, struct: str) -> bool:
+    """Whether no template is used. Raises Rejected for fields of a wrong type."""
+    kinds = (("raw", bool, "bool"), ("suffix", str, "string"), ("template", str, "string"))
+    for key, kind, wanted in (*kinds, ("context", list, "[]int")):
+        expect(given, key, kind, struct, wanted)
+    return given.get("raw") is True
+
+
+def _raw(given: Json, facts: ModelFacts, context: int, shown_before: Iterable[Json]) -> Json:
+    text = given["prompt"]
+    known = [
+        shown
+        for shown in shown_before
+        if shown["model"] == given["model"] and text.startswith(shown["prompt"])
+    ]
+    begun = max(known, key=lambda shown: len(shown["prompt"]), default=None)
+    images = given.get("images") or []
+    if begun is None:
+        messages = [{"role": "user", "content": text} | ({"images": images} if images else {})]
+        tools, appended, count = [], "", prompt.tokens(messages)
+    else:
+        messages, tools = begun["messages"], begun["tools"]
+        appended = text.removeprefix(begun["prompt"])
+        count = begun["prompt_tokens"] + math.ceil(len(appended) / 4)
+    cuts = given.get("truncate") is not False
+    return {
+        "raw": True,
+        "prompt": text,
+        "appended": appended,
+        "messages": messages,
+        "tools": tools,
+        "constrained": bool(given.get("format")),
+        "prompt_tokens": prompt.fit_raw(count, facts, context, truncate=cuts, images=len(images)),
     }
 
 
@@ -131,12 +195,6 @@ def _check_keep_alive(given: Any) -> None:
     if isinstance(given, bool | list | dict):
         kinds = {bool: "bool", list: "[]interface {}", dict: "map[string]interface {}"}
         raise Rejected(400, f"Unsupported type: '{kinds[type(given)]}'")
-
-
-def _truncates(given: Json, struct: str) -> bool:
-    """Whether messages may be dropped from a prompt that is too long."""
-    expect(given, "truncate", bool, struct, "bool")
-    return given.get("truncate") is not False
 
 
 def _options(given: Json) -> Json:

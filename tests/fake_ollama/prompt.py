@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import orjson
@@ -22,12 +24,15 @@ def fit(
     facts: ModelFacts,
     context: int,
     truncate: bool = True,
+    *,
+    only_shown: bool = False,
 ) -> tuple[list[Json], int]:
     """The messages as the model's template shows them, and the tokens of the prompt.
 
     Messages are dropped from the front until the prompt fits `context` tokens, except system
     messages and the last one. If those are still too long, Ollama cuts the prompt itself to about
     half the context: here only the number of tokens shows that. An answer says nothing of a cut.
+    A prompt that is `only_shown` may stay too long, and may have images that are not seen.
 
     Raises Rejected in the name of a loaded model: 400 for a prompt that is too long where nothing
     may be dropped (`truncate` off) or where llama-server makes the prompt, 500 for images that
@@ -38,13 +43,16 @@ def fit(
     declared = math.ceil(len(orjson.dumps(tools)) / 4) if tools else 0
     while (count := declared + tokens(shown(messages, facts, context))) > context:
         older = [n for n, message in enumerate(messages[:-1]) if message["role"] != "system"]
+        if not truncate and only_shown:
+            break
         if not truncate or (not older and facts.template == "jinja"):
             raise Rejected(400, _too_long(count, context), loaded=loaded)
         if not older:
-            count = context - (context - KEPT_AT_FRONT) // 2
+            count = _cut(context)
             break
         del messages[older[0]]
-    if "vision" not in facts.capabilities and any(m.get("images") for m in messages):
+    sees = only_shown or "vision" in facts.capabilities
+    if not sees and any(m.get("images") for m in messages):
         raise Rejected(500, NO_VISION, loaded=loaded)
     return shown(messages, facts, context), count
 
@@ -85,15 +93,62 @@ def _llama_error(error: Json) -> str:
     return orjson.dumps({"error": error}).decode()
 
 
-def rendered(messages: list[Json], goes_on: bool) -> str:
-    """The text of a prompt that shows `messages`, as ChatML.
+def fit_raw(count: int, facts: ModelFacts, context: int, *, truncate: bool, images: int) -> int:
+    """The tokens of a raw prompt that has `count` of them, after a cut inside it.
 
-    With `goes_on` the last message stays open if it is the assistant's.
+    Raises Rejected as `fit` does.
     """
-    texts = [f"<|im_start|>{each['role']}\n{each['content']}<|im_end|>\n" for each in messages]
+    loaded = (facts.name, context)
+    if images and "vision" not in facts.capabilities:
+        raise Rejected(500, NO_VISION, loaded=loaded)
+    if count < context:
+        return count
+    if not truncate:
+        raise Rejected(400, _too_long(count, context), loaded=loaded)
+    return _cut(context)
+
+
+def _cut(context: int) -> int:
+    """The tokens of a prompt after a cut inside it."""
+    return context - (context - KEPT_AT_FRONT) // 2
+
+
+def rendered(messages: list[Json], goes_on: bool, tools: Sequence[Json] = ()) -> str:
+    """The text of a prompt that shows `messages` and `tools`, as ChatML.
+
+    A longer history begins with the text of a shorter one, followed by the answer as the model
+    writes it where its template is "go" or "keep". With `goes_on` the last message stays open if
+    it is the assistant's.
+    """
+    if tools:
+        declared = "".join(orjson.dumps(tool).decode() + "\n" for tool in tools)
+        first = messages[:1] if messages and messages[0]["role"] == "system" else []
+        before = first[0]["content"] + "\n\n" if first else ""
+        system = {"role": "system", "content": f"{before}<tools>\n{declared}</tools>"}
+        messages = [system, *messages[len(first) :]]
+    images = itertools.count()
+    texts = [_turn(message, images) for message in messages]
     if goes_on and messages and messages[-1]["role"] == "assistant":
         return "".join(texts).removesuffix("<|im_end|>\n")
     return "".join(texts) + "<|im_start|>assistant\n"
+
+
+def _turn(message: Json, images: Iterator[int]) -> str:
+    role, content = message["role"], message["content"]
+    content = "".join(f"[img-{next(images)}]" for _ in message.get("images", ())) + content
+    if role == "tool":
+        role, content = "user", f"<tool_response>\n{content}\n</tool_response>"
+    if reasoning := message.get("reasoning"):
+        content = f"<think>\n{reasoning}\n</think>\n\n{content}"
+    for call in message.get("tool_calls") or ():
+        between = "\n" if content and not content.endswith("\n\n") else ""
+        written = f'{{"name": "{call["name"]}", "arguments": {_json(call["arguments"])}}}'
+        content += f"{between}<tool_call>\n{written}\n</tool_call>"
+    return f"<|im_start|>{role}\n{content}<|im_end|>\n"
+
+
+def _json(value: Any) -> str:
+    return orjson.dumps(value).decode()
 
 
 def shown(messages: list[Json], facts: ModelFacts, context: int) -> list[Json]:

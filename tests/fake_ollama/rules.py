@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from tests.fake_ollama import prompt, schemas
+from tests.fake_ollama import grammar, prompt, schemas
 from tests.fake_ollama.facts import ModelFacts, Rejected, find, number
 from tests.fake_ollama.golang import as_go, expect, go_kind, go_mismatch
 
@@ -54,6 +54,8 @@ def check_chat(
     context, which no field of this route can set;
     `tools`: with the schema keywords that Ollama keeps;
     `think`: a level, True or False; None for a model that cannot think;
+    `format`: what /api/chat calls so, made of `response_format`; None where there is none;
+    `constrained`: whether the grammar of `format` holds from the first token;
     `num_ctx`: tokens of context that are allocated; `prompt_tokens`: tokens after the cut.
     """
     request = _read(body)
@@ -72,13 +74,16 @@ def check_chat(
     check_capabilities(facts, tools, None if effort == "none" else effort, version)
     num_ctx = facts.context(None, default_context)
     shown, prompt_tokens = prompt.fit(messages, tools, facts, num_ctx)
+    form, think = _format(request.get("response_format") or {}), _think(effort, facts)
     return {
         "temperature": 1.0,
         "top_p": 1.0,
         **request,
         "messages": shown,
         "tools": tools,
-        "think": _think(effort, facts),
+        "think": think,
+        "format": form,
+        "constrained": grammar.holds_at_once(form, facts, think, number(version)),
         "num_ctx": num_ctx,
         "prompt_tokens": prompt_tokens,
     }
@@ -214,18 +219,31 @@ def efforts(version: str) -> tuple[str, ...]:
     return (*levels, "none")
 
 
+def _format(given: Json) -> Any:
+    """The `format` that Ollama makes of a `response_format`."""
+    if given.get("type") == "json_object":
+        return "json"
+    return (given.get("json_schema") or {}).get("schema")
+
+
 def _check_top_logprobs(request: Json) -> None:
     if not 0 <= request.get("top_logprobs", 0) <= 20:
         raise Rejected(400, "top_logprobs must be between 0 and 20")
+
+
+def check_capability(facts: ModelFacts, capability: str) -> None:
+    """Raises Rejected for a model that does not have it."""
+    if capability not in facts.capabilities:
+        name = f"registry.ollama.ai/library/{facts.name}"
+        raise Rejected(400, f"{name} does not support {capability}")
 
 
 def check_capabilities(
     facts: ModelFacts, tools: list[Json], think: bool | str | None, version: str
 ) -> None:
     """Raises Rejected for tools or thinking that the model is not capable of."""
-    if tools and "tools" not in facts.capabilities:
-        name = f"registry.ollama.ai/library/{facts.name}"
-        raise Rejected(400, f"{name} does not support tools")
+    if tools:
+        check_capability(facts, "tools")
     if not think:
         return
     if "thinking" not in facts.capabilities:

@@ -152,10 +152,7 @@ class Playlist:
 
 
 def demo_model(request: Json) -> Answer:
-    """The model of `codex-bridge demo`, asked through either dialect."""
-    form = request.get("response_format")
-    if form:
-        request = request | {"format": (form.get("json_schema") or {}).get("schema") or "json"}
+    """The model of `codex-bridge demo`."""
     return [step for message in scripted_answer(request) for step in _steps(message)]
 
 

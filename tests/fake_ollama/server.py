@@ -11,9 +11,11 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredLock
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from tests.fake_ollama import lines, native, prompt, sides, wire
+from tests.fake_ollama import grammar, lines, native, sides, wire
 from tests.fake_ollama.facts import ModelFacts, Rejected, find
 from tests.fake_ollama.generation import Dialect, Generation, OpenAIDialect
+from tests.fake_ollama.generic_parser import parsed
+from tests.fake_ollama.raw_words import raw_words
 from tests.fake_ollama.rules import check_chat
 from tests.fake_ollama.script import Answer, Finish, Model, demo_model
 from tests.fake_ollama.site import ChannelSite, Root, ServedRequest, host_allowed
@@ -21,7 +23,8 @@ from tests.fake_ollama.site import ChannelSite, Root, ServedRequest, host_allowe
 Json = dict[str, Any]
 CHAT = b"/v1/chat/completions"
 NATIVE_CHAT = b"/api/chat"
-NATIVE: dict[bytes, lines.Route] = {NATIVE_CHAT: "chat", b"/api/generate": "generate"}
+GENERATE = b"/api/generate"
+NATIVE: dict[bytes, lines.Route] = {NATIVE_CHAT: "chat", GENERATE: "generate"}
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 log = Logger()
 
@@ -57,6 +60,11 @@ class Recorded:
         """Whether it only asks for the prompt which would be made of it."""
         return b'"_debug_render_only":true' in self.body
 
+    @property
+    def is_raw(self) -> bool:
+        """Whether it asks for the model's own words behind a prompt that it has itself."""
+        return self.uri == GENERATE and b'"raw":true' in self.body and not self.is_rendering
+
     def when_hung_up(self) -> Deferred[None]:
         """Fires when the client has closed before the answer ended."""
         gone: Deferred[None] = Deferred()
@@ -79,7 +87,8 @@ class FakeOllama:
 
     `listen` starts it, `stop` ends it. `exchanges` holds every request that arrived. `models` has
     the models by name, `loaded` the context in tokens of each model in memory: at first of all.
-    `loads` holds every load after that as (name, context).
+    `loads` holds every load after that as (name, context). A script that fails, or gives an
+    answer that a grammar does not allow, is logged as an error, which fails the test.
     """
 
     def __init__(
@@ -124,14 +133,18 @@ class FakeOllama:
     @property
     def native_chats(self) -> list[Recorded]:
         """The requests to POST /api/chat."""
-        return [seen for seen in self.turns if seen.uri != CHAT]
+        return [seen for seen in self.turns if seen.uri == NATIVE_CHAT]
+
+    @property
+    def raw_turns(self) -> list[Recorded]:
+        """The requests for the model's own words."""
+        return [seen for seen in self.turns if seen.is_raw]
 
     @property
     def turns(self) -> list[Recorded]:
-        """The chat requests of both routes, in order."""
-        uris = {CHAT, NATIVE_CHAT}
-        posts = [seen for seen in self.exchanges if seen.uri in uris and seen.method == "POST"]
-        return [seen for seen in posts if not seen.is_rendering]
+        """The requests for an answer in a conversation, in order."""
+        posts = [seen for seen in self.exchanges if seen.method == "POST" and not seen.is_rendering]
+        return [seen for seen in posts if seen.uri in {CHAT, NATIVE_CHAT} or seen.is_raw]
 
     @property
     def renderings(self) -> list[Recorded]:
@@ -195,7 +208,8 @@ class FakeOllama:
         """Log a mistake in the script and reset the connection, as no Ollama would answer."""
         if failure.check(CancelledError):
             return
-        log.failure("fake ollama: the script failed", failure)
+        reason = str(failure.value).replace("{", "{{").replace("}", "}}")
+        log.failure(f"fake ollama: the script failed: {reason}", failure)
         if request.channel is not None:
             request.channel.forceAbortClient()
 
@@ -232,21 +246,24 @@ class FakeOllama:
     async def _native(self, request: Any, recorded: Recorded, route: lines.Route) -> None:
         try:
             effective = native.read(
-                recorded.body, route, self.models, self.version, self.default_context
+                recorded.body,
+                route,
+                self.models,
+                self.version,
+                self.default_context,
+                [seen.effective for seen in self.renderings if seen.effective is not None],
             )
             recorded.effective = effective
         finally:
-            if route == "chat" and not recorded.is_rendering:
+            if recorded in self.turns:
                 self._tell(recorded)
         facts = find(effective["model"], self.models)
+        dialect = lines.NativeDialect(effective, route, late_calls=facts.template == "jinja")
         if recorded.is_rendering:
             self._load(facts.name, effective["num_ctx"])
-            text = prompt.rendered(effective["messages"], facts.goes_on)
-            body = wire.go_json({"model": facts.name, "_debug_info": {"rendered_template": text}})
             request.setHeader(b"content-type", b"application/json; charset=utf-8")
-            request.write(body)
+            request.write(dialect.rendering())
             return
-        dialect = lines.NativeDialect(effective, route, late_calls=facts.template == "jinja")
         steps = native.loading(effective)
         await self._generate(request, effective, steps, dialect)
 
@@ -260,12 +277,13 @@ class FakeOllama:
         self, request: Any, effective: Json, steps: Answer | None, dialect: Dialect
     ) -> None:
         """Wait for the model, then play `steps`; where they are None, what the model answers."""
-        name = find(effective["model"], self.models).name
+        facts = find(effective["model"], self.models)
+        name = facts.name
         lock = await self._locked(name)
         try:
             if steps != [Finish("unload")]:
                 effective["loaded_now"] = self._load(name, effective["num_ctx"])
-            played = self._model(effective) if steps is None else steps
+            played = self._answer(effective, facts) if steps is None else steps
             generation = Generation(self._reactor, request, dialect)
             play = generation.stream if effective.get("stream") else generation.whole
             await play(played)
@@ -273,6 +291,21 @@ class FakeOllama:
             if native.unloads(effective):
                 self.loaded.pop(name, None)
             lock.release()
+
+    def _answer(self, effective: Json, facts: ModelFacts) -> Answer:
+        """What the model answers, as far as the parsers of calls and thoughts let it through."""
+        steps = self._model(effective)
+        is_raw = effective.get("raw") is True
+        if is_raw:
+            # Of a raw answer only a template's tags for thoughts are read, if thinking is on.
+            apart = facts.template == "go" and bool(effective["think"])
+            steps = raw_words(steps, facts, thoughts_apart=apart)
+        if mistake := grammar.impossible(steps, effective, facts):
+            raise AssertionError(mistake)
+        if is_raw or not facts.swallows:
+            return steps
+        declared = [tool["function"]["name"] for tool in effective["tools"]]
+        return parsed(steps, facts, declared, effective["prompt_tokens"])
 
     async def _locked(self, name: str) -> DeferredLock:
         """Acquire the lock of a model: it runs one generation at a time."""

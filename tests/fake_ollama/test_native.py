@@ -213,7 +213,7 @@ def test_what_ollama_does_not_know_is_dropped_without_a_word() -> None:
     effective = check(tool_choice="required", reasoning_effort="high", max_tokens="x")
     assert effective.keys() == {
         *("model", "stream", "messages", "tools", "options", "think", "format", "keep_alive"),
-        *("num_ctx", "prompt_tokens"),
+        *("constrained", "num_ctx", "prompt_tokens"),
     }
     assert effective["stream"] is True
 
