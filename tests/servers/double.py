@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import orjson
 from attrs import frozen
 
 from tests.answering import AnsweringServer
+from tests.servers.own_words import prompt_of, refusal
 
 Json = dict[str, Any]
 Event = Json | str
@@ -56,6 +57,9 @@ class Kind:
 
 Said = bytes | Callable[["Double"], bytes]
 CHAT = "/v1/chat/completions"
+COMPLETION, TEMPLATE = "/completion", "/apply-template"
+PROBE = "codex_bridge_probe"
+"""The function of the bridge's own requests, which learn whether a model is shown functions."""
 
 
 class Double(AnsweringServer):
@@ -69,6 +73,8 @@ class Double(AnsweringServer):
         self.routes = dict(kind.routes)
         self.refuses_all: bytes | None = None
         """The answer to every request while it is set."""
+        self.own_words: Sequence[Said] = ()
+        """Its answers to requests for the model's own words, as `said`; see own_words.py."""
         self.on_short: Callable[[Double, Json], bytes] = one_token
         """Answers the bridge's own requests, which are for a single token, by their bodies."""
         self.paths: list[str] = []
@@ -85,9 +91,22 @@ class Double(AnsweringServer):
         """The bodies of the requests for a single token."""
         return [body for body in self._chats() if is_short(body)]
 
+    @property
+    def completions(self) -> list[Json]:
+        """The bodies of the requests for the model's own words."""
+        return self._sent(COMPLETION)
+
+    @property
+    def renderings(self) -> list[Json]:
+        """The bodies of the requests for the prompt of a chat, without the bridge's own."""
+        return [body for body in self._sent(TEMPLATE) if PROBE not in str(body.get("tools"))]
+
     def _chats(self) -> list[Json]:
+        return self._sent(CHAT)
+
+    def _sent(self, path: str) -> list[Json]:
         pairs = zip(self.paths, self.bodies, strict=True)
-        return [orjson.loads(body) for path, body in pairs if path == CHAT]
+        return [orjson.loads(body) for asked, body in pairs if asked == path]
 
     def _answer(self, path: str) -> bytes:
         self.paths.append(path)
@@ -95,14 +114,29 @@ class Double(AnsweringServer):
             return self.refuses_all
         if path == CHAT:
             return self._say(orjson.loads(self.bodies[-1]))
+        if path == COMPLETION and self.own_words:
+            return self._complete(orjson.loads(self.bodies[-1]))
         if path not in self.routes:
             return self.kind.missing
+        if path == TEMPLATE:
+            prompt = prompt_of(orjson.loads(self.bodies[-1]))
+            return self.kind.whole("200 OK", {"prompt": prompt})
         return self.kind.whole("200 OK", self.routes[path])
 
     def _say(self, body: Json) -> bytes:
         if is_short(body):
             return self.on_short(self, body)
-        said = self._said[min(len(self.asked), len(self._said)) - 1]
+        return self._nth(self._said, len(self.asked))
+
+    def _complete(self, body: Json) -> bytes:
+        if message := refusal(body):
+            error = {"code": 400, "message": message, "type": "invalid_request_error"}
+            return self.kind.whole("400 Bad Request", {"error": error})
+        return self._nth(self.own_words, len(self.completions))
+
+    def _nth(self, answers: Sequence[Said], n: int) -> bytes:
+        """The answer to the `n`th request; the last one is given for ever."""
+        said = answers[min(n, len(answers)) - 1]
         return said if isinstance(said, bytes) else said(self)
 
 

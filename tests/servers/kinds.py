@@ -146,7 +146,7 @@ ROUTER = Kind(
         ),
         f"/props?model={MODEL}": LLAMA_PROPS,
         f"/props?model={OTHER}": LLAMA_PROPS,
-        "/apply-template": RENDERED,
+        "/apply-template": "see own_words.py",
     },
 )
 
