@@ -75,20 +75,23 @@ def resolve(schema: Any, root: Json) -> Json:
         if not isinstance(reference, str):
             return schema
         rest = {key: value for key, value in schema.items() if key != "$ref"}
-        target = None if reference in followed else _look_up(reference, root)
+        target = None if reference in followed else look_up(reference, root)
         followed.add(reference)
         schema = {**target, **rest} if isinstance(target, dict) else rest
     return {}
 
 
-def _look_up(reference: str, root: Json) -> Any:
+def look_up(reference: str, root: Json) -> Any:
     """The subschema that a reference into `root` names; None for any other reference."""
     if not reference.startswith("#"):
         return None
     node: Any = root
     for step in reference[1:].split("/")[1:]:
         key = step.replace("~1", "/").replace("~0", "~")
-        node = node.get(key) if isinstance(node, dict) else None
+        if isinstance(node, list):
+            node = node[int(key)] if key.isdecimal() and int(key) < len(node) else None
+        else:
+            node = node.get(key) if isinstance(node, dict) else None
     return node
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from codex_bridge.repair.validation import TooManyVariants, Validator
+from codex_bridge.repair.validation import CannotTell, TooManyVariants, Validator
 
 STRING = {"type": "string"}
 OBJECT = {"type": "object", "properties": {"a": STRING}}
@@ -65,18 +65,82 @@ FITS: list[tuple[Any, Any, bool]] = [
     (["x"], {"items": STRING}, True),
     (["x", 1], {"items": STRING}, False),
     ([1], {"items": False}, False),
-    ([1], {"prefixItems": [STRING]}, True),
+    ([1], {"prefixItems": [STRING]}, False),
+    (["x", 1], {"prefixItems": [STRING]}, True),
     ({"a": {"a": 1}}, {"properties": {"a": OBJECT}}, False),
     ([["x"], [1]], {"items": {"items": STRING}}, False),
     (1, {"$ref": "#/$defs/s"}, False),
     ("x", {"$ref": "#/$defs/s"}, True),
     (1, {"$ref": "#/nowhere"}, True),
+    (True, {"const": 1}, False),
+    (1.0, {"const": 1}, True),
+    (False, {"enum": [0]}, False),
+    ([1, {"a": True}], {"const": [1, {"a": 1}]}, False),
+    ([1, {"a": 1}], {"const": [1.0, {"a": 1}]}, True),
+    (2, {"minimum": 3}, False),
+    ("2", {"minimum": 3}, True),
+    (True, {"minimum": 3}, True),
+    (3, {"minimum": "4"}, True),
+    (0.3, {"multipleOf": 0.1}, True),
+    (5, {"multipleOf": 0}, True),
+    ("aé", {"maxLength": 2}, True),
+    ([1, 2], {"maxItems": 1}, False),
+    ({"a": 1}, {"minProperties": 2}, False),
+    ("A", {"pattern": "^[a-z]"}, False),
+    (1, {"pattern": "^[a-z]"}, True),
+    ("x", {"pattern": "("}, True),
+    ("x", {"format": "date"}, False),
+    ("x", {"format": "of tomorrow"}, True),
+    ({"b": 1}, OBJECT | {"additionalProperties": STRING}, False),
+    ({"ab": 1}, OBJECT | {"patternProperties": {"^a": STRING}}, False),
+    ({"ab": "x"}, {"patternProperties": {"^a": STRING}, "additionalProperties": False}, True),
+    (["x", 1, 2], {"items": [STRING], "additionalItems": {"type": "integer"}}, True),
+    (["x", 1], {"prefixItems": [STRING], "items": False}, False),
 ]
 
 
 @pytest.mark.parametrize(("value", "schema", "fits"), FITS)
 def test_a_value_fits_by_the_keywords_that_tools_use(value: Any, schema: Any, fits: bool) -> None:
     assert Validator({"$defs": {"s": STRING}}).accepts(value, schema, 0) is fits
+
+
+EXACT: list[tuple[Any, Any, bool]] = [
+    (1, {"oneOf": [{"type": "integer"}, {"type": "number"}]}, False),
+    (1, {"not": {"type": "integer"}}, False),
+    ("x", {"not": {"type": "integer"}}, True),
+    # What stands beside a reference counts, too.
+    ("x", {"$ref": "#/$defs/s", "enum": ["y"]}, False),
+    ({"a": "x"}, {"$ref": "#/$defs/o", "required": ["b"]}, False),
+    ({"b": "x"}, {"$ref": "#/$defs/o", "required": ["b"]}, False),
+    ("x", {"$ref": "#/$defs/any/anyOf/1"}, True),
+    (1, {"$ref": "#/$defs/any/anyOf/1"}, False),
+]
+DEFS = {
+    "s": STRING,
+    "o": OBJECT | {"required": ["a"]},
+    "any": {"anyOf": [{"type": "integer"}, STRING]},
+}
+
+
+@pytest.mark.parametrize(("value", "schema", "fits"), EXACT)
+def test_an_exact_validator_checks_more(value: Any, schema: Any, fits: bool) -> None:
+    assert Validator({"$defs": DEFS}, exact=True).accepts(value, schema, 0) is fits
+
+
+@pytest.mark.parametrize(
+    ("value", "schema"),
+    [
+        (1, {"$ref": "#/nowhere"}),
+        (1, {"not": {"$ref": "#/nowhere"}}),
+        (1, {"$ref": "#/$defs/any/anyOf/2"}),
+        (1, {"$ref": "#"}),
+        ("x", {"pattern": "("}),
+        ({"a": 1}, {"patternProperties": {"(": STRING}}),
+    ],
+)
+def test_nothing_fits_that_an_exact_validator_cannot_tell(value: Any, schema: Any) -> None:
+    with pytest.raises(CannotTell):
+        Validator({"$defs": DEFS, "$ref": "#"}, exact=True).accepts(value, schema, 0)
 
 
 def nested(levels: int, keyword: str) -> tuple[Any, Any]:
