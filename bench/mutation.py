@@ -43,6 +43,7 @@ GUARDS = {
     "codex_bridge/repair/*.py": f"tests/repair/test_{{name}}.py tests/repair {MEANT}",
     "codex_bridge/tools/*.py": "tests/tools/test_{name}.py tests/tools",
     "codex_bridge/responses/sources.py": f"tests/responses/test_sources.py {MEANT}",
+    "codex_bridge/responses/announcement_phrases.py": "tests/responses/test_announcements.py",
     "codex_bridge/responses/images.py": "tests/responses/test_contents.py tests/responses",
     "codex_bridge/responses/*.py": "tests/responses/test_{name}.py tests/responses "
     f"tests/tools/test_in_words.py {MEANT} tests/web/test_exchange.py tests/web/test_tools.py",
