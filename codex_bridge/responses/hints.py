@@ -1,22 +1,25 @@
-"""What the model is told behind a result in which Codex says that a call failed.
+"""What the model is told behind a result: how to call after a failure, and that it repeats itself.
 
 Codex's sentences say what was wrong, in words for the authors of Codex ("missing field `cmd` at
-line 1 column 13"). A hint shows the right form. It depends on the call and its result alone, so
-that it is the same in every later request, and the model's prompt cache holds.
+line 1 column 13"). A hint shows the right form. It depends on the call, its result and what came
+before them alone, so that it is the same in every later request and the prompt cache holds.
 """
 
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 import orjson
+from attrs import frozen
 
 from codex_bridge.tools.declarations import Kind
 from codex_bridge.tools.freeform import PATCH_EXAMPLE
 from codex_bridge.tools.schemas import properties_of, required_of, types_of, variants_of
 from codex_bridge.tools.toolbox import Toolbox
+from codex_bridge.vocabulary import Json
 
 MANY = 40
 """More functions than that are not all named."""
@@ -36,6 +39,29 @@ NO_CONTEXT = (
 NO_FILE = "Find the file with ls. A new file begins with *** Add File: path."
 FORM = f"A patch has this form:\n{PATCH_EXAMPLE}"
 ENDED = "The command has ended. Run it again with exec_command."
+LONGEST_CYCLE = 4
+"""Calls that may follow each other over and over and count as one loop."""
+AGAIN = (
+    "You made this call {times} times with the same result. If you expected another one, do not "
+    "repeat the call: try another command or other arguments, or tell the user what is in the way."
+)
+STOP = (
+    "You made this call {times} times with the same result, and will most likely get it again. Do "
+    "not repeat the call: do something else now, or end your turn and tell the user what is in the "
+    "way."
+)
+VARYING = re.compile(
+    # What Codex 0.101 to 0.169 puts before an output, and the same where it is JSON.
+    r"Chunk ID: \w+|Wall time:? [\d.]+ seconds|[Oo]riginal token count: \d+"
+    r'|"chunk_id":"\w+"|"\w+_seconds":[\d.e+-]+|"original_token_count":\d+'
+    # What programs measure, such as the time that tests took. An age has no fraction.
+    r"|\b\d+\.\d+ ?(?:[mµu]?s|secs?|seconds)\b"
+)
+"""What differs between two results that are the same."""
+WAITING = frozenset({"wait", "wait_agent"})
+"""Tools of Codex that wait."""
+SLEEPS = re.compile(r"(?:\b|\\n)sleep\b")
+"""A command or a program that waits, as JSON."""
 
 Hint = Callable[[str, Toolbox], str]
 
@@ -108,3 +134,69 @@ HINTS: tuple[tuple[re.Pattern[str], Hint], ...] = (
     (re.compile(r"write_stdin failed: Unknown process id "), _says(ENDED)),
 )
 """How Codex's sentence about a failure begins -> what makes the hint."""
+
+
+@frozen
+class MadeCall:
+    """A call, and what came of it."""
+
+    tool: str
+    function: str
+    arguments: str
+    """A JSON object."""
+    result: str
+    images: list[Json]
+
+    @property
+    def waits(self) -> bool:
+        """Whether it waits for something: the same result means that nothing has happened yet."""
+        if self.tool == "write_stdin":
+            return not orjson.loads(self.arguments).get("chars")
+        return self.tool in WAITING or SLEEPS.search(self.arguments) is not None
+
+    def is_like(self, other: MadeCall) -> bool:
+        """Whether it is the same call, with the same result."""
+        return (
+            (self.function, self.arguments) == (other.function, other.arguments)
+            and self.images == other.images
+            and _are_alike(self.result.split("\n"), other.result.split("\n"))
+        )
+
+
+def _are_alike(one: list[str], other: list[str]) -> bool:
+    """Whether two results are the same but for what always differs."""
+    return len(one) == len(other) and all(
+        mine == theirs or VARYING.sub("", mine) == VARYING.sub("", theirs)
+        for mine, theirs in zip(one, other, strict=True)
+    )
+
+
+class Circles:
+    """Notices calls that were made before, with the same results, in the same order.
+
+    A cycle is one call, or several: of one answer, or of answers that follow each other.
+    """
+
+    def __init__(self) -> None:
+        self._latest: deque[MadeCall] = deque(maxlen=LONGEST_CYCLE)
+        self._equal = dict.fromkeys(range(1, LONGEST_CYCLE + 1), 0)
+        """Length of a cycle -> how many calls in a row were equal to the call so many before."""
+
+    def forget(self) -> None:
+        """What was called so far does not count any more."""
+        self._latest.clear()
+        self._equal = dict.fromkeys(self._equal, 0)
+
+    def hint(self, made: MadeCall) -> str:
+        """What to tell the model behind the result of its next call; "" if nothing."""
+        for length in self._equal:
+            is_like = length <= len(self._latest) and made.is_like(self._latest[-length])
+            self._equal[length] = self._equal[length] + 1 if is_like else 0
+        self._latest.append(made)
+        for length, equal in self._equal.items():
+            if equal >= 2 * length:
+                if any(call.waits for call in list(self._latest)[-length:]):
+                    return ""
+                times = equal // length + 1
+                return (AGAIN if times == 3 else STOP).format(times=times)
+        return ""

@@ -27,7 +27,7 @@ from codex_bridge.responses.contents import (
     text_and_images,
     user_content,
 )
-from codex_bridge.responses.hints import hint
+from codex_bridge.responses.hints import Circles, MadeCall, hint
 from codex_bridge.tools.declarations import INPUT, Kind, declared_by_item
 from codex_bridge.tools.shown import shorten
 from codex_bridge.tools.toolbox import Toolbox
@@ -65,7 +65,8 @@ def to_messages(
 
     `items` are the `input` items in their order; an item of an unknown kind leaves a short text.
     `closing` is put at the end of the system message. Images are for models that see, reasoning
-    for models that think. With `hints` a sentence behind a failure says how to call.
+    for models that think. With `hints` a sentence behind a failure says how to call, and one behind
+    a result that came three times that it did.
     """
     leading, others = _leading_instructions(items)
     system = [text for text in (instructions, *map(item_text, leading), closing) if text]
@@ -93,6 +94,8 @@ class _Call:
 
     original_id: str | None
     message: Json
+    tool: str
+    """The name of the tool, which the function may have in another form."""
     results: list[str] = Factory(list)
 
     @property
@@ -100,6 +103,11 @@ class _Call:
         """The name of the function that is called."""
         name: str = self.message["function"]["name"]
         return name
+
+    def made(self, result: str, images: list[Json]) -> MadeCall:
+        """This call with a result."""
+        arguments = self.message["function"]["arguments"]
+        return MadeCall(self.tool, self.function, arguments, result, images)
 
 
 @define
@@ -127,16 +135,16 @@ class _AssistantMessage:
         self.calls.append(call)
         self._same_id.setdefault(str(call.original_id), []).append(call)
 
-    def answer(self, call_id: Any, result: str, hint_for: Callable[[str], str]) -> bool:
+    def answer(self, call_id: Any, result: str, hint_for: Callable[[_Call], str]) -> bool:
         """Give a result to its call; False if there is none.
 
-        `hint_for` makes of a function's name what stands behind the result of its call.
+        `hint_for` makes of the call what stands behind its result.
         """
         # A result without an id can only belong to the call that waits longest.
         call = self._call_for(str(call_id) if call_id else "")
         if call is None:
             return False
-        call.results.append(f"{result}{hint_for(call.function)}")
+        call.results.append(f"{result}{hint_for(call)}")
         self.answered = True
         return True
 
@@ -174,6 +182,7 @@ class _History:
     def __init__(self, toolbox: Toolbox, sees: bool, thinks: bool, hints: bool) -> None:
         self._toolbox = toolbox
         self._hints = hints
+        self._circles = Circles()
         self._sees = sees
         self._thinks = thinks
         self._messages: list[Json] = []
@@ -222,6 +231,9 @@ class _History:
             if images:
                 self._other({"role": "user", "content": images})
         else:
+            # What stands between a call and its result is a warning by Codex.
+            if not (self._turn and self._turn.waiting):
+                self._circles.forget()
             content = user_content(item.get("content"), sees=self._sees)
             self._other({"role": "user", "content": content})
 
@@ -242,12 +254,16 @@ class _History:
             "type": "function",
             "function": {"name": function, "arguments": _arguments(arguments)},
         }
-        self._assistant().add(_Call(call_id, message))
+        self._assistant().add(_Call(call_id, message, name))
 
     def _result(self, item: Json, text: str, images: list[Json]) -> None:
-        def hint_for(function: str) -> str:
-            told = hint(text, function, self._toolbox) if self._hints else ""
-            return f"\n{told}" if told else ""
+        def hint_for(call: _Call) -> str:
+            if not self._hints:
+                return ""
+            told = [hint(text, call.function, self._toolbox)]
+            if not call.results:
+                told.append(self._circles.hint(call.made(text, images)))
+            return "".join(f"\n{each}" for each in told if each)
 
         if self._turn is None or not self._turn.answer(item.get("call_id"), text, hint_for):
             self._marked("tool_result", text)
