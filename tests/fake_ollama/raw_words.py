@@ -85,5 +85,4 @@ def _without_marks(steps: list[Step]) -> Iterator[Step]:
         pieces = step.pieces
         for mark in MARKS:
             pieces = tuple(piece.replace(mark, "") for piece in pieces)
-        if any(pieces):
-            yield Say("".join(pieces), tuple(filter(None, pieces)))
+        yield Say("".join(pieces), tuple(filter(None, pieces)))
