@@ -44,6 +44,7 @@ DOUBT_CONFIRMED, DOUBT_AS_TEXT = "call in doubt confirmed", "call in doubt left 
 IN_REASONING = "call in the reasoning"
 QUOTED_TEXT, QUOTED_CALL = "quoted call left as text", "quoted call not run"
 CONFIRMED = "quoted call confirmed"
+TOO_MANY = "call beyond the limit left out"
 NOT_RUN = (
     "[codex-bridge did not run a call of {names}: it stands word for word in what a tool "
     "returned, and the model did not confirm that it means it.]"
@@ -91,6 +92,7 @@ class Attempt:
         sources: Sources = NO_SOURCES,
         before: Attempt | None = None,
         beginning: str = "",
+        most_calls: int | None = None,
         repair: bool = True,
         calls_as_text: bool = False,
         dialect: frozenset[str] | None = None,
@@ -98,9 +100,10 @@ class Attempt:
         """`sources` is what its request shows that it may repeat. `before` is the answer after
         which the model was asked whether it means the calls that it may only have quoted or shown.
         `beginning` is text of the same answer that the client has from an attempt that broke off.
-        With `repair` calls are looked for in the text, and their names and arguments fitted to the
-        tools. `calls_as_text`: the model knows no other way to call. `dialect` names the forms in
-        which it was taught to call, see `leaks.styles.dialect`."""
+        `most_calls` is how many calls the client takes, those of `before` among them; None: any
+        number. With `repair` calls are looked for in the text, and their names and arguments fitted
+        to the tools. `calls_as_text`: the model knows no other way to call. `dialect` names the
+        forms in which it was taught to call, see `leaks.styles.dialect`."""
         self.usage: UsageDelta | None = None
         """The tokens that the upstream counted."""
         self.quoted: list[RepairedCall] = []
@@ -117,6 +120,7 @@ class Attempt:
         """What the calls mean that were written."""
         self._writer = writer
         self._toolbox = toolbox
+        self._most_calls = most_calls
         self._repair = repair
         self._splitter = ThinkSplitter()
         self._sources = sources
@@ -380,14 +384,11 @@ class Attempt:
     def _write_calls(self) -> None:
         """Write all calls, in the order in which they came.
 
-        What a model announced in its text and then called, or wrote twice, is one call.
+        What a model announced in its text and then called, or wrote twice, is one call. Of more
+        calls than the client takes the first ones count, without those that may only be quoted: so
+        the model is not asked about a call that could not be made.
         """
-        repaired = []
-        for call in self._calls:
-            arguments = "".join(call.arguments)
-            if not self.is_cut or _is_object(arguments):
-                done = self._repaired(call.name, arguments, repair=self._repair)
-                repaired.append((call, done))
+        repaired = self._repaired_calls()
         sent = {done.meaning for call, done in repaired if call.style is None}
         already = frozenset(self._written)
         # The server may have made a call of what the model quoted once more, to refuse it.
@@ -397,6 +398,9 @@ class Attempt:
             if done.meaning in already:
                 continue
             if call.style is not None and (done.meaning in sent or done.meaning in self._written):
+                continue
+            if self._has_all_calls:
+                self.repairs[TOO_MANY] += 1
                 continue
             if call.style is None and done.essence in self._confirmable and not is_refused:
                 self.repairs[CONFIRMED] += 1
@@ -413,6 +417,24 @@ class Attempt:
             self.repairs.update(done.steps)
             self.tools_called.append(done.full_name)
             self._writer.call(done, call.id)
+        if self._has_all_calls and self.quoted:
+            self.repairs[TOO_MANY] += len(self.quoted)
+            self.quoted = []
+
+    def _repaired_calls(self) -> list[tuple[_Call, RepairedCall]]:
+        """Each call and what becomes of it; of an answer that was cut only those that are whole."""
+        repaired = []
+        for call in self._calls:
+            arguments = "".join(call.arguments)
+            if not self.is_cut or _is_object(arguments):
+                done = self._repaired(call.name, arguments, repair=self._repair)
+                repaired.append((call, done))
+        return repaired
+
+    @property
+    def _has_all_calls(self) -> bool:
+        """Whether the client takes no more calls than were written."""
+        return self._most_calls is not None and len(self.tools_called) >= self._most_calls
 
 
 def _is_object(arguments: str) -> bool:

@@ -64,6 +64,9 @@ class ResponsesRequest:
     """`reasoning.effort`, in the client's words."""
     sampling: Sampling
     max_output_tokens: int | None
+    most_calls: int | None
+    """How many calls the client takes, by `parallel_tool_calls` and `max_tool_calls`; None: any
+    number."""
     stream: bool
     """Whether the client wants a stream of events; else it gets one JSON object."""
     echo: Json = field(factory=dict)
@@ -130,6 +133,7 @@ def read(
         if item["type"] == "message" and item.get("role") not in OTHER_ROLES:
             refuse_remote_images(item.get("content"))
     max_output_tokens = _typed(request, "max_output_tokens", int)
+    most_calls = _most_calls(request)
     stream = bool(_typed(request, "stream", bool))
     text_format = _text_format(text.get("format"))
     has_planned = any(map(_begins_plan_mode, items))
@@ -146,6 +150,7 @@ def read(
         effort=effort if isinstance(effort, str) else None,
         sampling=sampling,
         max_output_tokens=max_output_tokens,
+        most_calls=most_calls,
         stream=stream,
         echo=echo,
         size=size,
@@ -171,6 +176,14 @@ def _typed(request: Json, key: str, *types: type) -> Any:
         wanted = names.get(types[0], "a number" if float in types else "a whole number")
         raise invalid(f"{key} must be {wanted}.", key, "invalid_type")
     return value
+
+
+def _most_calls(request: Json) -> int | None:
+    """How many calls an answer may have; None if the client does not say. Raises ApiError (400)."""
+    most: int | None = _typed(request, "max_tool_calls", int)
+    if most is not None and most < 1:
+        raise invalid("max_tool_calls must be 1 or more.", "max_tool_calls")
+    return 1 if _typed(request, "parallel_tool_calls", bool) is False else most
 
 
 def _refuse_stateful(request: Json) -> None:

@@ -349,6 +349,7 @@ class Exchange:
             sources=self._sources,
             before=before,
             beginning=broken_off.beginning.text if broken_off else "",
+            most_calls=request.most_calls,
             repair=settings.repair,
             calls_as_text=translation.calls_as_text,
             dialect=translation.dialect,

@@ -118,6 +118,7 @@ WRONG: list[tuple[Any, str, str]] = [
     (REPORT, '{"n": null, "files": []}', '"n" must be a whole number'),
     (REPORT, '{"n": 1, "files": "a.txt"}', '"files" must be a list'),
     (REPORT, '{"n": 1, "files": ["a", null]}', '"files[1]" must be a string'),
+    (REPORT, '{"n": 1, "files": "[\\"a\\""}', '"files" must be a list'),
     (REPORT, '{"n": 1, "files": [], "note": "x"}', '"note" is not allowed'),
     (REPORT, "[]", "it must be an object"),
     (REPORT, '{"N": 1, "files": []}', '"n" is missing'),

@@ -168,6 +168,12 @@ def test_what_is_no_item_is_no_reason_to_refuse_a_conversation(item: Any, left: 
         ({"temperature": "hot"}, "temperature"),
         ({"temperature": True}, "temperature"),
         ({"max_output_tokens": 1.5}, "max_output_tokens"),
+        ({"parallel_tool_calls": "no"}, "parallel_tool_calls"),
+        ({"parallel_tool_calls": 0}, "parallel_tool_calls"),
+        ({"max_tool_calls": 0}, "max_tool_calls"),
+        ({"max_tool_calls": -1}, "max_tool_calls"),
+        ({"max_tool_calls": 1.0}, "max_tool_calls"),
+        ({"max_tool_calls": True}, "max_tool_calls"),
         ({"reasoning": "high"}, "reasoning"),
         ({"text": []}, "text"),
         ({"text": {"format": {"type": "json_schema"}}}, "text.format.schema"),
@@ -185,6 +191,22 @@ def test_a_bad_value_is_refused_by_its_name(change: dict[str, Any], param: str) 
     assert error["type"] == "invalid_request_error"
     assert error["code"]
     assert error["message"].endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("change", "most"),
+    [
+        ({}, None),
+        ({"parallel_tool_calls": None, "max_tool_calls": None}, None),
+        ({"parallel_tool_calls": True}, None),
+        ({"parallel_tool_calls": False}, 1),
+        ({"max_tool_calls": 3}, 3),
+        ({"parallel_tool_calls": True, "max_tool_calls": 1}, 1),
+        ({"parallel_tool_calls": False, "max_tool_calls": 3}, 1),
+    ],
+)
+def test_two_fields_say_how_many_calls_the_client_takes(change: Any, most: int | None) -> None:
+    assert read(BASE | change).most_calls == most
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"3", b'"x"', b"\xff", b'{"a": NaN}'])
