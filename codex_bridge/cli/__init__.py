@@ -1,4 +1,4 @@
-"""The `codex-bridge` command for people: run, demo, configure, prepare, doctor."""
+"""The `codex-bridge` command for people: run, demo, configure, prepare, doctor, exam."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from codex_bridge import __version__
-from codex_bridge.cli import configure, doctor, prepare
+from codex_bridge.cli import configure, doctor, exam, prepare
 from codex_bridge.cli.command_line import CommandError, say, whole_number
 
 
@@ -99,4 +99,5 @@ def _parser() -> argparse.ArgumentParser:
     configure.add_to(commands)
     prepare.add_to(commands)
     doctor.add_to(commands)
+    exam.add_to(commands)
     return parser

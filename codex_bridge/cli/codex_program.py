@@ -91,7 +91,7 @@ def own_instructions() -> str:
         try:
             subprocess.run(  # noqa: S603
                 [*command, "hello"],
-                env=_offline() | {"CODEX_HOME": home},
+                env=offline() | {"CODEX_HOME": home},
                 cwd=Path(home),
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
@@ -108,7 +108,7 @@ def own_instructions() -> str:
     return text
 
 
-def _offline() -> dict[str, str]:
+def offline() -> dict[str, str]:
     """The environment with a proxy where nothing listens, so that Codex reaches only 127.0.0.1."""
     proxies = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), "http://127.0.0.1:1")
     replaced = proxies | {"NO_PROXY": "127.0.0.1"}

@@ -40,6 +40,17 @@ def whole_number(least: int, most: int, advice: str) -> Callable[[str], int]:
     return read
 
 
+def seconds(text: str) -> float:
+    """For argparse: a number of seconds above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1e6:
+        raise argparse.ArgumentTypeError("give a number of seconds above 0")
+    return value
+
+
 def given_upstream_url() -> str | None:
     """Where a bridge that is started with this environment is told to find Ollama, if it is."""
     variables = reversed(SETTINGS["upstream_url"].variables)

@@ -18,7 +18,7 @@ from attrs import define, field
 
 from codex_bridge import advice
 from codex_bridge.cli.blocking_http import Unreachable
-from codex_bridge.cli.command_line import Commands, add_bridge_url, say
+from codex_bridge.cli.command_line import Commands, add_bridge_url, say, seconds
 from codex_bridge.cli.doctor import gather, report
 from codex_bridge.cli.doctor.codex_checks import codex_check, config_checks, proxy_check
 from codex_bridge.cli.doctor.facts import Check, ModelFacts, ServerFacts, Status, failed
@@ -44,7 +44,7 @@ def add_to(commands: Commands) -> None:
     parser.add_argument("--no-probe", action="store_true", help="do not load and try the model")
     parser.add_argument(
         "--timeout",
-        type=_seconds,
+        type=seconds,
         default=DEFAULT_TIMEOUT,
         metavar="SECONDS",
         help=f"time for the whole probe (default: {DEFAULT_TIMEOUT:.0f})",
@@ -53,16 +53,6 @@ def add_to(commands: Commands) -> None:
     shape.add_argument("--json", action="store_true", help="the report as JSON")
     shape.add_argument("--row", action="store_true", help="a row for the table in docs/models.md")
     parser.set_defaults(action=doctor)
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < 1e6:
-        raise argparse.ArgumentTypeError("give a number of seconds above 0")
-    return value
 
 
 @define
