@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from codex_bridge.cli.doctor.report import COLUMNS
+from codex_bridge.cli.doctor import report as doctor_report
+from codex_bridge.cli.exam import report as exam_report
 from codex_bridge.settings import OTHER_VARIABLES, SETTINGS, table
 from tests.processes import ROOT
 
@@ -42,9 +44,10 @@ def test_the_variables_that_we_tell_users_of_exist(path: Path) -> None:
     assert set(re.findall(r"CODEX_BRIDGE_[A-Z_]+", path.read_text())) <= known
 
 
-def test_the_compatibility_table_has_the_columns_of_doctors_rows() -> None:
+@pytest.mark.parametrize("report", [doctor_report, exam_report])
+def test_the_tables_of_models_have_the_columns_of_the_rows_that_are_printed(report: Any) -> None:
     lines = (ROOT / "docs" / "models.md").read_text().splitlines()
-    header = f"| {' | '.join(COLUMNS)} |"
-    rows = lines[lines.index(header) :]
+    header = f"| {' | '.join(report.COLUMNS)} |"
+    rows = [*lines, ""][lines.index(header) :]
     rows = rows[: rows.index("")]
-    assert {row.count("|") for row in rows} == {len(COLUMNS) + 1}
+    assert {row.count("|") for row in rows} == {len(report.COLUMNS) + 1}

@@ -18,7 +18,7 @@ from tests.codex.program import VERSIONS, install
 from tests.exam.vices import VICES, Vice, scripted
 from tests.fake_ollama import FakeOllama
 
-COLUMNS = ("model that", "with mending", "without", "generations", "what helped")
+COLUMNS = ("vice", "with mending", "without", "generations", "what helped")
 
 
 def row(vice: Vice, exam: Exam) -> str:
@@ -44,6 +44,7 @@ def main() -> None:
     parser.add_argument("models", nargs="*", metavar="MODEL", help=f"of {', '.join(names)}")
     parser.add_argument("--codex-version", default=VERSIONS[-1])
     parser.add_argument("--tasks", help="names with commas between them (default: all)")
+    parser.add_argument("--no-sandbox", action="store_true", help="as codex-bridge exam")
     parser.add_argument("--verbose", action="store_true", help="also each task, on stderr")
     options = parser.parse_args()
     vices = [vice for vice in VICES if not options.models or vice.model in options.models]
@@ -54,7 +55,7 @@ def main() -> None:
 async def _examine_all(reactor: Any, vices: list[Vice], tasks: list[Task], options: Any) -> None:
     fake = FakeOllama(reactor, scripted(vices), models=[vice.facts for vice in vices])
     fake.listen()
-    codex = found_codex(str(install(options.codex_version)), is_sandboxed=True)
+    codex = found_codex(str(install(options.codex_version)), is_sandboxed=not options.no_sandbox)
     print(report.markdown_row(*COLUMNS))
     print(report.markdown_row(*["---"] * len(COLUMNS)).replace(" ", ""), flush=True)
 

@@ -9,11 +9,14 @@ mcp_server.py             a program of its own, which Codex starts
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import orjson
 from attrs import frozen
@@ -105,14 +108,19 @@ def exam(options: argparse.Namespace) -> None:
     codex = found_codex(options.codex, is_sandboxed=not options.no_sandbox)
     paper = Paper(options.model, codex, options.upstream_url, options.tasks, options.timeout)
     is_for_people = not (options.json or options.row)
-    if is_for_people:
-        say(report.heading())
+
+    def announce(place: int, of: int, task: Task) -> None:
+        if is_for_people and place == 1:
+            say(report.heading())
+        if sys.stderr.isatty():
+            say(f"{place} of {of}: {task.name} …", sys.stderr)
 
     def show(pair: Pair) -> None:
         if is_for_people:
             say(report.line(pair))
 
-    done = examine(paper, _announce, show)
+    _end_on_signals()
+    done = examine(paper, announce, show)
     if options.json:
         print(orjson.dumps(report.as_json(done)).decode())
     elif options.row:
@@ -121,10 +129,17 @@ def exam(options: argparse.Namespace) -> None:
         say("\n".join(report.summary(done)))
 
 
-def _announce(place: int, of: int, task: Task) -> None:
-    """Print which task comes next; on stderr, so that the report on stdout stays whole."""
-    if sys.stderr.isatty():
-        say(f"{place} of {of}: {task.name} …", sys.stderr)
+def _end_on_signals() -> None:
+    """End with what the exam has started when this process is told to end, not without."""
+
+    def end(number: int, _: Any) -> None:
+        sys.exit(128 + number)
+
+    # Signals are for the main thread, and Windows has no SIGHUP.
+    if threading.current_thread() is threading.main_thread():
+        for name in ("SIGTERM", "SIGHUP"):
+            if number := getattr(signal, name, None):
+                signal.signal(number, end)
 
 
 def examine(
@@ -156,7 +171,7 @@ def examine(
             (bridge, Bench(paper.codex, bridge.url, model, catalog, paper.timeout))
             for bridge in (mending, plain)
         ]
-        tasks = [task for task in paper.tasks if _can_be_done(task, paper.codex, catalog[0])]
+        tasks = [task for task in paper.tasks if can_be_done(task, paper.codex, catalog[0])]
         pairs = []
         for place, task in enumerate(tasks, 1):
             announce(place, len(tasks), task)
@@ -167,7 +182,7 @@ def examine(
     return Exam(model, server or "?", paper.codex.release, tuple(pairs))
 
 
-def _can_be_done(task: Task, codex: Codex, entry: Json) -> bool:
+def can_be_done(task: Task, codex: Codex, entry: Json) -> bool:
     """Whether this Codex and a model with this entry in the catalog have what the task needs."""
     if task.need is Need.VISION:
         return "image" in entry["input_modalities"]

@@ -100,9 +100,7 @@ class Bridge:
         try:
             return Server(self.url).ask("GET", "/__health").json or {}
         except Unreachable as error:
-            raise CommandError(
-                f"the exam's own bridge went away ({error}) {last}".strip()
-            ) from None
+            raise CommandError(f"the exam's own bridge went away ({error})") from None
 
     def _new_text(self) -> str:
         with self.log.open("rb") as log:

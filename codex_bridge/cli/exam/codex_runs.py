@@ -112,7 +112,7 @@ class Run:
     outcome: Outcome
     seconds: float
     trouble: str | None = None
-    """Why Codex did not end by itself, or with which error."""
+    """Why Codex did not end by itself, or the error with which it ended."""
 
 
 @frozen
@@ -138,12 +138,9 @@ class Bench:
         started = time.monotonic()
         trouble = self._exec(task, home, folder)
         seconds = time.monotonic() - started
-        message = _read(home / "answer").strip()
         events = list(_events(_read(home / "events")))
-        if trouble is None and not message:
-            said = _read(home / "errors").strip().splitlines()
-            trouble = _failure(events) or (said[-1] if said else None)
-        return Run(Outcome(folder, message, events), seconds, trouble)
+        outcome = Outcome(folder, _read(home / "answer").strip(), events)
+        return Run(outcome, seconds, trouble and (_failure(events) or trouble))
 
     def _configure(self, task: Task, home: Path) -> None:
         """Write what `codex-bridge configure` would write, at the top of config.toml."""
@@ -158,7 +155,7 @@ class Bench:
         (home / "config.toml").write_text(tomlkit.dumps(config), encoding="utf-8")
 
     def _exec(self, task: Task, home: Path, folder: Path) -> str | None:
-        """Run `codex exec`; why it had to be ended, if it had to."""
+        """Run `codex exec`; why it did not end well, if so."""
         command = [self.codex.program, "exec", "--skip-git-repo-check", "--json"]
         command += SANDBOXED if self.codex.is_sandboxed else UNCONFINED
         command += ["--output-last-message", str(home / "answer")]
@@ -176,12 +173,13 @@ class Bench:
                 start_new_session=True,
             )
             try:
-                process.wait(self.timeout)
+                code = process.wait(self.timeout)
             except subprocess.TimeoutExpired:
                 return f"not done within {self.timeout:.0f} s"
             finally:
                 _end(process)
-        return None
+        said = _read(home / "errors").strip().splitlines() or [f"exit code {code}"]
+        return said[-1] if code else None
 
 
 def lay_out(files: Mapping[str, str | bytes], folder: Path) -> None:

@@ -23,15 +23,14 @@ class Outcome:
     events: list[Json] = field(factory=list)
     """What `codex exec --json` printed, one object for each line."""
 
-    @property
-    def items(self) -> list[Json]:
-        """The finished items: messages, commands, changes of files, calls of servers."""
-        ended = [event for event in self.events if event.get("type") == "item.completed"]
-        return [event["item"] for event in ended if isinstance(event.get("item"), dict)]
-
     def of_type(self, kind: str) -> list[Json]:
-        """The finished items of one type."""
-        return [item for item in self.items if item.get("type") == kind]
+        """The last state of each item of one type: a message, a command, a call of a server, …
+
+        Of a command that ends at once, Codex 0.130 and 0.145 may tell only that it started.
+        """
+        told = [event["item"] for event in self.events if isinstance(event.get("item"), dict)]
+        latest = {item.get("id"): item for item in told}
+        return [item for item in latest.values() if item.get("type") == kind]
 
     def text(self, name: str) -> str | None:
         """What a file holds; None if it is not there or no text."""
@@ -202,8 +201,7 @@ def planned(steps: int) -> Check:
     """The plan was set, with so many steps."""
 
     def check(outcome: Outcome) -> str | None:
-        plans = [event["item"] for event in outcome.events if "item" in event]
-        lengths = [len(each.get("items") or []) for each in plans if each["type"] == "todo_list"]
+        lengths = [len(plan.get("items") or []) for plan in outcome.of_type("todo_list")]
         return None if steps in lengths else "no such plan was made"
 
     return check
