@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import react
 from twisted.internet.threads import deferToThread
 
-from codex_bridge.cli.exam import DEFAULT_TIMEOUT, Paper, examine, report
+from codex_bridge.cli.exam import DEFAULT_TIMEOUT, ExamOptions, examine, report
 from codex_bridge.cli.exam.codex_runs import found_codex
 from codex_bridge.cli.exam.results import Exam, Pair, added
 from codex_bridge.cli.exam.tasks import TASKS, Task
@@ -64,8 +64,8 @@ async def _examine_all(reactor: Any, vices: list[Vice], tasks: list[Task], optio
             print(report.line(pair), file=sys.stderr, flush=True)
 
     for vice in vices:
-        paper = Paper(f"{vice.model}:latest", codex, fake.url, tasks, DEFAULT_TIMEOUT)
-        exam = await deferToThread(examine, paper, show=show)
+        wanted = ExamOptions(f"{vice.model}:latest", codex, fake.url, tasks, DEFAULT_TIMEOUT)
+        exam = await deferToThread(examine, wanted, show=show)
         print(row(vice, exam), flush=True)
         for failure in report.failures(exam.pairs):
             print(f"{vice.model}: {failure}", file=sys.stderr, flush=True)

@@ -12,22 +12,26 @@ from attrs import define
 from codex_bridge.cli.exam.tasks import TASKS, Task
 
 Json = dict[str, Any]
+IN_WORDS = re.compile(r"<tool_response name=[^>]*>\n(.*?)\n</tool_response>", re.DOTALL)
 BY_LENGTH = sorted(TASKS, key=lambda task: -len(task.prompt))
-RENDERED = re.compile(r"<\|im_start\|>(\w+)\n(.*?)(?:<\|im_end\|>|\Z)", re.DOTALL)
 
 
 @define(slots=False)
 class Conversation:
-    """One request to a model, of /api/chat or, with a prompt that is made already, raw."""
+    """What reached the model of one request."""
 
     request: Json
 
-    @cached_property
+    @property
     def messages(self) -> list[Json]:
-        given: list[Json] = self.request["messages"]
-        if len(given) == 1 and "<|im_start|>" in given[0]["content"]:
-            return [{"role": r, "content": c} for r, c in RENDERED.findall(given[0]["content"])]
-        return given
+        found: list[Json] = self.request["messages"]
+        return found
+
+    @property
+    def words(self) -> bytes:
+        """All that it was told, and the form that its answer is held to."""
+        behind = self.request.get("appended")
+        return orjson.dumps([self.messages, behind or "", self.request.get("format")])
 
     @cached_property
     def task(self) -> Task | None:
@@ -54,15 +58,15 @@ class Conversation:
             for message in self.messages
             for call in message.get("tool_calls") or []
         ]
-        results = self._of("tool")
+        results = self.all_results
         is_last = [n + 1 >= len(calls) or calls[n] != calls[n + 1] for n in range(len(results))]
         return [result for result, last in zip(results, is_last, strict=True) if last]
 
     @property
     def repeated(self) -> list[str]:
         """The outputs of the last call, which was made with the same arguments so many times."""
-        count = len(self._of("tool")) - len(self.results) + 1
-        return [output(result) for result in self._of("tool")[-count:]]
+        count = len(self.all_results) - len(self.results) + 1
+        return [output(result) for result in self.all_results[-count:]]
 
     @property
     def images(self) -> list[str]:
@@ -84,13 +88,13 @@ class Conversation:
     def offers(self, tool: str) -> bool:
         """Whether it is offered `tool`, as a function or in words."""
         return tool in self.functions or (
-            not self.functions and any(tool in text for text in self._of("system"))
+            not self.functions and any(f'"name":"{tool}"' in text for text in self._of("system"))
         )
 
-    @property
-    def messages_of_tools(self) -> list[str]:
-        """What all calls returned."""
-        return self._of("tool")
+    @cached_property
+    def all_results(self) -> list[str]:
+        """What all calls returned; where tools are told in words, results are, too."""
+        return self._of("tool") or IN_WORDS.findall("\n".join(self._of("user")))
 
     def _of(self, role: str) -> list[str]:
         return [each["content"] for each in self.messages if each["role"] == role]

@@ -187,4 +187,6 @@ def next_step(conversation: Conversation) -> Step | str:
     if done >= len(steps):
         return solution.answer(conversation)
     tool, arguments = steps[done]
+    if tool == "apply_patch" and not conversation.offers(tool):
+        tool, arguments = _run(f"apply_patch <<'EOF'\n{arguments['input']}EOF")
     return conversation.function(tool), arguments

@@ -12,7 +12,6 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import orjson
 from attrs import define, field, frozen
 
 from tests.codex import styles
@@ -21,8 +20,6 @@ from tests.exam.solutions import Step, next_step
 from tests.fake_ollama import Answer, Call, Die, Finish, ModelFacts, Say
 
 Json = dict[str, Any]
-SWALLOWED = 27
-"""Tokens that a swallowed call was generated with."""
 LOOPS = 2000
 """Lines of an answer that repeats itself."""
 PATIENCE = 6
@@ -59,11 +56,16 @@ class Vice:
     meaning: str
     misbehave: Misbehave
     capabilities: tuple[str, ...] = ("completion", "tools", "vision")
+    swallows: bool = False
+    """Whether Ollama's generic parser reads its calls, and drops those that it does not know."""
 
     @property
     def facts(self) -> ModelFacts:
         return ModelFacts(
-            name=f"{self.model}:latest", capabilities=self.capabilities, family="scripted"
+            name=f"{self.model}:latest",
+            capabilities=self.capabilities,
+            family="scripted",
+            swallows=self.swallows,
         )
 
 
@@ -138,14 +140,14 @@ def _repeat(turn: Turn) -> Answer | None:
 
 def _loop(turn: Turn) -> Answer | None:
     """An answer that never ends; Ollama ends it without a finish reason."""
-    if turn.call or turn.conversation.form:
+    if turn.call:
         return None
     return [Say(f"{turn.wanted}\n" * LOOPS, tuple([f"{turn.wanted}\n"] * LOOPS)), Die("close")]
 
 
 def _fenced_answer(turn: Turn) -> Answer | None:
     task = turn.conversation.task
-    if turn.call or turn.conversation.form or task is None or task.schema is None:
+    if turn.call or task is None or task.schema is None:
         return None
     return [Say(f"Here it is:\n\n```json\n{turn.wanted}\n```\n")]
 
@@ -176,8 +178,9 @@ VICES: tuple[Vice, ...] = (
     ),
     Vice(
         "swallowed",
-        "its calls are dropped by Ollama's parser",
-        _in_call(lambda *_: [Finish(usage={"completion_tokens": SWALLOWED})]),
+        "calls `bash`, …, which Ollama's generic parser drops",
+        _in_call(_wrong_name),
+        swallows=True,
     ),
     Vice("empty", "says nothing at first", _empty),
     Vice("announces", "announces the next step and stops", _announce),
@@ -205,9 +208,9 @@ class Scripted:
         """The steps of its answer."""
         conversation = Conversation(request)
         turn = Turn(conversation, next_step(conversation))
-        words = orjson.dumps([request["messages"], request.get("format")])
-        place = conversation.place, len(conversation.messages_of_tools)
-        if words != self._asked.setdefault(place, words):
+        place = conversation.place, len(conversation.all_results)
+        words = conversation.words
+        if conversation.form or words != self._asked.setdefault(place, words):
             return behave(turn)
         misbehaved = self.vice.misbehave(turn)
         return behave(turn) if misbehaved is None else misbehaved

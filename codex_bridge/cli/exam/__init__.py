@@ -31,7 +31,7 @@ from codex_bridge.cli.command_line import (
 from codex_bridge.cli.configure import chosen, fetch_catalog
 from codex_bridge.cli.exam import report
 from codex_bridge.cli.exam.bridges import Bridge, check_upstream, running_bridge
-from codex_bridge.cli.exam.codex_runs import Bench, Codex, check_sandbox, found_codex
+from codex_bridge.cli.exam.codex_runs import Codex, CodexRunner, check_sandbox, found_codex
 from codex_bridge.cli.exam.results import Exam, Pair, Result
 from codex_bridge.cli.exam.tasks import TASKS, Need, Task
 from codex_bridge.vocabulary import Json
@@ -91,7 +91,7 @@ def _tasks(text: str) -> tuple[Task, ...]:
 
 
 @frozen
-class Paper:
+class ExamOptions:
     """What is examined, and how."""
 
     model: str
@@ -106,7 +106,7 @@ class Paper:
 def exam(options: argparse.Namespace) -> None:
     """Examine and report. Raises CommandError if Codex, the server or the model is missing."""
     codex = found_codex(options.codex, is_sandboxed=not options.no_sandbox)
-    paper = Paper(options.model, codex, options.upstream_url, options.tasks, options.timeout)
+    wanted = ExamOptions(options.model, codex, options.upstream_url, options.tasks, options.timeout)
     is_for_people = not (options.json or options.row)
 
     def announce(place: int, of: int, task: Task) -> None:
@@ -120,7 +120,7 @@ def exam(options: argparse.Namespace) -> None:
             say(report.line(pair))
 
     _end_on_signals()
-    done = examine(paper, announce, show)
+    done = examine(wanted, announce, show)
     if options.json:
         print(orjson.dumps(report.as_json(done)).decode())
     elif options.row:
@@ -143,43 +143,43 @@ def _end_on_signals() -> None:
 
 
 def examine(
-    paper: Paper,
+    wanted: ExamOptions,
     announce: Callable[[int, int, Task], None] = lambda *_: None,
     show: Callable[[Pair], None] = lambda _: None,
 ) -> Exam:
-    """Do every task of `paper`, with mending and without; blocks. Raises CommandError.
+    """Do every task of `wanted`, with mending and without; blocks. Raises CommandError.
 
     `announce` is called before each task with its place, their number and the task; `show` with
     its results.
     """
-    if paper.upstream_url:
-        check_upstream(paper.upstream_url)
+    if wanted.upstream_url:
+        check_upstream(wanted.upstream_url)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="codex-exam-")))
-        if paper.codex.is_sandboxed:
-            check_sandbox(paper.codex, folder)
+        if wanted.codex.is_sandboxed:
+            check_sandbox(wanted.codex, folder)
         mending, plain = (
-            stack.enter_context(running_bridge(folder, paper.upstream_url, mends=mends))
+            stack.enter_context(running_bridge(folder, wanted.upstream_url, mends=mends))
             for mends in (True, False)
         )
         upstream = mending.health()["upstream"]
         catalog = chosen(
-            fetch_catalog(mending.url, paper.codex.version), [paper.model], mending.url
+            fetch_catalog(mending.url, wanted.codex.version), [wanted.model], mending.url
         )
         model = str(catalog[0]["slug"])
-        seats = [
-            (bridge, Bench(paper.codex, bridge.url, model, catalog, paper.timeout))
+        runners = [
+            (bridge, CodexRunner(wanted.codex, bridge.url, model, catalog, wanted.timeout))
             for bridge in (mending, plain)
         ]
-        tasks = [task for task in paper.tasks if can_be_done(task, paper.codex, catalog[0])]
+        tasks = [task for task in wanted.tasks if can_be_done(task, wanted.codex, catalog[0])]
         pairs = []
         for place, task in enumerate(tasks, 1):
             announce(place, len(tasks), task)
-            pair = Pair(task, *(_done(task, bridge, bench, folder) for bridge, bench in seats))
+            pair = Pair(task, *(_done(task, bridge, runner, folder) for bridge, runner in runners))
             pairs.append(pair)
             show(pair)
     server = " ".join(filter(None, (upstream.get("server"), upstream.get("version"))))
-    return Exam(model, server or "?", paper.codex.release, tuple(pairs))
+    return Exam(model, server or "?", wanted.codex.release, tuple(pairs))
 
 
 def can_be_done(task: Task, codex: Codex, entry: Json) -> bool:
@@ -189,9 +189,9 @@ def can_be_done(task: Task, codex: Codex, entry: Json) -> bool:
     return task.need is not Need.PLAN or codex.version < NO_PLAN_SINCE
 
 
-def _done(task: Task, bridge: Bridge, bench: Bench, folder: Path) -> Result:
+def _done(task: Task, bridge: Bridge, runner: CodexRunner, folder: Path) -> Result:
     """Do a task once, in a scratch folder that is gone afterwards."""
     with tempfile.TemporaryDirectory(dir=folder, ignore_cleanup_errors=True) as scratch:
-        run = bench.run(task, Path(scratch))
+        run = runner.run(task, Path(scratch))
         reason = run.trouble or task.check(run.outcome)
     return Result(reason, run.seconds, bridge.work_done())

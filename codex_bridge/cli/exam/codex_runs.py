@@ -116,7 +116,7 @@ class Run:
 
 
 @frozen
-class Bench:
+class CodexRunner:
     """What all runs through one bridge have in common."""
 
     codex: Codex

@@ -117,7 +117,7 @@ def what_helped(exam: Exam) -> str:
     """The kinds of mending without which tasks fail, with their numbers."""
     helped = [f"{kind} ({worth.gained})" for kind, worth in exam.worth.items() if worth.gained]
     more = [f"{len(helped) - MOST_NAMED} more"] if len(helped) > MOST_NAMED else []
-    return ", ".join([*helped[:MOST_NAMED], *more]) or "nothing needed"
+    return ", ".join([*helped[:MOST_NAMED], *more]) or "nothing"
 
 
 def markdown_row(*cells: str) -> str:
