@@ -161,6 +161,30 @@ TABLE: dict[FailureKind, _Row] = {
         "empty_answer",
         "{model} answered with nothing, though it was asked again. Ask in other words.",
     ),
+    FailureKind.SWALLOWED: _Row(
+        502,
+        "malformed_call",
+        "{name} dropped the tool call that {model} wrote, because it cannot read it. Ask again; if "
+        "this happens often, try another model.",
+        is_temporary=True,
+    ),
+    FailureKind.UNFIT: _Row(
+        502,
+        "answer_unfit",
+        "The answer of {model} does not fit the JSON schema that was asked for: {why}. Ask in "
+        "other words, or try another model.",
+    ),
+    FailureKind.OVERTHINKING: _Row(
+        502,
+        "endless_thought",
+        "{model} did not come to an answer: {why}. Ask in other words, or try another model.",
+    ),
+    FailureKind.REPETITIVE: _Row(
+        502,
+        "endless_answer",
+        "{model} only repeated itself, so its answer was ended. Ask in other words, or try "
+        "another model.",
+    ),
     FailureKind.GARBLED: _Row(
         502,
         "upstream_garbled",

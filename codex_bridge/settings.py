@@ -129,6 +129,17 @@ class Settings:
         "such a call is never run "
         "([why](docs/security.md#what-the-model-only-quotes))",
     )
+    nudge: bool = _flag(
+        True,
+        "do not ask a model to go on that announced its next step and stopped "
+        "([when it is asked](docs/failures.md#slips-of-the-model))",
+    )
+    think_budget: int | None = _setting(
+        None,
+        values.whole_number(1, 1 << 24),
+        "tokens that a model may think in one answer; then its thought is ended, and it is asked "
+        "for its answer",
+    )
     upstream_stream: bool = _setting(
         True,
         values.on_off,

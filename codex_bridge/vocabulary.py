@@ -35,6 +35,16 @@ class ChatRequest:
     effort: str | None = None
     response_format: Json | None = None
 
+    @property
+    def has_images(self) -> bool:
+        """Whether a message has a picture."""
+        parts = (part for each in self.messages for part in _parts(each.get("content")))
+        return any(part.get("type") == "image_url" for part in parts)
+
+
+def _parts(content: Any) -> list[Json]:
+    return content if isinstance(content, list) else []
+
 
 @frozen
 class ModelInfo:
@@ -71,6 +81,8 @@ class ModelInfo:
 
     lacks: frozenset[str] = frozenset()
     """Capabilities that it turned out not to have, whatever the server tells."""
+    gives_own_words: bool = False
+    """Whether its own words are asked for from the start: its server drops calls that it writes."""
 
     def can(self, capability: str) -> bool:
         """Whether it has a capability. True where the server does not tell capabilities."""
@@ -192,6 +204,21 @@ class FailureKind(Enum):
     """The model wrote a call that its server cannot read."""
     EMPTY = "empty"
     """The model finished without text and without calls."""
+    SWALLOWED = "swallowed"
+    """The server counted tokens that it did not deliver: it dropped a call that it could not read
+    or whose function it does not know."""
+    UNCERTAIN = "uncertain"
+    """The model may only have quoted or shown the calls that it wrote."""
+    ANNOUNCED = "announced"
+    """The model announced its next step and did not take it."""
+    NOT_CALLED = "not called"
+    """The client requires a call, and the model made none."""
+    UNFIT = "unfit"
+    """The text does not fit the schema that the client asked for."""
+    OVERTHINKING = "overthinking"
+    """The model's reasoning used up `--think-budget`, or repeats itself."""
+    REPETITIVE = "repetitive"
+    """The answer only repeats itself, without an end."""
     GARBLED = "garbled"
     """The answer is not in the dialect that was asked for."""
     OVERSIZED = "oversized"

@@ -82,7 +82,8 @@ def logged(request: pytest.FixtureRequest) -> Iterator[LogBook]:
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is asked again is asked at once; tests/engines/test_retries.py has the times."""
     at_once = {
-        kind: evolve(rule, waits=(0.0,) * len(rule.waits)) for kind, rule in retries.RULES.items()
+        kind: evolve(rule, steps=tuple(evolve(step, wait=0.0) for step in rule.steps))
+        for kind, rule in retries.RULES.items()
     }
     monkeypatch.setattr(retries, "RULES", at_once)
 

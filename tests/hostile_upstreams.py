@@ -29,6 +29,7 @@ from tests.upstream_bytes import (
     line,
     message,
     sized,
+    varied,
 )
 from tests.wires import NOT_OLLAMA
 
@@ -139,6 +140,7 @@ class Outcome:
     """Whether it comes only after the seconds of `--upstream-timeout`, besides these."""
 
 
+VARIED = varied(100_000)
 GOOD_ANSWER = Outcome("completed", 1, text="Good.")
 HALF_ANSWER = Outcome("completed", 1, text="Half")
 FAILED = Outcome("invalid_prompt", 1)
@@ -626,8 +628,8 @@ STREAMS = [
     ],
     Upstream(
         "content of 100,000 characters",
-        among(said("x" * 100_000))[0],
-        Outcome("completed", 1, text="Half" + "x" * 100_000),
+        among(said(VARIED))[0],
+        Outcome("completed", 1, text="Half" + VARIED),
     ),
     Upstream(
         "reasoning of every type",
@@ -863,11 +865,15 @@ STREAMS = [
         OVERSIZED,
     ),
     Upstream("empty lines without an end", (HEAD, Repeat(BLANK)), OPEN),
-    Upstream("reasoning without an end", (HEAD, Repeat(THOUGHT)), OVERSIZED),
+    Upstream(
+        "reasoning that repeats itself",
+        (HEAD, Repeat(THOUGHT)),
+        Outcome("invalid_prompt", 2, "its reasoning repeats itself"),
+    ),
     Upstream(
         "5,000 tiny events",
-        among(Repeat(said("x"), 5_000))[0],
-        Outcome("completed", 1, text="Half" + "x" * 5_000),
+        among(*map(said, VARIED[:5_000]))[0],
+        Outcome("completed", 1, text="Half" + VARIED[:5_000]),
     ),
     Upstream(
         "5,000 fragments of a call",

@@ -29,6 +29,10 @@ TOLD = {
     FailureKind.SILENT: (504, "upstream_silent", False, "--upstream-timeout"),
     FailureKind.MALFORMED_CALL: (502, "malformed_call", True, "tool call"),
     FailureKind.EMPTY: (502, "empty_answer", False, "nothing, though it was asked again"),
+    FailureKind.SWALLOWED: (502, "malformed_call", True, "dropped the tool call"),
+    FailureKind.UNFIT: (502, "answer_unfit", False, "JSON schema that was asked for: because"),
+    FailureKind.OVERTHINKING: (502, "endless_thought", False, "to an answer: because"),
+    FailureKind.REPETITIVE: (502, "endless_answer", False, "only repeated itself"),
     FailureKind.GARBLED: (502, "upstream_garbled", False, SERVER.url),
     FailureKind.OVERSIZED: (502, "answer_too_large", False, "too large: because"),
     FailureKind.TOO_LONG: (400, "context_length_exceeded", False, "--num-ctx"),
@@ -50,7 +54,15 @@ TOLD = {
 }
 
 
-@pytest.mark.parametrize("kind", FailureKind)
+ANSWERS = {FailureKind.UNCERTAIN, FailureKind.ANNOUNCED, FailureKind.NOT_CALLED}
+"""With these the exchange ends as an answer."""
+
+
+def test_every_failure_that_can_end_an_exchange_is_told() -> None:
+    assert set(TOLD) | ANSWERS == set(FailureKind)
+
+
+@pytest.mark.parametrize("kind", TOLD)
 def test_each_failure_has_status_code_and_a_sentence(kind: FailureKind) -> None:
     status, code, is_temporary, says = TOLD[kind]
     error = from_upstream(UpstreamFailure(kind, "because.", status), MODEL, SERVER)

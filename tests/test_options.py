@@ -108,6 +108,8 @@ VARIABLES = [
     ("SHARE_CONTEXT", "1", "share_context", True),
     ("NO_CONTEXT_GUARD", "1", "context_guard", False),
     ("NO_CONFIRM", "1", "confirm", False),
+    ("NO_NUDGE", "1", "nudge", False),
+    ("THINK_BUDGET", "2000", "think_budget", 2000),
     ("NO_DIRECTIVES", "1", "directives", False),
     ("NO_REPAIR", "yes", "repair", False),
     ("NO_REPAIR", "0", "repair", True),

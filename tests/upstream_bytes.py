@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import string
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -14,6 +16,11 @@ Dialect = Literal["chat", "ollama"]
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 END = b"0\r\n\r\n"
 """The last chunk."""
+
+
+def varied(size: int) -> str:
+    """Text of `size` characters that does not repeat itself, the same each time."""
+    return "".join(random.Random(size).choices(string.ascii_lowercase, k=size))
 
 
 def chunk(data: bytes) -> bytes:

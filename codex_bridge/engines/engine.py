@@ -184,8 +184,21 @@ class Engine(Protocol):
         """The prompt in an answer to `render_request`; "" if it has none."""
         return ""
 
+    def own_words_request(
+        self, request: ChatRequest, prompt: str, info: ModelInfo, plan: Plan, *, stream: bool
+    ) -> tuple[str, bytes] | None:
+        """Path and body of a POST for what the model writes behind `prompt`, before any parser.
+
+        `prompt` is the one that `render_request` shows for `request`. None: the server cannot give
+        it, or not so that the calls can still be told from the text.
+        """
+        return None
+
     def decoder(self, headers: Headers, *, stream: bool) -> Decoder:
-        """A decoder for an answer with these headers; `stream`: whether a stream was asked for."""
+        """A decoder for an answer with these headers; `stream`: whether a stream was asked for.
+
+        It reads the answers to `own_words_request`, too.
+        """
 
     def refusal(self, message: str, status: int) -> UpstreamFailure:
         """What an HTTP status other than 200 means, with the sentence that came with it."""

@@ -6,18 +6,26 @@ tools/server/server-common.cpp of llama.cpp.
 
 from __future__ import annotations
 
+import re
 from urllib.parse import quote
 
 import orjson
 from attrs import evolve, frozen
 
-from codex_bridge.engines.engine import Ask
+from codex_bridge.engines.engine import Ask, Plan
 from codex_bridge.engines.openai_chat import PROBE, ChatEngine, listed_models, shortest_request
 from codex_bridge.engines.parsing import object_in, whole_number
 from codex_bridge.vocabulary import ChatRequest, Json, ModelInfo
 
 THINKING_WORDS = ("<think>", "enable_thinking", "reasoning_content", "reasoning_effort")
 """Words that the template of a model that thinks has, one at least."""
+MARK = re.compile(
+    r"<[^<>\s]{0,30}(?:tool|call|think|function|args|action|python|channel|message)[^<>\s]{0,30}>|"
+    r"\[/?[A-Z_]{3,20}\]",
+    re.IGNORECASE,
+)
+"""What may be a mark of calls or of thoughts in a template, and no end of an answer. The server
+passes over those that are no token of the model."""
 
 
 @frozen
@@ -57,6 +65,25 @@ class LlamaCppEngine(ChatEngine):
         known = (info.capabilities or frozenset()) - {"tools"}
         shows = PROBE in self.rendered(answer)
         return evolve(info, capabilities=known | ({"tools"} if shows else set()))
+
+    def own_words_request(
+        self, request: ChatRequest, prompt: str, info: ModelInfo, plan: Plan, *, stream: bool
+    ) -> tuple[str, bytes] | None:
+        if request.has_images:
+            return None
+        optional = {
+            "n_predict": request.max_tokens,
+            "temperature": request.temperature,
+            "top_p": request.top_p,
+            "presence_penalty": request.presence_penalty,
+            "frequency_penalty": request.frequency_penalty,
+        }
+        body: Json = {key: value for key, value in optional.items() if value is not None}
+        # Special tokens are left out of the text unless they are named. An end of the answer must
+        # not be: it would stand in the text.
+        marks = sorted(set(MARK.findall(info.template)))
+        body |= {"model": request.model, "prompt": prompt, "preserved_tokens": marks}
+        return "/completion", orjson.dumps(body | {"stream": stream})
 
     def extras(self, request: ChatRequest, info: ModelInfo) -> Json:
         extras = super().extras(request, info)

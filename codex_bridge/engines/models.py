@@ -26,6 +26,7 @@ connection is kept, and its end would tell that the server was restarted."""
 FORGET_AFTER = 600.0
 """Seconds after which a model that was refused tools or pictures is given another chance: its
 server may have been started anew. Many servers close idle connections, so that tells nothing."""
+SWALLOWED_TWICE = 2
 MAX_MODELS = 64
 """Models of which something is kept. Beyond that the one that was unused for longest is dropped;
 one that was loaded to learn its context, only after all others."""
@@ -63,6 +64,10 @@ class Model:
     """Capabilities that the server refused, or that its prompts showed to be missing."""
     learned: float = 0.0
     """When the last of these was seen, by the reactor's clock."""
+    swallowed: int = 0
+    """How many calls came once they were asked for in another way: the server had dropped them."""
+    gives_own_words: bool = False
+    """Whether that way is used from the start."""
     is_tried: bool = False
     """Whether it was seen if the model is shown tools."""
     waiting: list[Deferred[ModelInfo]] = Factory(list)
@@ -144,10 +149,10 @@ class ModelTable:
             model.lacks, model.is_tried = frozenset(), False
         age = self._clock.seconds() - model.info_time
         if model.info is None or model.is_info_doubted or age >= DISTRUST_AFTER:
-            return evolve(await self._asked(model), lacks=model.lacks)
+            return _with_learned(await self._asked(model), model)
         if age >= RENEW_AFTER and not model.waiting:
             self._asked(model).addErrback(lambda failure: failure.trap(UpstreamFailure))
-        return evolve(model.info, lacks=model.lacks)
+        return _with_learned(model.info, model)
 
     def note_trial(self, name: str) -> None:
         """It was seen whether the model is shown tools."""
@@ -159,6 +164,30 @@ class ModelTable:
         model = self.get(name)
         model.lacks |= {capability}
         model.learned = self._clock.seconds()
+
+    def note_swallowed(self, name: str, *, own_words: bool) -> None:
+        """A call came that the server had dropped, now that it was asked for in another way.
+
+        `own_words`: for the model's own words, else with the tools told in words. From the second
+        time on this way is used from the start.
+        """
+        model = self.get(name)
+        model.swallowed += 1
+        is_known = model.gives_own_words or "tools" in model.lacks
+        if model.swallowed < SWALLOWED_TWICE or is_known:
+            return
+        if own_words:
+            model.gives_own_words = True
+        else:
+            self.note_lack(name, "tools")
+        self._log.info(
+            "{server} drops calls that {model} writes. From now on {way}",
+            server=self.engine.server,
+            model=model.name,
+            way="codex-bridge reads what the model writes itself"
+            if own_words
+            else "the model is told of its tools in words",
+        )
 
     async def renewed(self, name: str) -> ModelInfo:
         """What is known of a model, as by `info`, but asked for now. Raises UpstreamFailure."""
@@ -264,6 +293,11 @@ class ModelTable:
         self._models = {engine.key(model.name): model for model in self}
         if engine.warning:
             self._log.warn("{warning}", warning=engine.warning)
+
+
+def _with_learned(info: ModelInfo, model: Model) -> ModelInfo:
+    """`info`, and what was learned of the model by asking it."""
+    return evolve(info, lacks=model.lacks, gives_own_words=model.gives_own_words)
 
 
 def _once_each(ask: Ask) -> Ask:

@@ -29,6 +29,8 @@ COUNTS_ALL_SINCE = (0, 30)
 """Older versions leave out of the count what they have in their cache."""
 RENDERS_SINCE = (0, 11, 10)
 """Older versions do not know `_debug_render_only`, and would generate an answer."""
+PLAIN_MARKS = ("<tool_call>", "<function=")
+"""Marks of calls that are ordinary tokens, and so stand in raw text."""
 LEAST_CONTEXT = 16384
 """Tokens of context that Codex needs: its instructions and tools, and as much again for work."""
 PARAMETER = re.compile(r"^(\w+)[ \t]+(.+?)[ \t]*$", re.MULTILINE)
@@ -140,8 +142,29 @@ class OllamaEngine(_Ollama):
     ) -> tuple[str, bytes] | None:
         if info.is_remote or self.version < RENDERS_SINCE:
             return None
-        path, body = self.encode(request, info, plan, stream=False)
+        # One token is all that an Ollama costs which does not know the option any more.
+        shortest = evolve(request, max_tokens=1)
+        path, body = self.encode(shortest, info, plan, stream=False)
         return path, orjson.dumps(orjson.loads(body) | {"_debug_render_only": True})
+
+    def own_words_request(
+        self, request: ChatRequest, prompt: str, info: ModelInfo, plan: Plan, *, stream: bool
+    ) -> tuple[str, bytes] | None:
+        # llama.cpp leaves special tokens out of raw text. The marks of Qwen's forms are ordinary
+        # ones; those of Mistral, Llama, Gemma, gpt-oss and others are not, so their calls could not
+        # be told from the text.
+        is_written_out = any(mark in info.template for mark in PLAIN_MARKS)
+        if not (is_written_out or info.family.startswith("qwen")) or request.has_images:
+            return None
+        body = ollama_chat.encode_own_words(
+            request,
+            prompt,
+            stream=stream,
+            num_ctx=plan.num_ctx,
+            keep_alive=self.policy.keep_alive,
+            truncate=self.cuts_in_silence,
+        )
+        return ollama_chat.OWN_WORDS_PATH, body
 
     def rendered(self, answer: Json) -> str:
         return str(object_in(answer.get("_debug_info")).get("rendered_template") or "")

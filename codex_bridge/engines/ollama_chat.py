@@ -27,6 +27,7 @@ from codex_bridge.vocabulary import (
 )
 
 PATH = "/api/chat"
+OWN_WORDS_PATH = "/api/generate"
 NANOSECONDS = 1e9
 """In a second."""
 
@@ -45,14 +46,6 @@ def encode(
     `thinks` tells whether the model can think: unlike in chat completions, a model then has to be
     asked to think. `num_ctx` in tokens. With `truncate` Ollama may cut the prompt.
     """
-    options = {
-        "num_ctx": num_ctx,
-        "temperature": request.temperature,
-        "top_p": request.top_p,
-        "presence_penalty": request.presence_penalty,
-        "frequency_penalty": request.frequency_penalty,
-        "num_predict": request.max_tokens,
-    }
     body: Json = {
         "model": request.model,
         "messages": [_message(message) for message in request.messages],
@@ -64,13 +57,49 @@ def encode(
         body["think"] = think
     if request.response_format:
         body["format"] = _format(request.response_format)
+    body |= _for_runner(request, num_ctx, keep_alive, truncate=truncate)
+    body["stream"] = stream
+    return orjson.dumps(body)
+
+
+def encode_own_words(
+    request: ChatRequest,
+    prompt: str,
+    *,
+    stream: bool,
+    num_ctx: int | None = None,
+    keep_alive: str | None = None,
+    truncate: bool = False,
+) -> bytes:
+    """The body of a POST to OWN_WORDS_PATH: what the model writes behind `prompt`.
+
+    With `raw` no template and no parser is used. `think` decides there only whether thoughts are
+    taken out of the text. With the same options the prompt cache of /api/chat is used.
+    """
+    body: Json = {"model": request.model, "prompt": prompt, "raw": True, "think": False}
+    body |= _for_runner(request, num_ctx, keep_alive, truncate=truncate)
+    return orjson.dumps(body | {"stream": stream})
+
+
+def _for_runner(
+    request: ChatRequest, num_ctx: int | None, keep_alive: str | None, *, truncate: bool
+) -> Json:
+    """The fields that decide how the model is loaded, and how it generates."""
+    options = {
+        "num_ctx": num_ctx,
+        "temperature": request.temperature,
+        "top_p": request.top_p,
+        "presence_penalty": request.presence_penalty,
+        "frequency_penalty": request.frequency_penalty,
+        "num_predict": request.max_tokens,
+    }
+    body: Json = {}
     if keep_alive is not None:
         body["keep_alive"] = int(keep_alive) if _is_number(keep_alive) else keep_alive
     if not truncate:
         body["truncate"] = False
     body["options"] = {key: value for key, value in options.items() if value is not None}
-    body["stream"] = stream
-    return orjson.dumps(body)
+    return body
 
 
 def _think(effort: str | None, thinks: bool) -> bool | str | None:
@@ -125,6 +154,10 @@ class LineDecoder(LineReader):
             return
         record = json_object(line, "a line")
         yield from self._message(object_in(record.get("message")))
+        words = record.get("response")
+        if isinstance(words, str) and words:
+            # Of /api/generate, see `encode_own_words`.
+            yield TextDelta(words)
         if record.get("done"):
             self.over = True
             yield FinishDelta(str(record.get("done_reason") or "stop"))

@@ -261,7 +261,13 @@ class AnswerDecoder:
 
 
 def chunk_deltas(chunk: Json, key: str) -> Iterator[Delta]:
-    """The deltas in one chunk (`key` "delta") or one whole answer (`key` "message")."""
+    """The deltas in one chunk (`key` "delta") or one whole answer (`key` "message").
+
+    Those of llama.cpp's /completion have no choices, and the model's words in `content`.
+    """
+    if "choices" not in chunk and isinstance(chunk.get("content"), str):
+        yield from _own_words(chunk)
+        return
     choices = chunk.get("choices")
     choice = object_in(choices[0] if isinstance(choices, list) and choices else None)
     yield from _message_deltas(object_in(choice.get(key)))
@@ -270,6 +276,19 @@ def chunk_deltas(chunk: Json, key: str) -> Iterator[Delta]:
         yield FinishDelta(str(choice["finish_reason"]))
     if isinstance(chunk.get("usage"), dict):
         yield _usage(chunk["usage"])
+
+
+def _own_words(chunk: Json) -> Iterator[Delta]:
+    """The deltas in a chunk, or in the one answer, of llama.cpp's /completion."""
+    if chunk["content"]:
+        yield TextDelta(chunk["content"])
+    if chunk.get("stop") is True:
+        yield FinishDelta("length" if chunk.get("stop_type") == "limit" else "stop")
+        yield UsageDelta(
+            input_tokens=whole_number(chunk.get("tokens_evaluated")),
+            output_tokens=whole_number(chunk.get("tokens_predicted")),
+            cached_tokens=whole_number(object_in(chunk.get("timings")).get("cache_n")),
+        )
 
 
 def _message_deltas(message: Json) -> Iterator[Delta]:

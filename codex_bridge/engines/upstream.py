@@ -32,6 +32,9 @@ from codex_bridge.vocabulary import (
     UsageDelta,
 )
 
+BY_SERVER, OWN_WORDS = "read by the server", "read from the model's own words"
+"""Who reads a model's calls, as /__health says it."""
+
 
 class Upstream:
     """The server at one base URL. It asks once; whether to ask again is for the caller to say."""
@@ -59,6 +62,7 @@ class Upstream:
         self._contexts = Contexts(self._models, self._client.succeeds, log, reactor)
         self._conversations = Conversations()
         self.note_lack = self._models.note_lack
+        self.note_swallowed = self._models.note_swallowed
         self._reloads = ReloadWatch(self._models, self._client.ask, log)
         self.ask = self._client.ask
         self.budget = self._client.budget
@@ -126,23 +130,31 @@ class Upstream:
         return {name: entry["id"] for entry in entries for name in names_of(entry)}
 
     async def open(
-        self, request: ChatRequest, info: ModelInfo, budget: Budget, *, stream: bool
+        self,
+        request: ChatRequest,
+        info: ModelInfo,
+        budget: Budget,
+        *,
+        stream: bool,
+        prompt: str | None = None,
     ) -> Answer:
         """Send `request`; return when the answer begins. Raises UpstreamFailure.
 
-        Where the context is not known yet, the model is loaded first. Among the failures are:
+        With `prompt`, which `prompt_of` gave, the answer is what the model writes, before any
+        parser. Where the context is not known yet, the model is loaded first. Among the failures:
         STALE (a kept connection was closed; nothing was generated, so ask again with new `info`),
         TOO_LONG (see `has_more_context`) and NO_EFFORT (ask again without an effort).
         Cancelling closes the connection, which makes Ollama stop generating.
         """
-        prompt = measured(request)
+        size = measured(request)
         before = await self._reloads.before(info.name)
         plan = await self._planned(info, budget)
         engine, key = self._models.engine, self._models.key(info.name)
         if self._policy.guard and plan.context is not None:
             is_strict = engine.cuts_in_silence and not info.is_remote
-            self._conversations.check(key, prompt, plan.context, is_strict=is_strict)
-        path, body = engine.encode(request, info, plan, stream=stream)
+            self._conversations.check(key, size, plan.context, is_strict=is_strict)
+        own_words = prompt and engine.own_words_request(request, prompt, info, plan, stream=stream)
+        path, body = own_words or engine.encode(request, info, plan, stream=stream)
         budget.requests += 1
         try:
             response = await self._client.post(path, body, budget)
@@ -164,7 +176,7 @@ class Upstream:
             raise failure
 
         def on_usage(usage: UsageDelta) -> None:
-            self._learn(info, prompt, usage)
+            self._learn(info, size, usage)
             self._reloads.after(info, before, usage.load_seconds)
 
         return Answer(
@@ -190,6 +202,19 @@ class Upstream:
         answer = await self._client.object_from(*asked, budget)
         return engine.rendered(answer or {}).endswith(request.messages[-1]["content"])
 
+    async def prompt_of(self, request: ChatRequest, info: ModelInfo, budget: Budget) -> str | None:
+        """The prompt that the server makes of `request`, to ask for the model's own words behind.
+
+        None where it cannot give those. Raises UpstreamFailure.
+        """
+        plan = await self._planned(info, budget)
+        engine = self._models.engine
+        if engine.own_words_request(request, "", info, plan, stream=False) is None:
+            return None
+        asked = engine.render_request(request, info, plan)
+        answer = await self._client.object_from(*asked, budget) if asked else None
+        return engine.rendered(answer or {}) or None
+
     async def has_more_context(self, model: str, failure: UpstreamFailure) -> bool:
         """Whether a model gets more context than it had when a prompt was TOO_LONG for it.
 
@@ -207,9 +232,10 @@ class Upstream:
         return self._models.engine.words(self.url)
 
     def plans(self) -> Json:
-        """How each model is asked: its name -> {"api", "context", "reason", "reloads"}.
+        """How each model is asked: its name -> {"api", "context", "reason", "reloads", "calls"}.
 
         "reloads": how many of the last requests had it loaded anew, because of other programs.
+        "calls": who reads its calls.
         """
         api = self._models.engine.name
         return {
@@ -218,6 +244,7 @@ class Upstream:
                 "context": model.plan.context,
                 "reason": model.plan.reason,
                 "reloads": sum(model.reloads.recent),
+                "calls": OWN_WORDS if model.gives_own_words else BY_SERVER,
             }
             for model in self._models
             if model.plan

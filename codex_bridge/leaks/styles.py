@@ -124,3 +124,15 @@ def dialect(template: str) -> frozenset[str] | None:
         if any(opener.decode() in template for opener in style.openers)
     }
     return frozenset(taught) or None
+
+
+@lru_cache(maxsize=100)
+def marks_of(dialect: frozenset[str] | None) -> re.Pattern[str]:
+    """What finds the marks with which calls begin in these forms; None: in all forms."""
+    openers = [
+        re.escape(opener.decode())
+        for style in STYLES
+        if style.tagged and not style.words and (dialect is None or style.name in dialect)
+        for opener in style.openers
+    ]
+    return re.compile("|".join(openers) or r"(?!)")

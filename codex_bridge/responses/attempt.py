@@ -4,6 +4,7 @@
     attempt.finish()       the answer is whole: what was held back is written, the calls last
     attempt.quoted         the calls that were not written, because the model may only quote them
     attempt.doubtful       the same, of calls in its text, which it may only show
+    attempt.is_swallowed   the server dropped what the model wrote
 
 An answer that is of no use is thrown away with its attempt, and another attempt begins. Calls
 wait until the model has finished: a client runs a call as soon as its item is done, and a call
@@ -14,23 +15,30 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from enum import Enum, auto
 
 import orjson
-from attrs import define, frozen
+from attrs import frozen
 
 from codex_bridge.leaks.json_calls import WrittenCall
 from codex_bridge.leaks.prose import refuses
 from codex_bridge.leaks.scanner import Found, LeakScanner, Piece
 from codex_bridge.repair.calls import RepairedCall, repair_call
 from codex_bridge.repair.judge import Judge
+from codex_bridge.repair.structured import fitted, misfit
+from codex_bridge.responses.announcements import announces
+from codex_bridge.responses.collected_calls import Call, CollectedCalls
+from codex_bridge.responses.own_words import OwnWords
 from codex_bridge.responses.sources import Sources
 from codex_bridge.responses.think_tags import ThinkSplitter
 from codex_bridge.responses.writer import Channel, ResponseWriter
+from codex_bridge.tools.constrained import read_constrained
 from codex_bridge.tools.toolbox import Toolbox
 from codex_bridge.vocabulary import (
     Delta,
     FailureKind,
     FinishDelta,
+    Json,
     ReasoningDelta,
     TextDelta,
     ToolCallDelta,
@@ -42,6 +50,7 @@ BYTES_PER_TOKEN = 4
 """For an estimate if a server counts no tokens: a client without counts never compacts."""
 DOUBT_CONFIRMED, DOUBT_AS_TEXT = "call in doubt confirmed", "call in doubt left as text"
 IN_REASONING = "call in the reasoning"
+FORM = "form of the answer"
 QUOTED_TEXT, QUOTED_CALL = "quoted call left as text", "quoted call not run"
 CONFIRMED = "quoted call confirmed"
 TOO_MANY = "call beyond the limit left out"
@@ -51,12 +60,12 @@ NOT_RUN = (
 )
 """What the user reads in place of a quoted call that was not confirmed."""
 NO_SOURCES = Sources()
-MOST_CALLS, LARGEST_CALLS = 1000, 512 * 1024
-"""How many calls an answer may have, and bytes of their names and arguments. To repair so many
-takes up to 0.2 s, in which no other exchange goes on."""
 FEWEST_WORDS, LONGEST_BEGINNING = 2, 256 * 1024
 """Words and characters of an answer that broke off, for a model to go on with it. A single word,
 such as "assistant", may end any prompt; a longer text takes long to read again."""
+FEWEST_SWALLOWED = 10
+"""Tokens that a server counted and did not deliver, from which a call is missing: the shortest call
+takes some fifteen, the end of an answer and the marks of a thought take four."""
 CUT = frozenset({"length", "content_filter"})
 """Finish reasons of an answer that the model could not end."""
 
@@ -70,15 +79,17 @@ class Beginning:
     reasoning: str
 
 
-@define
-class _Call:
-    """A call as its fragments gave it so far."""
+class Reading(Enum):
+    """What the text of an answer is."""
 
-    id: str
-    name: str
-    arguments: list[str]
-    style: str | None = None
-    """The form in which it stood in the text; None for a call that the server sent as a call."""
+    PARSED = auto()
+    """What the server's parsers left of it."""
+    OWN_WORDS = auto()
+    """What the model wrote, with its calls and its thoughts in it."""
+    OWN_WORDS_IN_THOUGHT = auto()
+    """The same, behind a prompt that begins the thought."""
+    CONSTRAINED = auto()
+    """A call or an answer, in the JSON of `tools.constrained`."""
 
 
 class Attempt:
@@ -96,6 +107,9 @@ class Attempt:
         repair: bool = True,
         calls_as_text: bool = False,
         dialect: frozenset[str] | None = None,
+        reading: Reading = Reading.PARSED,
+        text_format: Json | None = None,
+        think_budget: int | None = None,
     ) -> None:
         """`sources` is what its request shows that it may repeat. `before` is the answer after
         which the model was asked whether it means the calls that it may only have quoted or shown.
@@ -103,7 +117,9 @@ class Attempt:
         `most_calls` is how many calls the client takes, those of `before` among them; None: any
         number. With `repair` calls are looked for in the text, and their names and arguments fitted
         to the tools. `calls_as_text`: the model knows no other way to call. `dialect` names the
-        forms in which it was taught to call, see `leaks.styles.dialect`."""
+        forms in which it was taught to call, see `leaks.styles.dialect`. `reading` tells what the
+        text is. `text_format` is what a text without calls has to fit; it is held back until it is
+        whole. `think_budget` is how many tokens the reasoning may take."""
         self.usage: UsageDelta | None = None
         """The tokens that the upstream counted."""
         self.quoted: list[RepairedCall] = []
@@ -122,44 +138,105 @@ class Attempt:
         self._toolbox = toolbox
         self._most_calls = most_calls
         self._repair = repair
-        self._splitter = ThinkSplitter()
+        self._reading = reading
+        is_own_words = reading in {Reading.OWN_WORDS, Reading.OWN_WORDS_IN_THOUGHT}
+        self._own_words = OwnWords(dialect) if is_own_words else None
+        # Whoever is asked whether a call was meant gives no answer of its own.
+        is_muted = before is not None and bool(before.doubtful)
+        self._text_format = None if is_muted else text_format
+        self._think_budget = think_budget
+        self._deltas = 0
+        """How many pieces of text and reasoning came: about the number of tokens."""
+        self._unchecked: list[str] = []
+        """Text that is held back until it is whole: it has to fit a schema, or is a call."""
+        self._splitter = ThinkSplitter(inside=reading is Reading.OWN_WORDS_IN_THOUGHT)
         self._sources = sources
         self._judge = Judge(toolbox, sources.read, sources.results, sources.seen)
-        self._scanner: LeakScanner | None = None
-        if toolbox.offered and (repair or calls_as_text):
-            self._scanner = LeakScanner(
-                self._judge.known,
-                self._judge.accepts,
-                is_shown_json=sources.is_shown_json,
-                dialect=dialect,
-            )
-            self._scanner.begin_behind(beginning)
+        has_scanner = toolbox.offered and (repair or calls_as_text or self._own_words)
+        self._scanner = self._scanner_for(dialect, beginning) if has_scanner else None
         self._beginning = beginning
         self._echo = "" if beginning else None
         """Text that is held back as long as it may only repeat the beginning; None: it does not."""
-        self._calls: list[_Call] = []
-        self._calls_size = 0
+        self._calls = CollectedCalls()
         self._has_text_behind_call = False
-        self._latest: dict[tuple[int, str], _Call] = {}
-        """The call that a fragment with this index and id, or without an id, belongs to."""
         self._thoughts: list[str] = []
+        self._thought_size = 0
         self._blank: list[str] = []
         """White space that is text only if text follows."""
         self._said: list[str] = []
         """Its own text, as far as it came."""
         self._has_text: bool = bool(beginning) or (before is not None and before._has_text)
-        self._is_muted = before is not None and bool(before.doubtful)
+        self._is_muted = is_muted
         """Whether its text only says whether the answer before was an example."""
         self._finish_reason = ""
         self._size = 0
 
+    def _scanner_for(self, dialect: frozenset[str] | None, beginning: str) -> LeakScanner:
+        scanner = LeakScanner(
+            self._is_named if self._own_words else self._judge.known,
+            self._accepts_own if self._own_words else self._judge.accepts,
+            is_shown_json=self._sources.is_shown_json,
+            dialect=dialect,
+        )
+        scanner.begin_behind(beginning)
+        return scanner
+
     @property
     def text(self) -> str:
-        """The messages that were written so far, of answers before this one, too."""
+        """Its text so far, also what is held back."""
         held = [piece.text if isinstance(piece, Found) else piece for piece in self._held]
-        messages = (item for item in self._writer.output if item["type"] == "message")
-        texts = [part["text"] for item in messages for part in item["content"]]
-        return "".join(["\n".join(texts), *held])
+        unread = self._own_words.unread if self._own_words else ""
+        return "".join([self._beginning, *self._said, *self._unchecked, *held, unread])
+
+    @property
+    def reasoning(self) -> str:
+        """Its reasoning so far."""
+        return "".join(self._thoughts)
+
+    @property
+    def is_thinking(self) -> bool:
+        """Whether nothing but reasoning came so far."""
+        return bool(self._thoughts) and not (self.text.strip() or self._calls)
+
+    @property
+    def has_calls(self) -> bool:
+        """Whether a call came, whole or not."""
+        return bool(self._calls)
+
+    @property
+    def has_text(self) -> bool:
+        """Whether the client has text of it, or will at its end."""
+        return bool(self._said or self._beginning)
+
+    @property
+    def has_said(self) -> bool:
+        """Whether it wrote text of its own, behind a beginning that it was given."""
+        return bool(self._said)
+
+    @property
+    def has_answered_by_call(self) -> bool:
+        """Whether it made a call, or was cut before it could."""
+        return bool(self.tools_called) or self.is_cut
+
+    @property
+    def is_swallowed(self) -> bool:
+        """Whether the server counted so many tokens more than it delivered that a call is missing.
+
+        Behind text that is so only if the text announces the call: counts of text are not exact.
+        """
+        is_silent = not (self.tools_called or self.quoted or self._held or self._own_words)
+        if not is_silent or self.usage is None or self.is_cut:
+            return False
+        delivered = max(self._deltas, self._size // BYTES_PER_TOKEN)
+        is_missing = self.usage.output_tokens - delivered >= FEWEST_SWALLOWED
+        has_text = bool(self._said or self._beginning)
+        return is_missing and (not has_text or (self._deltas > 1 and self.announces))
+
+    @property
+    def announces(self) -> bool:
+        """Whether it has text and no call, and the text only announces the next step."""
+        is_text = bool(self._said) and not (self.tools_called or self.quoted or self._held)
+        return is_text and not self.is_cut and announces("".join(self._said))
 
     @property
     def is_cut(self) -> bool:
@@ -181,19 +258,25 @@ class Attempt:
         """Write what these deltas bring, as far as it is certain."""
         for delta in deltas:
             if isinstance(delta, TextDelta):
+                self._deltas += 1
                 self._split(*self._splitter.feed(self._without_echo(delta.text)))
             elif isinstance(delta, ReasoningDelta):
+                self._deltas += 1
                 self._splitter.note_reasoning()
                 self._reasoning(delta.text)
             elif isinstance(delta, ToolCallDelta):
-                self._collect(delta)
+                self._size += len(delta.arguments)
+                self._calls.add_fragment(delta)
             elif isinstance(delta, FinishDelta):
                 self._finish_reason = delta.reason
             else:
                 self.usage = delta
 
     def finish(self) -> None:
-        """Write what was held back until the answer was whole: the rest of the text, the calls."""
+        """Write what was held back until the answer was whole: the rest of the text, the calls.
+
+        Raises UpstreamFailure where a call, or the whole text, is not in the form that it needs.
+        """
         if self._echo:
             echo, self._echo = self._echo, None
             self._split(*self._splitter.feed(echo))
@@ -201,11 +284,16 @@ class Attempt:
         if self._scanner:
             has_called = any(call.style is None for call in self._calls)
             self._pieces(self._scanner.end(cut=self.is_cut, called=has_called))
+        self._take_constrained()
+        is_unread = self._own_words is not None and bool(self._own_words.unread)
+        if is_unread and not self._calls and not self.is_cut:
+            raise UpstreamFailure(FailureKind.SWALLOWED, "")
         if self._calls or self.is_cut:
             # A model that calls as well only described the other call.
             self.settle()
+        self._check_format()
         if self._before is not None:
-            written = [WrittenCall(call.name, "".join(call.arguments)) for call in self._calls]
+            written = [WrittenCall(call.name, call.arguments) for call in self._calls]
             self._before.settle(frozenset(map(self._essence, written)))
         self._writer.end_item()
         self._write_calls()
@@ -291,11 +379,6 @@ class Attempt:
             return None
         return Beginning(text, "".join(self._thoughts))
 
-    @property
-    def has_said(self) -> bool:
-        """Whether it wrote text of its own."""
-        return bool(self._said)
-
     def _without_echo(self, text: str) -> str:
         """`text` without the beginning, which a server may send again before it goes on."""
         if self._echo is None:
@@ -309,8 +392,54 @@ class Attempt:
     def _split(self, reasoning: str, text: str) -> None:
         if reasoning:
             self._reasoning(reasoning)
-        if text:
+        if text and self._reading is Reading.CONSTRAINED:
+            self._unchecked.append(text)
+        elif text:
             self._pieces(self._scanner.feed(text) if self._scanner else [text])
+
+    @staticmethod
+    def _is_named(name: str) -> bool:
+        """Whether a call between marks may have this name; Codex tells the model of a wrong one."""
+        return bool(name)
+
+    def _accepts_own(self, call: WrittenCall, strict: bool) -> bool:
+        """As `Judge.accepts`; a call between marks only has to be readable, as for a server."""
+        if strict:
+            return self._judge.accepts(call, strict)
+        return self._repaired(call.name, call.arguments, repair=True).readable
+
+    def _take_constrained(self) -> None:
+        """Take the call, or write the text, of an answer that a grammar constrained.
+
+        Raises UpstreamFailure if it is neither: the server left the grammar out.
+        """
+        if self._reading is not Reading.CONSTRAINED or self._calls or self.is_cut:
+            return
+        text, self._unchecked = "".join(self._unchecked), []
+        found = read_constrained(text) if text.strip() else ""
+        if found is None:
+            raise UpstreamFailure(FailureKind.MALFORMED_CALL, "it left the grammar out")
+        if isinstance(found, str):
+            self._write(Channel.MESSAGE, found)
+            return
+        self._calls.add(WrittenCall(*found), None)
+
+    def _check_format(self) -> None:
+        """Write the text that was held back, in a form that fits. Raises UpstreamFailure."""
+        form, self._text_format = self._text_format, None
+        if form is None:
+            return
+        text, self._unchecked = "".join(self._unchecked), []
+        if not text.strip() or self._calls or self.is_cut or self._held:
+            self._write(Channel.MESSAGE, text)
+            return
+        fit = fitted(text, form)
+        if fit is None:
+            self._unchecked = [text]
+            raise UpstreamFailure(FailureKind.UNFIT, misfit(text, form))
+        if fit != text:
+            self.repairs[FORM] += 1
+        self._write(Channel.MESSAGE, fit)
 
     def _reasoning(self, text: str) -> None:
         if self._beginning and not self._said:
@@ -322,6 +451,11 @@ class Attempt:
             self._pieces(self._scanner.end(cut=True))
         self._thoughts.append(text)
         self._write(Channel.REASONING, text)
+        self._thought_size += len(text)
+        budget = self._think_budget
+        if budget is not None and self._thought_size > budget * BYTES_PER_TOKEN:
+            why = f"its reasoning took more than {budget} tokens"
+            raise UpstreamFailure(FailureKind.OVERTHINKING, why)
 
     def _pieces(self, pieces: Iterable[Piece]) -> None:
         """Write text; collect the calls that stood in it."""
@@ -331,15 +465,22 @@ class Attempt:
                 self.settle()
                 if not piece.calls and piece.style:
                     self.repairs[piece.style] += 1
+                # Between marks in its own words, a call is what a server makes a call of.
+                style = None if self._own_words and piece.is_tagged else piece.style
                 for written in piece.calls:
-                    self._hold(written.name, written.arguments)
-                    self._add_call(_Call("", written.name, [written.arguments], piece.style))
+                    self._size += len(written.arguments)
+                    self._calls.add(written, style)
             elif self._held or isinstance(piece, Found):
                 self._held.append(piece)
             else:
-                self._write(Channel.MESSAGE, piece)
+                text = self._own_words.delivered(piece) if self._own_words else piece
+                self._write(Channel.MESSAGE, text)
 
     def _write(self, channel: Channel, text: str) -> None:
+        if channel is Channel.MESSAGE and self._text_format is not None:
+            self._unchecked.append(text)
+            self._has_text = self._has_text or not text.isspace()
+            return
         if self._writer.channel is not channel:
             # Models put blank lines around calls and reasoning; those alone are no item.
             if not text.strip():
@@ -356,31 +497,6 @@ class Attempt:
             if not self._is_muted:
                 self._writer.text(channel, text)
 
-    def _collect(self, delta: ToolCallDelta) -> None:
-        """Join a fragment to its call. A new id under a known index is a new call."""
-        self._hold(delta.name, delta.arguments)
-        if call := self._latest.get((delta.index, delta.id)):
-            call.name = call.name or delta.name
-            call.arguments.append(delta.arguments)
-            return
-        call = _Call(delta.id, delta.name, [delta.arguments])
-        self._add_call(call)
-        self._latest[delta.index, delta.id] = self._latest[delta.index, ""] = call
-
-    def _hold(self, name: str, arguments: str) -> None:
-        """Count what is kept of calls until the answer is whole. Raises UpstreamFailure."""
-        self._size += len(arguments)
-        self._calls_size += len(name) + len(arguments)
-        if self._calls_size > LARGEST_CALLS:
-            text = f"more than {LARGEST_CALLS:,} bytes of calls"
-            raise UpstreamFailure(FailureKind.OVERSIZED, text)
-
-    def _add_call(self, call: _Call) -> None:
-        """Keep a call until the answer is whole. Raises UpstreamFailure."""
-        if len(self._calls) == MOST_CALLS:
-            raise UpstreamFailure(FailureKind.OVERSIZED, f"more than {MOST_CALLS:,} calls")
-        self._calls.append(call)
-
     def _write_calls(self) -> None:
         """Write all calls, in the order in which they came.
 
@@ -394,7 +510,7 @@ class Attempt:
         # The server may have made a call of what the model quoted once more, to refuse it.
         is_refused = self._before is not None and refuses("".join(self._said))
         for call, done in repaired:
-            arguments = "".join(call.arguments)
+            arguments = call.arguments
             if done.meaning in already:
                 continue
             if call.style is not None and (done.meaning in sent or done.meaning in self._written):
@@ -421,11 +537,11 @@ class Attempt:
             self.repairs[TOO_MANY] += len(self.quoted)
             self.quoted = []
 
-    def _repaired_calls(self) -> list[tuple[_Call, RepairedCall]]:
+    def _repaired_calls(self) -> list[tuple[Call, RepairedCall]]:
         """Each call and what becomes of it; of an answer that was cut only those that are whole."""
         repaired = []
         for call in self._calls:
-            arguments = "".join(call.arguments)
+            arguments = call.arguments
             if not self.is_cut or _is_object(arguments):
                 done = self._repaired(call.name, arguments, repair=self._repair)
                 repaired.append((call, done))

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import orjson
-from attrs import evolve, frozen
+from attrs import frozen
 
 from codex_bridge.leaks.styles import dialect
-from codex_bridge.responses.attempt import Attempt, Beginning
 from codex_bridge.responses.effort import effort
 from codex_bridge.responses.images import BLIND
 from codex_bridge.responses.messages import to_messages
@@ -32,19 +31,6 @@ PATCH_DIRECTIVES = {
     "exec_command": "Edit files with the command apply_patch <<'EOF', then the patch, then EOF.",
 }
 """Offered function -> how files are edited with it; the first one that is offered counts."""
-
-
-NOT_RUN = (
-    "Not run. This call stands word for word in the result of an earlier call, so it may be "
-    "somebody else's text and not your decision. If the user's task needs it, make the same call "
-    "again. If not, go on without it, or answer in plain text."
-)
-"""In place of the result of a call that the model may only have quoted."""
-IS_IT_MEANT = (
-    "Your answer contains a call as text. It was not run. If you want it to run, make the call "
-    "now, as a function call. If you only showed it, answer with the one word: example"
-)
-"""Behind an answer with a call in its text that the model may only have shown."""
 
 
 @frozen
@@ -104,34 +90,6 @@ def translate(
         dialect=None if calls_as_text else dialect(info.template),
         downgrades=_downgrades(request, messages, info, calls_as_text),
     )
-
-
-def asked_whether_meant(chat: ChatRequest, attempt: Attempt, toolbox: Toolbox) -> ChatRequest:
-    """`chat`, followed by the answer of `attempt` and the question whether it means its calls.
-
-    It only appends, so the model's prompt cache holds.
-    """
-    answer: Json = {"role": "assistant", "content": attempt.text}
-    if attempt.doubtful:
-        question = {"role": "user", "content": f"<developer>\n{IS_IT_MEANT}\n</developer>"}
-        return evolve(chat, messages=[*chat.messages, answer, question])
-    answer["tool_calls"] = []
-    results: list[Json] = []
-    for n, call in enumerate(attempt.quoted, 1):
-        call_id, name = f"quoted_{n}", toolbox.function_name(call.name, call.namespace)
-        function = {"name": name, "arguments": orjson.dumps(call.object).decode()}
-        answer["tool_calls"].append({"id": call_id, "type": "function", "function": function})
-        result = {"role": "tool", "tool_call_id": call_id, "name": name, "content": NOT_RUN}
-        results.append(result)
-    return evolve(chat, messages=[*chat.messages, answer, *results])
-
-
-def continued(chat: ChatRequest, beginning: Beginning) -> ChatRequest:
-    """The request for the rest of an answer that broke off behind its beginning."""
-    answer: Json = {"role": "assistant", "content": beginning.text}
-    if beginning.reasoning:
-        answer["reasoning"] = beginning.reasoning
-    return evolve(chat, messages=[*chat.messages, answer])
 
 
 def _closing(

@@ -6,6 +6,7 @@ repeats `echo`, the attempt puts calls into the form of `toolbox`.
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any
 
 import orjson
@@ -14,7 +15,7 @@ from attrs import field, frozen
 from codex_bridge.errors import invalid
 from codex_bridge.repair.lenient_json import can_be_written
 from codex_bridge.responses.contents import item_text, refuse_remote_images
-from codex_bridge.responses.messages import INSTRUCTION_ROLES, SILENT
+from codex_bridge.responses.messages import INSTRUCTION_ROLES, RESULT_KINDS, SILENT
 from codex_bridge.responses.title import is_title_request, question_alone
 from codex_bridge.tools.choice import ToolChoice, choose
 from codex_bridge.tools.shown import ToolProfile
@@ -25,7 +26,8 @@ STRING_FIELDS = ("type", "role", "name", "namespace", "call_id")
 """Fields that are strings in every kind of item that has them."""
 OTHER_ROLES = INSTRUCTION_ROLES | {"assistant"}
 """Whose messages are not a user's."""
-PLAN_MODE = "<collaboration_mode># Plan Mode"
+MODE = "<collaboration_mode>"
+PLAN_MODE = f"{MODE}# Plan Mode"
 """With these words Codex (0.130 to 0.169) tells the model that it plans from now on."""
 ECHOED = (
     *("model", "instructions", "tools", "tool_choice", "parallel_tool_calls", "max_tool_calls"),
@@ -73,6 +75,33 @@ class ResponsesRequest:
     """The fields that a response object repeats, as they came."""
     size: int = 0
     """Bytes of the request."""
+    think_budget: int | None = None
+    """`reasoning.max_tokens`: tokens that the model may think; None: the client does not say."""
+
+    @property
+    def is_call_required(self) -> bool:
+        """Whether `tool_choice` requires a call."""
+        return self.tool_choice.field == "required"
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether the model has begun to work with tools on what the user said last.
+
+        A model that plans is not at work: in Plan mode it only tells what it would do.
+        """
+        if not self.toolbox.offered or self.text_format is not None:
+            return False
+        for item in reversed(self.items):
+            if item["type"] in RESULT_KINDS:
+                return not self._is_planning
+            if item["type"] == "message" and item.get("role") == "user":
+                return False
+        return False
+
+    @property
+    def _is_planning(self) -> bool:
+        modes = (item for item in reversed(self.items) if _sets_mode(item))
+        return any(map(_begins_plan_mode, islice(modes, 1)))
 
 
 def parse(body: bytes) -> Json:
@@ -119,7 +148,8 @@ def read(
     items = _items(request)
     text = _typed(request, "text", dict) or {}
     verbosity = text.get("verbosity")
-    effort = (_typed(request, "reasoning", dict) or {}).get("effort")
+    reasoning = _typed(request, "reasoning", dict) or {}
+    effort = reasoning.get("effort")
     sampling = Sampling(
         temperature=_typed(request, "temperature", int, float),
         top_p=_typed(request, "top_p", int, float),
@@ -154,7 +184,12 @@ def read(
         stream=stream,
         echo=echo,
         size=size,
+        think_budget=_typed(reasoning, "max_tokens", int),
     )
+
+
+def _sets_mode(item: Json) -> bool:
+    return item.get("role") == "developer" and item_text(item).startswith(MODE)
 
 
 def _begins_plan_mode(item: Json) -> bool:

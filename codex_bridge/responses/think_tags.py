@@ -28,8 +28,9 @@ class ThinkSplitter:
     Only a tag at the beginning of the answer counts: later ones are text about tags.
     """
 
-    def __init__(self) -> None:
-        self._state = _State.START
+    def __init__(self, *, inside: bool = False) -> None:
+        """`inside`: whether the prompt has the tag that begins the reasoning."""
+        self._state = _State.INSIDE if inside else _State.START
         self._spaces: list[str] = []
         """White space that is held back, before `_held`."""
         self._held = ""

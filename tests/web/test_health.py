@@ -47,6 +47,7 @@ async def test_health_tells_versions_and_counts(start: Start) -> None:
                 "context": 32768,
                 "reason": "its Modelfile sets enough",
                 "reloads": 0,
+                "calls": "read by the server",
             }
         },
         "repairs": {},

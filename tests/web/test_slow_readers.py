@@ -10,6 +10,7 @@ import pytest_twisted
 from codex_bridge.twisted_private import unsent_bytes
 from codex_bridge.web import channel
 from codex_bridge.web.channel import BridgeChannel
+from tests.upstream_bytes import varied
 from tests.web.scene import Scene
 from tests.web.test_robustness import ASK, EVENT, HEAD, chunk
 
@@ -43,7 +44,9 @@ async def unread(scene: Scene, *lines: bytes, ask: Any = None) -> tuple[Any, Any
 
 
 @pytest.mark.parametrize(
-    "piece", [EVENT % b"word", chunk(EVENT % (b"x" * 60_000)), b""], ids=["small", "large", "bytes"]
+    "piece",
+    [EVENT % b"word", chunk(EVENT % varied(60_000).encode()), b""],
+    ids=["small", "large", "bytes"],
 )
 @pytest_twisted.ensureDeferred
 async def test_what_is_held_for_a_client_that_does_not_read_is_bounded(
@@ -52,8 +55,11 @@ async def test_what_is_held_for_a_client_that_does_not_read_is_bounded(
     if piece:
         _, wire = await unread(scene, ask=ASK)
         if not piece.startswith(b"ea"):
-            # As many events as one read of a socket can bring.
-            piece = chunk(piece * (60_000 // len(piece)))
+            # As many events as one read of a socket can bring, with words that differ: an answer
+            # that repeats itself is ended.
+            words = varied(60_000 // len(piece) * 8)
+            events = [EVENT % words[n : n + 8].encode() for n in range(0, len(words), 8)]
+            piece = chunk(b"".join(events))
     else:
         _, wire = await unread(scene, b"GET /api/blobs/1 HTTP/1.1")
         piece = chunk(b"x" * 60_000)

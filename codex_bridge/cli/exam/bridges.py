@@ -51,11 +51,9 @@ class Work:
 def work_in(log: Iterable[Json], mended: Counter[str]) -> Work:
     """The work that the events of a log tell of; `mended` is what `/__health` counted meanwhile.
 
-    The events are those of `Journal.log_line`, at the end of an exchange, and of
-    `Journal.log_retry`.
+    The events are those of `Journal.log_line`, at the end of an exchange.
     """
     generations = tokens_in = tokens_out = 0
-    mending = +mended
     for event in log:
         if "exchange" not in event:
             continue
@@ -64,9 +62,7 @@ def work_in(log: Iterable[Json], mended: Counter[str]) -> Work:
             generations += int(asked[1]) if asked else 1
             tokens_in += _number(event.get("input"))
             tokens_out += _number(event.get("output"))
-        elif "wait" in event:
-            mending[f"asked again: {event.get('kind')}"] += 1
-    return Work(generations, tokens_in, tokens_out, mending)
+    return Work(generations, tokens_in, tokens_out, +mended)
 
 
 def _number(value: object) -> int:
