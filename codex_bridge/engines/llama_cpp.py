@@ -20,12 +20,12 @@ from codex_bridge.vocabulary import ChatRequest, Json, ModelInfo
 THINKING_WORDS = ("<think>", "enable_thinking", "reasoning_content", "reasoning_effort")
 """Words that the template of a model that thinks has, one at least."""
 MARK = re.compile(
-    r"<[^<>\s]{0,30}(?:tool|call|think|function|args|action|python|channel|message)[^<>\s]{0,30}>|"
+    r"<(?!\|call\|)[^<>\s]{0,30}(?:tool|call|think|function|args|action|python|channel|message)[^<>\s]{0,30}>|"
     r"\[/?[A-Z_]{3,20}\]",
     re.IGNORECASE,
 )
-"""What may be a mark of calls or of thoughts in a template, and no end of an answer. The server
-passes over those that are no token of the model."""
+"""What may be a mark of calls or of thoughts in a template, and no end of an answer, as gpt-oss's
+`<|call|>` is. The server passes over those that are no token of the model."""
 
 
 @frozen

@@ -14,15 +14,20 @@ Json = dict[str, Any]
 
 
 def converse(
-    codex: Codex, url: str, prompts: Sequence[str], modes: Sequence[str] = ()
+    codex: Codex,
+    url: str,
+    prompts: Sequence[str],
+    modes: Sequence[str] = (),
+    settings: Sequence[str] = (),
 ) -> list[str]:
     """Run one turn for each prompt in one thread; how each ended: "completed", "failed".
 
-    `modes` are those in which Codex works in each turn: "plan", "default". Blocks. Raises EOFError
-    if the program ends early, or is killed after TIMEOUT.
+    `modes` are those in which Codex works in each turn: "plan", "default". `settings` are arguments
+    before the command. Blocks. Raises EOFError if the program ends early, or is killed after
+    TIMEOUT.
     """
     codex.write_provider(url)
-    process = codex.start(["app-server"])
+    process = codex.start([*settings, "app-server"])
     # Without it, a turn that never ends would hold up the test for ever.
     alarm = Timer(TIMEOUT, process.kill)
     alarm.start()

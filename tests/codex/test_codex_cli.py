@@ -82,7 +82,8 @@ async def test_the_tools_of_a_first_request_are_small(start: Start, codex: Codex
 
 
 @pytest_twisted.ensureDeferred
-async def test_two_parallel_calls_both_run(start: Start, codex: Codex) -> None:
+async def test_of_two_parallel_calls_as_many_run_as_codex_takes(start: Start, codex: Codex) -> None:
+    """Codex 0.130 and 0.145 take one call at a time from a model that they do not know."""
     calls = Calls(
         Call("exec_command", {"cmd": "echo first-$((1+0))"}),
         Call("exec_command", {"cmd": "echo second-$((1+1))"}),
@@ -90,11 +91,12 @@ async def test_two_parallel_calls_both_run(start: Start, codex: Codex) -> None:
     setup = await start(Playlist([Say("Both."), calls], [Say("All done.")]))
     done = await run(codex, setup, "run two commands")
     assert done.code == 0, done.output
-    first, second = results(setup.fake.turns[1].json)
-    assert "first-1" in first
-    assert "second-2" in second
+    taken = 2 if codex.version == VERSIONS[-1] else 1
+    expected = ["first-1", "second-2"][:taken]
+    for result, part in zip(results(setup.fake.turns[1].json), expected, strict=True):
+        assert part in result
     assistant = [m for m in setup.fake.turns[1].json["messages"] if m["role"] == "assistant"]
-    assert [(m["content"], len(m["tool_calls"])) for m in assistant] == [("Both.", 2)]
+    assert [(m["content"], len(m["tool_calls"])) for m in assistant] == [("Both.", taken)]
 
 
 @pytest_twisted.ensureDeferred

@@ -70,7 +70,9 @@ async def test_a_prompt_that_does_not_fit_is_refused_and_the_next_turn_compacts(
     facts = ModelFacts(num_ctx=16384, trained_ctx=16384, template="keep")
     fake = FakeOllama(reactor_under_test, model=model, models=[facts])
     setup = await start(fake=fake)
-    ended = await deferToThread(converse, codex, setup.url, ["count", "go on"])
+    # Older versions take one call at a time from a model that no catalog tells them of.
+    settings = walk.settings(codex.folder, context_window=400_000)
+    ended = await deferToThread(converse, codex, setup.url, ["count", "go on"], settings=settings)
     assert ended == ["failed", "completed"]
     # A prompt that may not fit is sent so that Ollama refuses it and cuts nothing.
     taken = [turn for turn in fake.turns if turn.effective]
