@@ -14,7 +14,7 @@ from codex_bridge.cli.doctor.codex_checks import (
     proxy_check,
 )
 from codex_bridge.cli.doctor.facts import Check, CodexFacts, ModelFacts, ServerFacts, Status
-from codex_bridge.cli.doctor.report import exit_code, line
+from codex_bridge.cli.doctor.report import exit_code, line, probe_checks
 from codex_bridge.cli.doctor.server_checks import context_checks, model_checks, server_checks
 from codex_bridge.cli.doctor.trials import TRIALS, Answer, Judgement, Probe, judged
 from codex_bridge.vocabulary import ModelInfo
@@ -206,6 +206,18 @@ def test_what_gives_more_context_depends_on_where_it_comes_from(
 ) -> None:
     (check,) = context_checks(evolve(models(**facts), served=served), server)
     assert (check.status, check.remedy) == (Status.FAILED, remedy)
+
+
+@pytest.mark.parametrize(
+    ("calls", "names"),
+    [
+        ("read by the server", ["context"]),
+        ("read from the model's own words", ["context", "calls"]),
+    ],
+)
+def test_who_reads_the_calls_is_told_where_it_is_the_bridge(calls: str, names: list[str]) -> None:
+    checks = context_checks(evolve(models(), served=SERVED | {"calls": calls}), bridge())
+    assert [check.name for check in checks] == names
 
 
 @pytest.mark.parametrize(("count", "names"), [(2, ["context"]), (3, ["context", "loads"])])
@@ -524,3 +536,14 @@ def test_a_check_is_one_line_and_its_remedy_the_next() -> None:
 )
 def test_only_failures_make_the_exit_code(statuses: list[Status], code: int) -> None:
     assert exit_code([Check("x", status, "") for status in statuses]) == code
+
+
+@pytest.mark.parametrize(
+    ("repairs", "is_told"),
+    [({"asked again for its own words": 1}, True), ({"name": 1}, False), ({}, False)],
+)
+def test_the_verdict_tells_of_calls_that_the_server_drops(
+    repairs: dict[str, int], is_told: bool
+) -> None:
+    *_, verdict = probe_checks(probe("answered", "called", repairs=repairs))
+    assert ("its server drops calls" in verdict.detail) is is_told

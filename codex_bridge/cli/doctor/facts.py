@@ -96,8 +96,8 @@ class ModelFacts:
     why: str = ""
     """Why that one, if the user named none."""
     served: Json | None = None
-    """How the bridge asks it: {"api", "context", "reason", "reloads"}; None until the bridge has
-    asked it."""
+    """How the bridge asks it: {"api", "context", "reason", "reloads", "calls"}; None until the
+    bridge has asked it."""
 
 
 @frozen

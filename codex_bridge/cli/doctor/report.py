@@ -9,6 +9,7 @@ from attrs import asdict
 from codex_bridge.cli.doctor.facts import Check, ModelFacts, Status, failed, ok, warning
 from codex_bridge.cli.doctor.server_checks import known_context
 from codex_bridge.cli.doctor.trials import TRIALS, Judgement, Probe
+from codex_bridge.engines.retries import Change
 from codex_bridge.vocabulary import Json
 
 WIDTH = 15
@@ -18,6 +19,8 @@ ASKED = {
     "result": "a command's result",
     "nested": "a nested argument",
 }
+DROPPED = f"asked again {Change.OWN_WORDS.value}"
+"""The repair of a call that the server dropped or refused."""
 COLUMNS = (
     "model",
     "Ollama",
@@ -64,6 +67,8 @@ def _verdict(probe: Probe) -> Check:
     detail = f"{probe.model}: {verdict}"
     detail += f", first token {first}" if first else ""
     detail += f", {rate} tokens/s" if rate else ""
+    if any(DROPPED in trial.answer.repairs for trial in probe.trials):
+        detail += "; its server drops calls, so the bridge reads them from what it writes"
     if verdict == "weak":
         remedy = "try a larger model or another family: see docs/models.md"
         return warning("verdict", detail, remedy)

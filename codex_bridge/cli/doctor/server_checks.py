@@ -19,6 +19,7 @@ from codex_bridge.engines.ollama import LEAST_CONTEXT, OLDEST, version_number
 from codex_bridge.engines.parsing import whole_number
 from codex_bridge.engines.reloads import PATTERN
 from codex_bridge.engines.reloads import remedy as reload_remedy
+from codex_bridge.engines.upstream import OWN_WORDS
 from codex_bridge.settings import USUAL_URLS
 from codex_bridge.vocabulary import Json, ModelInfo
 
@@ -188,10 +189,11 @@ def _capabilities(info: ModelInfo, server: ServerFacts) -> Check:
 
 
 def context_checks(models: ModelFacts, server: ServerFacts) -> list[Check]:
-    """Checks on the context that the model has, and on who else uses it with another one."""
-    if models.info is None:
+    """Checks on how the bridge asks the model: its context, who else uses it, who reads its calls."""
+    info = models.info
+    if info is None:
         return []
-    return [_context(models, models.info, server), *_reloads(models, models.info)]
+    return [_context(models, info, server), *_reloads(models, info), *_calls(models, info)]
 
 
 def _context(models: ModelFacts, info: ModelInfo, server: ServerFacts) -> Check:
@@ -233,6 +235,13 @@ def _reloads(models: ModelFacts, info: ModelInfo) -> list[Check]:
             reload_remedy(info, whole_number(served.get("context"))),
         )
     ]
+
+
+def _calls(models: ModelFacts, info: ModelInfo) -> list[Check]:
+    if (models.served or {}).get("calls") != OWN_WORDS:
+        return []
+    why = f"the bridge reads them from what {info.name} writes, because its server dropped some"
+    return [ok("calls", why)]
 
 
 def known_context(models: ModelFacts) -> tuple[int | None, str]:
