@@ -162,8 +162,8 @@ class Retries:
         self._clock = clock
         self._budget = budget
         self._failures: Counter[FailureKind] = Counter()
-        self._changes: set[Change] = set()
-        """Those that were made; to make one twice would be to ask the same again."""
+        self.made: set[Change] = set()
+        """The changes that were made; to make one twice would be to ask the same again."""
         self._first: dict[FailureKind, float] = {}
         """When each kind of failure came first, in seconds of the clock."""
 
@@ -182,12 +182,12 @@ class Retries:
             return None
         if self._budget.requests >= REQUESTS:
             return None
-        left = (step for step in rule.steps[earlier:] if step.change not in self._changes)
+        left = (step for step in rule.steps[earlier:] if step.change not in self.made)
         step = next(left, None)
         if step is None:
             return None
         if step.change is not Change.NOTHING:
-            self._changes.add(step.change)
+            self.made.add(step.change)
         return Retry(failure, step)
 
     @property

@@ -403,10 +403,14 @@ class Attempt:
         return bool(name)
 
     def _accepts_own(self, call: WrittenCall, strict: bool) -> bool:
-        """As `Judge.accepts`; a call between marks only has to be readable, as for a server."""
+        """As `Judge.accepts`; a call between marks only has to be readable, as for a server.
+
+        Where no tool has its name, Codex tells the model which there are.
+        """
         if strict:
             return self._judge.accepts(call, strict)
-        return self._repaired(call.name, call.arguments, repair=True).readable
+        repaired = self._repaired(call.name, call.arguments, repair=True)
+        return repaired.readable or (repaired.tool is None and _is_object(call.arguments))
 
     def _take_constrained(self) -> None:
         """Take the call, or write the text, of an answer that a grammar constrained.

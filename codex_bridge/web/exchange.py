@@ -153,6 +153,7 @@ class Exchange:
         self._state = state
         self._sources = Sources.of(request)
         self._budget = state.upstreams.budget()
+        self._retries = Retries(state.clock, self._budget)
         self._upstream = state.upstreams.first
         """The one that is asked, or was asked last."""
         self._failed: set[Upstream] = set()
@@ -220,7 +221,6 @@ class Exchange:
 
     async def _generate(self) -> Attempt:
         """Make attempts until an answer is whole, or another one cannot help. Raises ApiError."""
-        retries = Retries(self._state.clock, self._budget)
         retry: Retry | None = None
         while True:
             failed, self._attempt = self._attempt, None
@@ -242,7 +242,7 @@ class Exchange:
                     self._failed.clear()
                     if leaves_an_answer(failure):
                         self._standing = self._attempt
-                    retry = retries.after(failure) if self._may_ask_again(failure) else None
+                    retry = self._retries.after(failure) if self._may_ask_again(failure) else None
                     if retry is None:
                         return self._last_word(failure)
 
@@ -350,6 +350,9 @@ class Exchange:
             if prompt is None and approach.otherwise is not None:
                 approach = self._approach = approach.otherwise
                 chat, translation = self._asked(approach, info)
+        if prompt is not None:
+            # Also where that is asked for from the start.
+            self._retries.made.add(Change.OWN_WORDS)
         beginning = approach.beginning
         if beginning is not None and not await upstream.continues(chat, info, self._budget):
             raise UpstreamFailure(FailureKind.GARBLED, "it does not go on with a beginning")

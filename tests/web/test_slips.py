@@ -121,6 +121,23 @@ class TestSwallowedCalls:
         assert models["qwen3:14b"]["calls"] == "read from the model's own words"
 
     @pytest_twisted.ensureDeferred
+    async def test_where_they_are_asked_for_at_once_they_are_not_asked_for_again(
+        self, start: Start
+    ) -> None:
+        unreadable = Say('<tool_call>\n{"name": "exec_command", "arguments": {"cmd": "rm -rf')
+        written = Say('{"name": "exec_command", "arguments": {"cmd": "ls"}}')
+        setup = await begun(start, *(4 * [[SHELL]]), [unreadable], [written])
+        for _ in range(3):
+            assert kept(await ask(setup)) == RAN
+        assert paths(setup)[-2:] == ["/api/generate", "/api/chat"]
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_call_of_an_unknown_function_goes_to_codex(self, start: Start) -> None:
+        call = Call("brew_coffee", {"kind": "espresso", "how many cups, please": 12})
+        setup = await begun(start, [call], [call])
+        assert kept(await ask(setup)) == [(call.name, call.arguments)]
+
+    @pytest_twisted.ensureDeferred
     async def test_thoughts_and_text_are_what_they_would_be(self, start: Start) -> None:
         answer = [Think("Files."), Say("Let me look at the files:"), SHELL]
         setup = await begun(start, [Think("Files."), SHELL], answer)

@@ -189,7 +189,7 @@ def _capabilities(info: ModelInfo, server: ServerFacts) -> Check:
 
 
 def context_checks(models: ModelFacts, server: ServerFacts) -> list[Check]:
-    """Checks on how the bridge asks the model: its context, who else uses it, who reads its calls."""
+    """Checks on how a model is asked: its context, who else uses it, who reads its calls."""
     info = models.info
     if info is None:
         return []
