@@ -13,12 +13,14 @@ from typing import Any
 import orjson
 import pytest
 import pytest_twisted
+from attrs import evolve
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import formatEvent
 from twisted.protocols.portforward import ProxyClient, ProxyClientFactory, ProxyFactory, ProxyServer
 
 from codex_bridge.cli.llama_server import LlamaServer
+from codex_bridge.engines import models
 from codex_bridge.responses.loops import LoopWatch
 from tests.conftest import LogBook
 from tests.engine.conftest import Bridge
@@ -365,3 +367,64 @@ async def test_an_answer_that_breaks_off_in_mid_text_is_continued_by_the_engine(
     repairs = (await setup.request("GET", "/__health")).json["repairs"]
     assert repairs == {"broken answer continued": 1}
     await port.stopListening()
+
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"n": {"type": "integer"}},
+    "required": ["n"],
+    "additionalProperties": False,
+}
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_answer_that_does_not_fit_its_schema_is_given_again_with_a_grammar(
+    llama: LlamaServer, bridge_to: Bridge
+) -> None:
+    setup = await bridge_to(llama.url)
+    form = {"type": "json_schema", "name": "n", "schema": SCHEMA}
+    response = await ask(setup, user("go TALK"), text={"format": form})
+    assert response["status"] == "completed"
+    text = response["output"][-1]["content"][0]["text"]
+    assert list(orjson.loads(text)) == ["n"]
+    health = (await setup.request("GET", "/__health")).json
+    assert health["repairs"] == {"asked again constrained to the schema": 1}
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_thought_that_is_too_long_is_ended_and_the_call_comes(
+    llama: LlamaServer, bridge_to: Bridge
+) -> None:
+    setup = await bridge_to(llama.url, think_budget=3)
+    assert kept(await ask(setup, user("go THINK")))[-1] == CALL
+    health = (await setup.request("GET", "/__health")).json
+    assert health["repairs"] == {"asked again to end its thought": 1}
+
+
+OWN_WORDS = {
+    # The chat route of llama.cpp holds all of them to `exec_command`.
+    "SHELL": ("exec_command", "ls /tmp"),
+    "PATCH": ("exec_command", "*** Begin Patch"),
+    "BROKEN": ("exec_command", "ls /tmp"),
+    "UNKNOWN": ("no_such_tool", '"x"'),
+}
+
+
+@pytest.mark.parametrize("word", OWN_WORDS)
+@pytest_twisted.ensureDeferred
+async def test_in_its_own_words_the_model_says_what_it_means(
+    llama: LlamaServer, bridge_to: Bridge, word: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As after two calls that its server had dropped, which this one never does.
+    monkeypatch.setattr(
+        models, "_with_learned", lambda info, model: evolve(info, gives_own_words=True)
+    )
+    setup = await bridge_to(llama.url)
+    (call,) = [
+        item
+        for item in (await ask(setup, user(f"go {word}")))["output"]
+        if item["type"] == "function_call"
+    ]
+    name, part = OWN_WORDS[word]
+    assert call["name"] == name
+    assert part in call["arguments"]

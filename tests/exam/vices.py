@@ -64,7 +64,7 @@ class Vice:
         return ModelFacts(
             name=f"{self.model}:latest",
             capabilities=self.capabilities,
-            family="scripted",
+            family="qwen3",
             swallows=self.swallows,
         )
 
