@@ -28,6 +28,7 @@ from codex_bridge.repair.judge import Judge
 from codex_bridge.repair.structured import fitted, misfit
 from codex_bridge.responses.announcements import announces
 from codex_bridge.responses.collected_calls import Call, CollectedCalls
+from codex_bridge.responses.loops import CUT_OFF, is_of_use
 from codex_bridge.responses.own_words import OwnWords
 from codex_bridge.responses.sources import Sources
 from codex_bridge.responses.think_tags import ThinkSplitter
@@ -50,7 +51,7 @@ BYTES_PER_TOKEN = 4
 """For an estimate if a server counts no tokens: a client without counts never compacts."""
 DOUBT_CONFIRMED, DOUBT_AS_TEXT = "call in doubt confirmed", "call in doubt left as text"
 IN_REASONING = "call in the reasoning"
-FORM = "form of the answer"
+FORM, REPETITION = "form of the answer", "repetition cut off"
 QUOTED_TEXT, QUOTED_CALL = "quoted call left as text", "quoted call not run"
 CONFIRMED = "quoted call confirmed"
 TOO_MANY = "call beyond the limit left out"
@@ -199,11 +200,6 @@ class Attempt:
         return bool(self._thoughts) and not (self.text.strip() or self._calls)
 
     @property
-    def has_calls(self) -> bool:
-        """Whether a call came, whole or not."""
-        return bool(self._calls)
-
-    @property
     def has_text(self) -> bool:
         """Whether the client has text of it, or will at its end."""
         return bool(self._said or self._beginning)
@@ -299,6 +295,22 @@ class Attempt:
         self._write_calls()
         if self._judge.quotations:
             self.repairs[QUOTED_TEXT] += self._judge.quotations
+
+    def cut_off(self) -> bool:
+        """End it, since it only repeats itself; whether anything of it is of use.
+
+        Calls that came before are written; else the text, and a note behind it.
+        """
+        if self._scanner:
+            self._pieces(self._scanner.end(cut=True))
+        if not self._calls:
+            if self._text_format is not None or not is_of_use("".join(self._said)):
+                return False
+            self.settle()
+            self._write(Channel.MESSAGE, CUT_OFF)
+        self.finish()
+        self.repairs[REPETITION] += 1
+        return True
 
     @property
     def doubtful(self) -> list[Found]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable
 
@@ -15,6 +16,13 @@ from codex_bridge.vocabulary import (
     UpstreamFailure,
 )
 
+CUT_OFF = "\n\n[codex-bridge ended the answer here: the model only repeated itself.]"
+"""What the user reads behind an answer that was ended, and the model in the history."""
+FEWEST_WORDS = 3
+"""Words before the repetition, from which an answer is of use."""
+SENTENCE_END = re.compile(r"[.!?:。！？]\s|\n|[。！？]")  # noqa: RUF001
+EQUAL_PIECES = re.compile(r"(\s*\S{1,20})\1{19,}\s*\Z")
+"""Equal tokens at the end, of which Ollama lets some thirty pass."""
 PATIENCE_WITH_CALLS = 4
 """A call may hold a file, and a file many equal lines."""
 
@@ -52,3 +60,26 @@ class LoopWatch:
 def overthinking() -> UpstreamFailure:
     """The failure of an answer whose reasoning is in a loop."""
     return UpstreamFailure(FailureKind.OVERTHINKING, "its reasoning repeats itself")
+
+
+def useful_part(text: str) -> str:
+    """What a text says before it only repeats itself, up to the end of a sentence or line."""
+    repetition = Repetition()
+    repetition.add(text)
+    equal = EQUAL_PIECES.search(text)
+    useful = text[: min(repetition.useful, equal.end(1) if equal else len(text))]
+    if len(useful) == len(text):
+        return text
+    ends = [found.end() for found in SENTENCE_END.finditer(useful)]
+    return useful[: ends[-1]].rstrip() if ends else useful
+
+
+def is_of_use(text: str) -> bool:
+    """Whether a text that repeats itself says something before."""
+    return len(useful_part(text).split()) >= FEWEST_WORDS
+
+
+def as_remembered(text: str) -> str:
+    """An earlier answer as the model is shown it: one loop in its prompt would make another."""
+    said, note, _ = text.partition(CUT_OFF)
+    return f"{useful_part(said)}{note}" if note else text

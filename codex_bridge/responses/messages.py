@@ -28,6 +28,7 @@ from codex_bridge.responses.contents import (
     user_content,
 )
 from codex_bridge.responses.hints import Circles, MadeCall, hint
+from codex_bridge.responses.loops import as_remembered
 from codex_bridge.tools.declarations import INPUT, Kind, declared_by_item
 from codex_bridge.tools.shown import shorten
 from codex_bridge.tools.toolbox import Toolbox
@@ -216,7 +217,7 @@ class _History:
     def _message(self, item: Json) -> None:
         role = item.get("role")
         if role == "assistant":
-            text = item_text(item)
+            text = as_remembered(item_text(item))
             if task := agent_task(text):
                 self._marked("agent_message", agent_text(task))
             elif text:

@@ -53,7 +53,6 @@ from codex_bridge.web.site import BridgeRequest
 from codex_bridge.web.state import BridgeState
 
 GOES_ON = "broken answer continued"
-CUT_OFF = "repetition cut off"
 FULL_RATIO = 0.98
 """If prompt and answer took this part of the context, an answer was cut because it was full."""
 
@@ -374,7 +373,7 @@ class Exchange:
         try:
             context = await self._received(attempt, chat, info, prompt)
         except UpstreamFailure as failure:
-            if not self._take_call(attempt, failure) and not self._take_calls(attempt, failure):
+            if not self._take_call(attempt, failure) and not self._cut_off(attempt, failure):
                 raise
             return attempt
         if beginning is not None:
@@ -480,14 +479,11 @@ class Exchange:
         self._reply.send()
         return True
 
-    def _take_calls(self, attempt: Attempt, failure: UpstreamFailure) -> bool:
-        """End `attempt` with the calls that came before it began to repeat itself, if any did."""
-        if failure.kind is not FailureKind.REPETITIVE or not attempt.has_calls:
-            return False
-        attempt.repairs[CUT_OFF] += 1
-        attempt.finish()
+    def _cut_off(self, attempt: Attempt, failure: UpstreamFailure) -> bool:
+        """End `attempt` with what came before it began to repeat itself, if that is of use."""
+        is_kept = failure.kind is FailureKind.REPETITIVE and attempt.cut_off()
         self._reply.send()
-        return True
+        return is_kept
 
     def _explained(self, failure: UpstreamFailure) -> ApiError:
         """The failure as the client reads it. Clients need not repeat what was repeated here."""

@@ -82,8 +82,11 @@ SLIPS = {
     "the same call over and over": Slip(
         [[LOOK], [LOOK], [LOOK], [DONE]], makes=False, tells="3 times with the same result"
     ),
-    "an endless answer": Slip(
-        [[Say(200 * "The file is there. ")]], "only repeated itself", code=1, makes=False
+    "an answer that repeats its end": Slip(
+        [[MADE], [Say("It is done. " + 200 * "The file is there. ")]], "only repeated itself"
+    ),
+    "an answer that is nothing but a repetition": Slip(
+        [[Say(600 * " ha")]], "only repeated itself", code=1, makes=False
     ),
     "an endless answer that Ollama ends": Slip(
         [[Say(31 * " ha"), Die("close")]], "only repeated itself", code=1, makes=False

@@ -433,17 +433,38 @@ class TestThoughts:
         assert len(setup.fake.turns) == 2
 
 
+NOTE = "[codex-bridge ended the answer here: the model only repeated itself.]"
+
+
 class TestRepetition:
     @pytest_twisted.ensureDeferred
-    async def test_an_answer_that_repeats_itself_is_ended_with_one_sentence(
-        self, start: Start
-    ) -> None:
-        setup = await start(Playlist([Say("So. " + 200 * "The file is there. "), Hold(Deferred())]))
+    async def test_an_answer_that_repeats_itself_is_ended(self, start: Start) -> None:
+        setup = await start(Playlist([Say(500 * " ha"), Hold(Deferred())]))
         response = await ask(setup)
         assert response["error"]["code"] == "invalid_prompt"
         assert "only repeated itself" in response["error"]["message"]
         (turn,) = setup.fake.turns
         await turn.when_hung_up()
+
+    @pytest.mark.parametrize("stream", [True, False])
+    @pytest_twisted.ensureDeferred
+    async def test_what_it_said_before_stays_and_is_all_that_the_model_is_shown_of_it(
+        self, start: Start, stream: bool
+    ) -> None:
+        said, again = "There are two files: a.py and b.py.", "I am done. "
+        endless = [Say(f"{said} {500 * again}"), Hold(Deferred())]
+        setup = await start(Playlist(endless, [Say("Yes.")]))
+        reply = await setup.ask({"tools": [EXEC], "stream": stream}, CODEX)
+        response = reply.response if stream else reply.json
+        assert response["status"] == "completed"
+        (text,) = kept(response)
+        assert text.startswith(f"{said} {again}")
+        assert text.endswith(f"\n\n{NOTE}")
+        assert len(text) < 2500
+        user = {"type": "message", "role": "user", "content": "Really?"}
+        await ask(setup, input=[WORK[0], *response["output"], user])
+        shown = setup.fake.turns[1].effective["messages"][2]
+        assert shown == {"role": "assistant", "content": f"{said} {again.strip()}\n\n{NOTE}"}
 
     @pytest_twisted.ensureDeferred
     async def test_a_call_before_it_is_run(self, start: Start) -> None:
