@@ -20,7 +20,7 @@ CUT_OFF = "\n\n[codex-bridge ended the answer here: the model only repeated itse
 """What the user reads behind an answer that was ended, and the model in the history."""
 FEWEST_WORDS = 3
 """Words before the repetition, from which an answer is of use."""
-SENTENCE_END = re.compile(r"[.!?:。！？]\s|\n|[。！？]")  # noqa: RUF001
+SENTENCE_END = re.compile(r"[.!?](?=\s|\Z)|[。！？\n]")  # noqa: RUF001
 EQUAL_PIECES = re.compile(r"(\s*\S{1,20})\1{19,}\s*\Z")
 """Equal tokens at the end, of which Ollama lets some thirty pass."""
 PATIENCE_WITH_CALLS = 4
