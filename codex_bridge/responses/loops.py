@@ -67,11 +67,12 @@ def useful_part(text: str) -> str:
     repetition = Repetition()
     repetition.add(text)
     equal = EQUAL_PIECES.search(text)
-    useful = text[: min(repetition.useful, equal.end(1) if equal else len(text))]
-    if len(useful) == len(text):
+    useful = min(repetition.useful, equal.end(1) if equal else len(text))
+    if useful == len(text):
         return text
-    ends = [found.end() for found in SENTENCE_END.finditer(useful)]
-    return useful[: ends[-1]].rstrip() if ends else useful
+    # What is repeated may begin with the mark that ends a sentence.
+    ends = [found.end() for found in SENTENCE_END.finditer(text[: useful + 2])]
+    return text[: ends[-1] if ends else useful].rstrip()
 
 
 def is_of_use(text: str) -> bool:

@@ -439,7 +439,7 @@ NOTE = "[codex-bridge ended the answer here: the model only repeated itself.]"
 class TestRepetition:
     @pytest_twisted.ensureDeferred
     async def test_an_answer_that_repeats_itself_is_ended(self, start: Start) -> None:
-        setup = await start(Playlist([Say(500 * " ha"), Hold(Deferred())]))
+        setup = await start(Playlist([Say(1000 * " ha"), Hold(Deferred())]))
         response = await ask(setup)
         assert response["error"]["code"] == "invalid_prompt"
         assert "only repeated itself" in response["error"]["message"]
