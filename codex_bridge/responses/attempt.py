@@ -28,7 +28,7 @@ from codex_bridge.repair.judge import Judge
 from codex_bridge.repair.structured import fitted, misfit
 from codex_bridge.responses.announcements import announces
 from codex_bridge.responses.collected_calls import Call, CollectedCalls
-from codex_bridge.responses.loops import CUT_OFF, is_of_use
+from codex_bridge.responses.loops import CUT_OFF, is_of_use, useful_part
 from codex_bridge.responses.own_words import OwnWords
 from codex_bridge.responses.sources import Sources
 from codex_bridge.responses.think_tags import ThinkSplitter
@@ -299,12 +299,15 @@ class Attempt:
     def cut_off(self) -> bool:
         """End it, since it only repeats itself; whether anything of it is of use.
 
-        Calls that came before are written; else the text, and a note behind it.
+        Calls that came before are written; else the text, and a note behind it. Raises
+        UpstreamFailure as `finish`.
         """
         if self._scanner:
             self._pieces(self._scanner.end(cut=True))
-        if not self._calls:
-            if self._text_format is not None or not is_of_use("".join(self._said)):
+        if self._text_format is not None:
+            self._unchecked = [useful_part("".join(self._unchecked))]
+        elif not self._calls:
+            if not is_of_use("".join(self._said)):
                 return False
             self.settle()
             self._write(Channel.MESSAGE, CUT_OFF)

@@ -19,7 +19,7 @@ from codex_bridge.vocabulary import (
 CUT_OFF = "\n\n[codex-bridge ended the answer here: the model only repeated itself.]"
 """What the user reads behind an answer that was ended, and the model in the history."""
 FEWEST_WORDS = 3
-"""Words before the repetition, from which an answer is of use."""
+"""Words before the repetition, from which an answer without a whole sentence is of use."""
 SENTENCE_END = re.compile(r"[.!?](?=\s|\Z)|[。！？\n]")  # noqa: RUF001
 EQUAL_PIECES = re.compile(r"(\s*\S{1,20})\1{19,}\s*\Z")
 """Equal tokens at the end, of which Ollama lets some thirty pass."""
@@ -76,8 +76,9 @@ def useful_part(text: str) -> str:
 
 
 def is_of_use(text: str) -> bool:
-    """Whether a text that repeats itself says something before."""
-    return len(useful_part(text).split()) >= FEWEST_WORDS
+    """Whether a text that repeats itself says something before: a sentence, or a few words."""
+    useful = useful_part(text)
+    return bool(SENTENCE_END.search(useful)) or len(useful.split()) >= FEWEST_WORDS
 
 
 def as_remembered(text: str) -> str:

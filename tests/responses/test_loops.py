@@ -65,7 +65,8 @@ def test_the_first_instance_is_the_last_that_is_of_use(text: str, useful: str) -
 def test_a_few_words_are_of_no_use() -> None:
     assert not is_of_use(31 * " ha")
     assert not is_of_use(1000 * " oh no")
-    assert is_of_use(f"All tests pass now.{31 * ' ha'}")
+    assert is_of_use(f"All tests pass now{31 * ' ha'}")
+    assert is_of_use(300 * "Done.\n")
 
 
 def test_only_an_answer_that_was_ended_is_shown_without_its_repetition() -> None:

@@ -467,6 +467,13 @@ class TestRepetition:
         assert shown == {"role": "assistant", "content": f"{said} {again.strip()}\n\n{NOTE}"}
 
     @pytest_twisted.ensureDeferred
+    async def test_of_an_answer_that_has_to_fit_a_schema_the_first_instance_is_taken(
+        self, start: Start
+    ) -> None:
+        setup = await start(Playlist([Say(3000 * '{"n": 1}\n'), Hold(Deferred())]))
+        assert kept(await ask(setup, **FORM)) == ['{"n": 1}']
+
+    @pytest_twisted.ensureDeferred
     async def test_a_call_before_it_is_run(self, start: Start) -> None:
         tagged = '<tool_call>\n{"name": "exec_command", "arguments": {"cmd": "ls"}}\n</tool_call>\n'
         setup = await start(Playlist([Say(tagged + 5000 * "The file is there. ")]))
