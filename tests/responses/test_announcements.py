@@ -12,9 +12,10 @@ from codex_bridge.responses.announcements import announces
 from tests.responses.endings import ANNOUNCED, HONEST, Ending
 
 
-@pytest.mark.parametrize("ending", HONEST, ids=lambda each: f"{each.kind}: {each.text[-40:]}")
-def test_an_honest_ending_is_no_announcement(ending: Ending) -> None:
-    assert not announces(ending.text)
+@pytest.mark.parametrize("kind", sorted({each.kind for each in HONEST}))
+def test_an_honest_ending_is_no_announcement(kind: str) -> None:
+    endings = [each.text for each in HONEST if each.kind == kind]
+    assert [text for text in endings if announces(text)] == []
 
 
 def test_most_announcements_are_found() -> None:
