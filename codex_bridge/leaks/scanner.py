@@ -134,6 +134,9 @@ class LeakScanner:
         once a call is complete. `is_shown_json` tells whether the user asked to be shown JSON;
         it is asked only about JSON that may be a call. `dialect` names the forms with marks that
         the model was taught, None if nobody knows."""
+        self.has_unread = False
+        """Whether a mark that begins a call, of a form that the model was taught, stood before
+        something that is none, outside of examples and code."""
         self._dialect = dialect
         self._is_shown_json = is_shown_json
         self._has_prose = False
@@ -297,6 +300,7 @@ class LeakScanner:
             # It is a call by its form, so nothing inside of it is another.
             self._emit(text)
             if not shown:
+                self._note_unread(style)
                 self._prose.forget_tags()
             return
         if doubt.pieces:
@@ -338,12 +342,19 @@ class LeakScanner:
     def _disprove(self, candidate: _Candidate) -> None:
         """Pass on the beginning of what turned out to be no call; search the rest again."""
         cursor = candidate.cursor
+        if not self._prose.introduces_example(candidate.style):
+            self._note_unread(candidate.style)
         text = cursor.text(0)
         # One byte at least, and a whole character of it.
         end = 1 if cursor.at < RESCAN_LIMIT else max(1, len(cursor.text(0, cursor.at)))
         self._emit(text[:end])
         self._prose.forget_tags()
         self._pending = text[end:]
+
+    def _note_unread(self, style: Style) -> None:
+        is_taught = self._dialect is None or style.name in self._dialect
+        if style.tagged and not style.words and is_taught:
+            self.has_unread = True
 
     def _emit(self, text: str) -> None:
         """Pass text on. Prose that follows calls in doubt decides about them."""

@@ -492,8 +492,13 @@ class Attempt:
             elif self._held or isinstance(piece, Found):
                 self._held.append(piece)
             else:
-                text = self._own_words.delivered(piece) if self._own_words else piece
-                self._write(Channel.MESSAGE, text)
+                self._write(Channel.MESSAGE, self._as_delivered(piece))
+
+    def _as_delivered(self, text: str) -> str:
+        """What a server would deliver of `text`, which the model may have written itself."""
+        if self._own_words is None or self._scanner is None:
+            return text
+        return self._own_words.delivered(text, has_unread=self._scanner.has_unread)
 
     def _write(self, channel: Channel, text: str) -> None:
         if channel is Channel.MESSAGE and self._text_format is not None:

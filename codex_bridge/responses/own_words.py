@@ -13,14 +13,14 @@ class OwnWords:
         self._marks = marks_of(dialect)
         self._held = ""
 
-    def delivered(self, text: str) -> str:
+    def delivered(self, text: str, *, has_unread: bool) -> str:
         """The part of what was held back, and of `text`, that a server would deliver by now.
 
-        `text` has no call in it that could be read. White space at its end waits for what follows.
-        What stands behind the mark of a call is a call that could not be read.
+        White space at its end waits for what follows. If it `has_unread`, a call in it could not be
+        read: what stands behind the mark of a call is held back.
         """
         text = f"{self._held}{text}"
-        mark = self._marks.search(text)
+        mark = self._marks.search(text) if has_unread else None
         end = len(text[: mark.start()].rstrip() if mark else text.rstrip())
         self._held = text[end:]
         return text[:end]

@@ -132,6 +132,14 @@ class TestSwallowedCalls:
         assert paths(setup)[-2:] == ["/api/generate", "/api/chat"]
 
     @pytest_twisted.ensureDeferred
+    async def test_a_call_that_is_only_shown_in_them_stays_text(self, start: Start) -> None:
+        written = '<tool_call>\n{"name": "exec_command", "arguments": {"cmd": "ls"}}\n</tool_call>'
+        shown = f"For example, a model writes this:\n\n```\n{written}\n```\n\nThat is a call."
+        setup = await begun(start, [SHELL], [Say(shown)])
+        assert kept(await ask(setup)) == [shown]
+        assert len(setup.fake.turns) == 2
+
+    @pytest_twisted.ensureDeferred
     async def test_a_call_of_an_unknown_function_goes_to_codex(self, start: Start) -> None:
         call = Call("brew_coffee", {"kind": "espresso", "how many cups, please": 12})
         setup = await begun(start, [call], [call])
