@@ -181,7 +181,7 @@ class ModelTable:
         else:
             self.note_lack(name, "tools")
         self._log.info(
-            "{server} drops calls that {model} writes. From now on {way}",
+            "{server} drops or refuses calls that {model} writes. From now on {way}",
             server=self.engine.server,
             model=model.name,
             way="codex-bridge reads what the model writes itself"

@@ -39,15 +39,13 @@ NUDGE = (
     "announced now. If nothing is left to do, say so in one sentence."
 )
 """Behind an answer that only announces the next step."""
+UNREADABLE = (
+    "Your call was not run, because it cannot be read{why}. Make it again. The name of the "
+    "function and its arguments, one JSON object, have to be complete and valid."
+)
 COMPLAINTS = {
-    FailureKind.MALFORMED_CALL: (
-        "Your call was not run, because it cannot be read{why}. Make it again. The name of the "
-        "function and its arguments, one JSON object, have to be complete and valid."
-    ),
-    FailureKind.SWALLOWED: (
-        "Your call was not run, because it cannot be read{why}. Make it again. The name of the "
-        "function and its arguments, one JSON object, have to be complete and valid."
-    ),
+    FailureKind.MALFORMED_CALL: UNREADABLE,
+    FailureKind.SWALLOWED: UNREADABLE,
     FailureKind.EMPTY: (
         "Your answer was empty. Go on with the task: make the next function call, or answer in "
         "plain text."
@@ -103,6 +101,8 @@ class Approach:
     """Whether the model is to answer without any further thought."""
     otherwise: Approach | None = None
     """How it is asked where the server does not give the model's own words."""
+    ways: tuple[str, ...] = ()
+    """How the model was asked again because of its slips, as the repairs of the exchange say it."""
 
     @property
     def takes_calls_as_json(self) -> bool:

@@ -11,6 +11,7 @@ from codex_bridge.responses.follow_ups import Approach, Constraint, complaint, n
 from codex_bridge.responses.request import ResponsesRequest
 from codex_bridge.vocabulary import FailureKind, Json, UpstreamFailure
 
+AGAIN = "asked again"
 ANSWERED_BEHIND = frozenset(
     {
         FailureKind.MALFORMED_CALL,
@@ -42,12 +43,15 @@ def next_approach(
     """
     keeps = attempt is not None and (attempt.has_text or change in {Change.QUESTION, Change.NUDGE})
 
-    def told(*turns: Json) -> Approach:
+    def told(*turns: Json, way: str = change.value) -> Approach:
         # An answer that broke off is not gone on with: the turns hold all of it.
         return Approach(
             turns=(*approach.turns, *turns),
             before=attempt if keeps else approach.before,
             tools_in_words=approach.tools_in_words,
+            is_thinking_over=approach.is_thinking_over or change is Change.ANSWER,
+            # How a question ends is counted by the attempt.
+            ways=approach.ways if change is Change.QUESTION else (*approach.ways, f"{AGAIN} {way}"),
         )
 
     if change is Change.QUESTION and attempt is not None:
@@ -58,11 +62,11 @@ def next_approach(
         has_complained = failure.kind is FailureKind.MALFORMED_CALL
         if has_complained and QUOTED_CALL.search(failure.message):
             # They would be the same words again.
-            return told(*complaint(failure, attempt))
+            return told(*complaint(failure, attempt), way=Change.COMPLAINT.value)
         turns = complaint(failure, attempt) if keeps else ()
-        otherwise = told(*complaint(failure, attempt))
+        otherwise = told(*complaint(failure, attempt), way=Change.COMPLAINT.value)
         if not has_complained:
-            otherwise = evolve(told(*turns), tools_in_words=True)
+            otherwise = evolve(told(*turns, way="with its tools in words"), tools_in_words=True)
         return evolve(told(*turns), own_words=True, otherwise=otherwise)
     constraint = None
     if change is Change.SCHEMA:
@@ -73,5 +77,4 @@ def next_approach(
     return evolve(
         told(*complaint(failure, attempt, constraint)),
         constraint=constraint,
-        is_thinking_over=change is Change.ANSWER,
     )

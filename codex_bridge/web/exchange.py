@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Hashable, Sequence
 from functools import partial
 
@@ -165,8 +164,6 @@ class Exchange:
         """Why the answer broke off that the model was asked to go on with."""
         self._standing: Attempt | None = None
         """An answer with which the exchange ends where a further one comes to nothing."""
-        self._mended: Counter[str] = Counter()
-        """How the model was asked again because of a slip of its own -> how often."""
         self._work: Deferred[None] | None = None
         self._is_abandoned = False
 
@@ -263,7 +260,7 @@ class Exchange:
     def _settled(self, attempt: Attempt) -> Attempt:
         """`attempt`, with all that was held back in doubt given as text."""
         self._attempt = attempt
-        attempt.repairs.update(self._mended)
+        attempt.repairs.update(self._approach.ways)
         attempt.settle()
         if attempt.quoted:
             attempt.refuse_quoted()
@@ -318,9 +315,6 @@ class Exchange:
             self._upstream.note_lack(self._request.model, REFUSED_CAPABILITY[failure.kind])
         elif change is not Change.NOTHING:
             self._approach = next_approach(self._approach, failure, change, attempt, self._request)
-            if change is not Change.QUESTION:
-                # How that ends is counted by the attempt.
-                self._mended[f"asked again {change.value}"] += 1
             if self._approach.before is not None:
                 self._reply.writer.end_item()
         elif attempt and attempt.beginning and self._approach.beginning is None:

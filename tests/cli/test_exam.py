@@ -193,7 +193,7 @@ async def test_a_bridge_of_the_exam_tells_what_it_did(start: Start, tmp_path: Pa
 
     (work, plain, nothing), healths = await deferToThread(examine)
     assert (work.generations, plain.generations, nothing.generations) == (2, 1, 0)
-    assert list(work.mending) == ["asked again for its own words"]
+    assert list(work.mending) == ["asked again told what was wrong"]
     assert work.input_tokens > 0
     assert work.output_tokens > 0
     assert [health["exchanges"]["served"] for health in healths] == [1, 1]
