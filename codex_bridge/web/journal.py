@@ -121,7 +121,7 @@ class Journal:
 
 def _reason(failure: UpstreamFailure) -> str:
     """Why it failed, without what the model wrote."""
-    if failure.kind is FailureKind.UNFIT:
+    if failure.kind is FailureKind.UNFIT or not failure.message:
         return ""
     return printable(without_quoted_call(failure.message), 500)
 
