@@ -187,6 +187,8 @@ class LeakScanner:
         `called` through the API, a call in doubt is text: it only described that call.
         """
         if cut and self._candidate is not None and self._candidate.style is not INVENTED:
+            if not self._prose.introduces_example(self._candidate.style):
+                self._note_unread(self._candidate.style)
             text, self._candidate = self._candidate.cursor.text(0), None
             self._emit(text)
         self._run(ended=True)

@@ -64,9 +64,16 @@ class Judge:
             return False
         if strict and (not repaired.fits or UNDECLARED in repaired.steps):
             return False
+        return not self._is_quotation(call, repaired)
+
+    def quotes(self, call: WrittenCall) -> bool:
+        """Whether such a call stands in anything that the model may be quoting."""
+        return self._is_quotation(call, self._repaired(call))
+
+    def _is_quotation(self, call: WrittenCall, repaired: RepairedCall) -> bool:
         is_quoted = self._is_quoted(call, repaired)
         self.quotations += is_quoted
-        return not is_quoted
+        return is_quoted
 
     def has_read(self, call: RepairedCall, written: str = "", arguments: str = "") -> bool:
         """Whether such a call stands, as a call, in what tools returned.

@@ -142,6 +142,7 @@ class Attempt:
         self._reading = reading
         is_own_words = reading in {Reading.OWN_WORDS, Reading.OWN_WORDS_IN_THOUGHT}
         self._own_words = OwnWords(dialect) if is_own_words else None
+        self._dialect = dialect
         # Whoever is asked whether a call was meant gives no answer of its own.
         is_muted = before is not None and bool(before.doubtful)
         self._text_format = None if is_muted else text_format
@@ -202,12 +203,12 @@ class Attempt:
     @property
     def has_text(self) -> bool:
         """Whether the client has text of it, or will at its end."""
-        return bool(self._said or self._beginning)
+        return not self._is_muted and bool(self._said or self._beginning)
 
     @property
     def has_said(self) -> bool:
-        """Whether it wrote text of its own, behind a beginning that it was given."""
-        return bool(self._said)
+        """Whether the client has text of its own of it, behind a beginning that it was given."""
+        return not self._is_muted and bool(self._said)
 
     @property
     def has_answered_by_call(self) -> bool:
@@ -304,6 +305,8 @@ class Attempt:
         """
         if self._scanner:
             self._pieces(self._scanner.end(cut=True))
+        # A call that it could not end is part of the loop.
+        self._own_words = None
         if self._text_format is not None:
             self._unchecked = [useful_part("".join(self._unchecked))]
         elif not self._calls:
@@ -478,14 +481,14 @@ class Attempt:
 
     def _pieces(self, pieces: Iterable[Piece]) -> None:
         """Write text; collect the calls that stood in it."""
-        for piece in pieces:
+        for piece in map(self._without_quotation, pieces):
             # A model that was asked to make its call now means what it writes, in any form.
             if isinstance(piece, Found) and (piece.is_certain or self._is_muted):
                 self.settle()
                 if not piece.calls and piece.style:
                     self.repairs[piece.style] += 1
                 # Between marks in its own words, a call is what a server makes a call of.
-                style = None if self._own_words and piece.is_tagged else piece.style
+                style = None if self._is_as_sent(piece) else piece.style
                 for written in piece.calls:
                     self._size += len(written.arguments)
                     self._calls.add(written, style)
@@ -499,6 +502,21 @@ class Attempt:
         if self._own_words is None or self._scanner is None:
             return text
         return self._own_words.delivered(text, has_unread=self._scanner.has_unread)
+
+    def _is_as_sent(self, found: Found) -> bool:
+        """Whether these are calls that a server would make of the model's own words."""
+        if self._own_words is None or not found.is_tagged:
+            return False
+        is_own_form = self._dialect is None or found.style in self._dialect
+        return is_own_form and all(self._toolbox.tool(call.name) for call in found.calls)
+
+    def _without_quotation(self, piece: Piece) -> Piece:
+        """`piece`; as text if the model quotes calls of which no server would make any."""
+        if self._own_words is None or not isinstance(piece, Found) or not piece.is_tagged:
+            return piece
+        if not self._is_as_sent(piece) and any(map(self._judge.quotes, piece.calls)):
+            return piece.text
+        return piece
 
     def _write(self, channel: Channel, text: str) -> None:
         if channel is Channel.MESSAGE and self._text_format is not None:

@@ -1,4 +1,4 @@
-"""How an attempt is asked after one that failed: a change of the table -> an approach. Pure."""
+"""How an attempt is asked after one that failed: a change of the table -> an approach. No I/O."""
 
 from __future__ import annotations
 
@@ -42,6 +42,9 @@ def next_approach(
     All that it was told before stays, and the new turns follow.
     """
     keeps = attempt is not None and (attempt.has_text or change in {Change.QUESTION, Change.NUDGE})
+    if attempt is not None and attempt.has_text and change is not Change.QUESTION:
+        # Nobody asks any more whether the model means what it may only show.
+        attempt.settle()
 
     def told(*turns: Json, way: str = change.value) -> Approach:
         # An answer that broke off is not gone on with: the turns hold all of it.

@@ -130,6 +130,17 @@ def _reply_for(
     )
 
 
+def _seen_through(failure: UpstreamFailure, attempt: Attempt, watch: LoopWatch) -> UpstreamFailure:
+    """`failure`, or that of the loop because of which `attempt` broke off."""
+    if failure.kind is FailureKind.BROKEN:
+        try:
+            watch.check_end()
+        except UpstreamFailure as loop:
+            failure = loop
+    is_in_thought = failure.kind is FailureKind.REPETITIVE and attempt.is_thinking
+    return overthinking() if is_in_thought else failure
+
+
 class Exchange:
     """Has an accepted request answered, and tells its client."""
 
@@ -200,7 +211,9 @@ class Exchange:
             self._work.cancel()
 
     def _fail(self, error: ApiError) -> None:
-        self._journal.outcome = f"failed: {error.message}"
+        # The sentence names what the client's schema allows, and may name what the model wrote.
+        is_unfit = error.code == "answer_unfit"
+        self._journal.outcome = f"failed: {error.code if is_unfit else error.message}"
         self._reply.fail(error)
 
     async def _answer(self) -> None:
@@ -223,8 +236,9 @@ class Exchange:
             try:
                 if retry is not None:
                     await self._change(retry, failed)
-                is_kept = self._approach.before or self._approach.beginning
-                if failed is not None and not is_kept:
+                if failed is not None and self._approach.before is not None:
+                    self._reply.writer.end_item()
+                elif failed is not None and self._approach.beginning is None:
                     self._reply.begin_anew()
                 if retry is not None:
                     self._journal.log_retry(retry)
@@ -252,7 +266,7 @@ class Exchange:
                 standing = attempt
             return self._settled(standing)
         if attempt and failure.kind is FailureKind.EMPTY and not self._traits.empty_fails:
-            return attempt
+            return self._settled(attempt)
         if self._interrupted is not None and not self._has_gone_on(failure):
             failure = self._interrupted
         raise self._explained(failure) from failure
@@ -286,7 +300,11 @@ class Exchange:
         if self._standing is not None and failure.kind is FailureKind.EMPTY:
             # The model has nothing to add to the answer before.
             return False
-        if not self._reply.has_delivered or is_followed_up(failure):
+        if is_followed_up(failure):
+            return True
+        if self._approach.before is not None:
+            return self._attempt is None or not self._attempt.has_said
+        if not self._reply.has_delivered:
             return True
         if self._approach.beginning is None:
             return self._attempt is not None and self._attempt.beginning is not None
@@ -315,11 +333,14 @@ class Exchange:
             self._upstream.note_lack(self._request.model, REFUSED_CAPABILITY[failure.kind])
         elif change is not Change.NOTHING:
             self._approach = next_approach(self._approach, failure, change, attempt, self._request)
-            if self._approach.before is not None:
-                self._reply.writer.end_item()
-        elif attempt and attempt.beginning and self._approach.beginning is None:
+        elif attempt and self._is_continued(attempt):
             self._approach = evolve(self._approach, beginning=attempt.beginning)
             self._interrupted = failure
+
+    def _is_continued(self, attempt: Attempt) -> bool:
+        """Whether the model has to go on with an answer of which the client has the beginning."""
+        is_first = self._approach.beginning is None
+        return is_first and self._reply.has_delivered and attempt.beginning is not None
 
     async def _try(self) -> Attempt:
         """Ask once, and receive the whole answer. Raises UpstreamFailure."""
@@ -338,7 +359,8 @@ class Exchange:
         info = await upstream.prepared(request.model, self._budget)
         chat, translation = self._asked(approach, info)
         prompt = None
-        if approach.own_words or (info.gives_own_words and approach.constraint is None):
+        is_asked_raw = approach.own_words or (info.gives_own_words and chat.functions)
+        if is_asked_raw and chat.response_format is None:
             prompt = await upstream.prompt_of(chat, info, self._budget)
             if prompt is None and approach.otherwise is not None:
                 approach = self._approach = approach.otherwise
@@ -376,7 +398,9 @@ class Exchange:
             attempt.take_call_from_reasoning()
         self._reply.send()
         self._check_whole(attempt, context)
-        if attempt.tools_called and (approach.own_words or approach.tools_in_words):
+        before = len(approach.before.tools_called) if approach.before else 0
+        is_otherwise = approach.own_words or approach.tools_in_words
+        if is_otherwise and len(attempt.tools_called) > before:
             upstream.note_swallowed(request.model, own_words=prompt is not None)
         return attempt
 
@@ -410,11 +434,7 @@ class Exchange:
             await answer.deliver_to(partial(self._receive, attempt, watch))
         except UpstreamFailure as failure:
             answer.stopProducing()
-            if failure.kind is FailureKind.BROKEN:
-                watch.check_end()
-            if failure.kind is FailureKind.REPETITIVE and attempt.is_thinking:
-                raise overthinking() from failure
-            raise
+            raise _seen_through(failure, attempt, watch) from failure.__cause__
         except BaseException:
             # Without a reader the model would go on generating.
             answer.stopProducing()
@@ -481,7 +501,8 @@ class Exchange:
 
     def _explained(self, failure: UpstreamFailure) -> ApiError:
         """The failure as the client reads it. Clients need not repeat what was repeated here."""
-        words, tried = self._upstream.words, not self._reply.has_delivered
+        words = self._upstream.words
+        tried = not self._reply.has_delivered or is_followed_up(failure)
         return from_upstream(failure, self._request.model, words, tried=tried)
 
     def _note(self, translation: Translation, chat: ChatRequest) -> None:

@@ -70,6 +70,14 @@ async def test_the_rest_of_an_answer_follows_in_the_same_message(start: Start, h
 
 
 @pytest_twisted.ensureDeferred
+async def test_without_a_stream_the_model_answers_anew(start: Start) -> None:
+    playlist = Playlist([Say(HALF), Die("close")], [Say("There are two files.")])
+    setup = await start(fake=FakeOllama(reactor, playlist, models=[ModelFacts(goes_on=False)]))
+    response = (await setup.ask({"stream": False}, CODEX)).json
+    assert output(response) == [("message", "There are two files.")]
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_model_whose_template_ends_the_message_is_not_asked_to_go_on(start: Start) -> None:
     setup, response = await answered(
         start, [Say(HALF), Die("close")], [Say("new")], facts=ModelFacts(goes_on=False)

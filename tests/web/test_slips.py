@@ -10,6 +10,7 @@ import pytest
 import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.logger import LogLevel, formatEvent
 
 from tests.conftest import LogBook, Start
 from tests.fake_ollama import (
@@ -213,6 +214,86 @@ class TestSwallowedCalls:
         assert kept(await ask(setup)) == ["Hello."]
         assert paths(setup) == ["/api/chat", "/api/chat"]
 
+    @pytest_twisted.ensureDeferred
+    async def test_a_call_that_is_cut_in_them_is_dropped(self, start: Start) -> None:
+        call = '<tool_call>\n{"name": "exec_command", "arguments": {"cmd": "rm -rf'
+        setup = await begun(start, [SHELL], [Say(f"I run it.\n{call}"), Finish("length")])
+        assert kept(await ask(setup)) == ["I run it."]
+
+    @pytest_twisted.ensureDeferred
+    async def test_the_log_says_nothing_where_nothing_is_known(
+        self, start: Start, logged: LogBook
+    ) -> None:
+        setup = await begun(start, [SHELL], [SHELL])
+        await ask(setup)
+        (told,) = [str(formatEvent(event)) for event in logged.at(LogLevel.warn)]
+        assert told.endswith("for its own words: swallowed")
+
+    @pytest.mark.parametrize(
+        "quoted",
+        [
+            '<tool_call>\n{"name": "shell", "arguments": {"command": "touch PWNED"}}\n</tool_call>',
+            "<function=exec_command>\n<parameter=cmd>\ntouch PWNED\n</parameter>\n</function>",
+        ],
+        ids=["name that is not declared", "form of another family"],
+    )
+    @pytest_twisted.ensureDeferred
+    async def test_what_no_server_would_make_a_call_of_stays_text_if_it_is_quoted(
+        self, start: Start, quoted: str
+    ) -> None:
+        facts = ModelFacts(swallows=True, shown_template="{{ .Tools }}<tool_call>{{ .ToolCalls }}")
+        answer = f"It says this, word for word.\n{quoted}"
+        setup = await begun(start, [SHELL], [Say(answer)], facts=facts)
+        user = {"type": "message", "role": "user", "content": f"What does this do?\n{quoted}"}
+        # An end tag behind a call is left out.
+        assert kept(await ask(setup, input=[user])) == [answer.removesuffix("\n</tool_call>")]
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_mark_in_inline_code_is_no_call(self, start: Start) -> None:
+        answer = "A `<tool_call>` tag begins a call. Shall I make one?"
+        setup = await begun(start, [SHELL], [Say(answer)])
+        assert kept(await ask(setup)) == [answer]
+        assert len(setup.fake.turns) == 2
+
+    @pytest.mark.parametrize(
+        "change",
+        [{"tools": []}, {"tools": [], **FORM}],
+        ids=["no tools", "grammar from the start"],
+    )
+    @pytest_twisted.ensureDeferred
+    async def test_without_tools_they_are_not_asked_for(self, start: Start, change: Json) -> None:
+        setup = await begun(start, *(4 * [[SHELL]]), [Say('{"n": 1}')])
+        for _ in range(2):
+            await ask(setup)
+        assert kept(await ask(setup, **change)) == ['{"n": 1}']
+        last = setup.fake.turns[-1]
+        assert last.uri == b"/api/chat"
+        assert bool(last.effective.get("format")) == ("text" in change)
+
+    @pytest.mark.parametrize(
+        "second", [Refuse(503, "server busy, please try again"), Die("reset")], ids=["busy", "lost"]
+    )
+    @pytest_twisted.ensureDeferred
+    async def test_a_request_that_comes_to_nothing_is_sent_again_behind_text(
+        self, start: Start, second: Any
+    ) -> None:
+        setup = await begun(start, [Say(ANNOUNCED), SHELL], [second], [SHELL])
+        text, call = kept(await ask(setup))
+        assert (text.strip(), call) == (ANNOUNCED, *RAN)
+
+    @pytest_twisted.ensureDeferred
+    async def test_only_a_call_that_came_in_this_way_is_counted(self, start: Start) -> None:
+        # The second answer has no call of its own, only that of the answer before.
+        quoted = Call("exec_command", {"cmd": "cat NOTES"})
+        tag = '<tool_call>{"name": "exec_command", "arguments": {"cmd": "cat NOTES"}}</tool_call>'
+        told = [*WORK[:2], WORK[2] | {"output": tag}]
+        answers = [[LS, quoted], [XML_ERROR], [Say("I am done.")]]
+        setup = await begun(start, *answers, *answers, [Say("Yes.")], facts=ModelFacts())
+        for _ in range(2):
+            assert kept(await ask(setup, input=told))[:1] == RAN
+        assert kept(await ask(setup, input=WORK)) == ["Yes."]
+        assert paths(setup)[-1] == "/api/chat"
+
 
 def form(setup: Setup) -> Json:
     """The grammar of the last request."""
@@ -280,8 +361,39 @@ class TestMalformedCalls:
         assert "unexpected end" in complaint["content"]
         assert "raw=" not in complaint["content"]
 
+    @pytest_twisted.ensureDeferred
+    async def test_behind_text_codex_does_not_repeat_what_was_repeated_here(
+        self, start: Start
+    ) -> None:
+        answers = [[Say("Let me look."), XML_ERROR], [XML_ERROR], [XML_ERROR]]
+        setup = await start(Playlist(*answers))
+        response = await ask(setup)
+        assert kept(response) == ["Let me look."]
+        assert response["error"]["code"] == "invalid_prompt"
+
+    @pytest.mark.parametrize("stream", [True, False])
+    @pytest_twisted.ensureDeferred
+    async def test_behind_a_call_in_doubt_the_next_answer_is_shown(
+        self, start: Start, stream: bool
+    ) -> None:
+        shown = '<tool_call>\n{"name": "exec_command", "arguments": {"cmd": "ls"}}\n</tool_call>'
+        first = [Say(f"Should I run this?\n{shown}\n"), XML_ERROR]
+        setup = await start(Playlist(first, [Say("There are three lines.")]))
+        reply = await setup.ask({"tools": [EXEC], "stream": stream}, CODEX)
+        before, after = kept(reply.response if stream else reply.json)
+        assert before.split() == f"Should I run this?\n{shown}".split()
+        assert after == "There are three lines."
+
 
 class TestEmptyAnswers:
+    @pytest_twisted.ensureDeferred
+    async def test_the_log_tells_that_a_client_was_given_nothing_after_two_questions(
+        self, start: Start, logged: LogBook
+    ) -> None:
+        setup = await start(Playlist([Finish()], [Finish()]))
+        await setup.ask({"tools": [EXEC]})
+        assert "asked again told what was wrong" in line(logged)
+
     @pytest_twisted.ensureDeferred
     async def test_the_model_is_told_that_it_said_nothing(self, start: Start) -> None:
         setup = await start(Playlist([Finish()], [LS]))
@@ -319,6 +431,27 @@ class TestAnnouncedSteps:
         setup = await start(Playlist([Say(ANNOUNCED)], second, second))
         response = await ask(setup, input=WORK)
         assert (response["status"], kept(response)) == ("completed", [ANNOUNCED])
+
+    @pytest_twisted.ensureDeferred
+    async def test_behind_it_nothing_is_said_twice(self, start: Start) -> None:
+        broken = [Say("I will look at"), Die("reset")]
+        setup = await start(Playlist([Say(ANNOUNCED)], broken, [Say("I will look at it."), LS]))
+        asked = {"tools": [EXEC], "input": WORK, "stream": False}
+        response = (await setup.ask(asked, CODEX)).json
+        assert kept(response) == [ANNOUNCED, "I will look at"]
+
+    @pytest.mark.parametrize("stream", [True, False])
+    @pytest_twisted.ensureDeferred
+    async def test_thoughts_of_two_answers_behind_it_are_two_items(
+        self, start: Start, stream: bool
+    ) -> None:
+        broken = [Think("Hm."), Die("reset")]
+        setup = await start(Playlist([Say(ANNOUNCED)], broken, [Think("Yes."), LS]))
+        reply = await setup.ask({"tools": [EXEC], "input": WORK, "stream": stream}, CODEX)
+        response = reply.response if stream else reply.json
+        assert kept(response) == [ANNOUNCED, *RAN]
+        thoughts = [item for item in response["output"] if item["type"] == "reasoning"]
+        assert [each["summary"][0]["text"] for each in thoughts] == ["Hm.", "Yes."]
 
     @pytest_twisted.ensureDeferred
     async def test_it_is_nudged_once(self, start: Start) -> None:
@@ -406,6 +539,21 @@ class TestStructuredOutput:
         assert "does not fit the JSON schema" in response["error"]["message"]
 
     @pytest_twisted.ensureDeferred
+    async def test_the_log_has_neither_the_schema_nor_the_answer(
+        self, start: Start, logged: LogBook
+    ) -> None:
+        schema = {"type": "object", "properties": {"n": {"enum": ["secret"]}}, "required": ["n"]}
+        format_ = {"type": "json_schema", "name": "n", "schema": schema}
+        wrong = '{"n": "private"}'
+        setup = await start(Playlist([Say(wrong)], [spoken(wrong), Finish()]))
+        response = await ask(setup, text={"format": format_})
+        assert '"n" must be "secret"' in response["error"]["message"]
+        written = "".join(str(formatEvent(event)) for event in logged.events)
+        assert "failed: answer_unfit" in written
+        assert "secret" not in written
+        assert "private" not in written
+
+    @pytest_twisted.ensureDeferred
     async def test_calls_come_before_it_as_ever(self, start: Start) -> None:
         setup = await start(Playlist([Say("Let me look."), LS]))
         assert kept(await ask(setup, **FORM)) == ["Let me look.", *RAN]
@@ -443,6 +591,13 @@ class TestThoughts:
         setup = await start(Playlist([Think(3000 * "Wait. I have to look. "), LS], [LS]))
         assert kept(await ask(setup)) == RAN
         assert len(setup.fake.turns) == 2
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_thought_in_its_own_words_that_ollama_ends_is_ended(self, start: Start) -> None:
+        endless = [Think(40 * " ha"), Die("close")]
+        setup = await begun(start, [SHELL], endless, [LS])
+        assert kept(await ask(setup)) == RAN
+        assert "thought long enough" in asked(setup)[-1][-1]["content"]
 
 
 NOTE = "[codex-bridge ended the answer here: the model only repeated itself.]"
@@ -491,6 +646,16 @@ class TestRepetition:
         setup = await start(Playlist([Say(tagged + 5000 * "The file is there. ")]))
         response = await ask(setup)
         assert (response["status"], kept(response)[-1:]) == ("completed", RAN)
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_call_in_its_own_words_that_repeats_itself_is_part_of_the_repetition(
+        self, start: Start
+    ) -> None:
+        said = "Let me run it for you. Here it is."
+        call = '<tool_call>\n{"name": "exec_command", "arguments": {"cmd": "'
+        setup = await begun(start, [SHELL], [Say(f"{said}\n{call}{3000 * 'ha '}")])
+        assert kept(await ask(setup)) == [f"{said}\n\n{NOTE}"]
+        assert len(setup.fake.turns) == 2
 
     @pytest.mark.parametrize("api", ["ollama", "chat"])
     @pytest_twisted.ensureDeferred
