@@ -189,6 +189,12 @@ class ModelTable:
             else "the model is told of its tools in words",
         )
 
+    def note_no_prompt(self, name: str) -> None:
+        """The server showed no prompt, so it does not give the model's own words any more."""
+        model = self.get(name)
+        if model.gives_own_words:
+            model.swallowed, model.gives_own_words = 0, False
+
     async def renewed(self, name: str) -> ModelInfo:
         """What is known of a model, as by `info`, but asked for now. Raises UpstreamFailure."""
         model = self.get(name)

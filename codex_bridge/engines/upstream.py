@@ -212,8 +212,12 @@ class Upstream:
         if engine.own_words_request(request, "", info, plan, stream=False) is None:
             return None
         asked = engine.render_request(request, info, plan)
-        answer = await self._client.object_from(*asked, budget) if asked else None
-        return engine.rendered(answer or {}) or None
+        if asked is None:
+            return None
+        prompt = engine.rendered(await self._client.object_from(*asked, budget) or {})
+        if not prompt:
+            self._models.note_no_prompt(info.name)
+        return prompt or None
 
     async def has_more_context(self, model: str, failure: UpstreamFailure) -> bool:
         """Whether a model gets more context than it had when a prompt was TOO_LONG for it.

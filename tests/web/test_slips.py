@@ -12,6 +12,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.logger import LogLevel, formatEvent
 
+from codex_bridge.engines.ollama import OllamaEngine
 from tests.conftest import LogBook, Start
 from tests.fake_ollama import (
     Answer,
@@ -143,6 +144,20 @@ class TestSwallowedCalls:
         setup = await begun(start, [SHELL], [Say(shown)])
         assert kept(await ask(setup)) == [shown]
         assert len(setup.fake.turns) == 2
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_server_that_shows_no_prompt_any_more_is_asked_as_before(
+        self, start: Start, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        setup = await begun(start, *(10 * [[SHELL]]))
+        for _ in range(2):
+            assert kept(await ask(setup)) == RAN
+        monkeypatch.setattr(OllamaEngine, "rendered", lambda *_: "")
+        for _ in range(3):
+            assert kept(await ask(setup)) == RAN
+        assert paths(setup)[4:] == 5 * ["/api/chat"]
+        tools = [bool(turn.effective.get("tools")) for turn in setup.fake.turns[4:]]
+        assert tools == [True, False, True, False, False]
 
     @pytest_twisted.ensureDeferred
     async def test_a_call_of_an_unknown_function_goes_to_codex(self, start: Start) -> None:
