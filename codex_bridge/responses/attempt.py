@@ -64,9 +64,9 @@ NO_SOURCES = Sources()
 FEWEST_WORDS, LONGEST_BEGINNING = 2, 256 * 1024
 """Words and characters of an answer that broke off, for a model to go on with it. A single word,
 such as "assistant", may end any prompt; a longer text takes long to read again."""
-FEWEST_SWALLOWED = 10
+FEWEST_SWALLOWED = 12
 """Tokens that a server counted and did not deliver, from which a call is missing: the shortest call
-takes some fifteen, the end of an answer and the marks of a thought take four."""
+takes some fifteen, the marks of a thought and of the end of an answer up to ten."""
 CUT = frozenset({"length", "content_filter"})
 """Finish reasons of an answer that the model could not end."""
 
@@ -221,13 +221,19 @@ class Attempt:
 
         Behind text that is so only if the text announces the call: counts of text are not exact.
         """
-        is_silent = not (self.tools_called or self.quoted or self._held or self._own_words)
-        if not is_silent or self.usage is None or self.is_cut:
-            return False
-        delivered = max(self._deltas, self._size // BYTES_PER_TOKEN)
-        is_missing = self.usage.output_tokens - delivered >= FEWEST_SWALLOWED
+        is_silent = not (self.tools_called or self.quoted or self._held)
         has_text = bool(self._said or self._beginning)
-        return is_missing and (not has_text or (self._deltas > 1 and self.announces))
+        return is_silent and self._lacks_tokens and (not has_text or self.announces)
+
+    @property
+    def _lacks_tokens(self) -> bool:
+        """Whether the server counted more tokens than it delivered, and the model was not cut."""
+        if self.usage is None or self.is_cut or self._own_words:
+            return False
+        size = self._size + sum(map(len, self._unchecked))
+        # Most pieces are a token; of an answer in one piece a character may be one.
+        delivered = size if self._deltas == 1 else max(self._deltas, size // BYTES_PER_TOKEN)
+        return self.usage.output_tokens - delivered >= FEWEST_SWALLOWED
 
     @property
     def announces(self) -> bool:
@@ -285,8 +291,9 @@ class Attempt:
         is_unread = self._own_words is not None and bool(self._own_words.unread)
         if is_unread and not self._calls and not self.is_cut:
             raise UpstreamFailure(FailureKind.SWALLOWED, "")
-        if self._calls or self.is_cut:
-            # A model that calls as well only described the other call.
+        if self._calls or self.is_cut or self._text_format is not None:
+            # A model that calls as well only described the other call; and where the text has to
+            # fit a schema, all of it is the answer.
             self.settle()
         self._check_format()
         if self._before is not None:
@@ -452,12 +459,14 @@ class Attempt:
         if form is None:
             return
         text, self._unchecked = "".join(self._unchecked), []
-        if not text.strip() or self._calls or self.is_cut or self._held:
+        if not text.strip() or self._calls or self.is_cut:
             self._write(Channel.MESSAGE, text)
             return
         fit = fitted(text, form)
         if fit is None:
             self._unchecked = [text]
+            if self._lacks_tokens and announces(text):
+                raise UpstreamFailure(FailureKind.SWALLOWED, "")
             raise UpstreamFailure(FailureKind.UNFIT, misfit(text, form))
         if fit != text:
             self.repairs[FORM] += 1

@@ -472,6 +472,11 @@ class Exchange:
             raise UpstreamFailure(
                 FailureKind.CONTEXT_FULL, f"all {context} tokens of the context are used"
             )
+        if settings.repair and attempt.is_cut and request.text_format:
+            if self._traits.length_completes:
+                # The client would take the half for the whole.
+                raise UpstreamFailure(FailureKind.UNFIT, "it was cut at the limit of its tokens")
+            return
         if settings.confirm and (attempt.quoted or attempt.doubtful):
             raise UpstreamFailure(FailureKind.UNCERTAIN, "")
         if settings.repair and request.is_call_required and not attempt.has_answered_by_call:

@@ -114,7 +114,6 @@ async def test_what_the_model_announces_needs_no_question(start: Start, answer: 
         ("Show me how a call looks.", {}),
         ("Zeig mir den Aufruf.", {}),
         ("给我一个例子", {}),
-        ("Go on.", {"text": {"format": {"type": "json_object"}}}),
     ],
 )
 @pytest_twisted.ensureDeferred

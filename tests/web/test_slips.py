@@ -569,6 +569,34 @@ class TestStructuredOutput:
         assert "private" not in written
 
     @pytest_twisted.ensureDeferred
+    async def test_json_that_looks_like_a_call_is_the_answer(self, start: Start) -> None:
+        written = '{"name": "exec_command", "arguments": {"cmd": "ls"}}'
+        setup = await start(Playlist([Say(written)]))
+        form = {"text": {"format": {"type": "json_object"}}}
+        assert kept(await ask(setup, **form)) == [written]
+        assert len(setup.fake.turns) == 1
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_doubtful_call_in_it_is_a_text_that_does_not_fit(self, start: Start) -> None:
+        call = '<tool_call>\n{"name": "exec_command", "arguments": {"cmd": "ls"}}\n</tool_call>'
+        setup = await start(Playlist([Say(f"Should I run this?\n{call}")], [Say('{"n": 1}')]))
+        assert kept(await ask(setup, **FORM)) == ['{"n": 1}']
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_half_of_it_is_never_taken_for_the_whole(self, start: Start) -> None:
+        setup = await start(Playlist([Say('{"n": '), Finish("length")]))
+        response = await ask(setup, **FORM)
+        assert response["status"] == "failed"
+        assert "cut at the limit" in response["error"]["message"]
+        assert len(setup.fake.turns) == 1
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_call_that_ollama_drops_comes_before_it(self, start: Start) -> None:
+        first = [Say("Let me look at the files:"), SHELL]
+        setup = await begun(start, first, [SHELL])
+        assert kept(await ask(setup, **FORM))[-1:] == RAN
+
+    @pytest_twisted.ensureDeferred
     async def test_calls_come_before_it_as_ever(self, start: Start) -> None:
         setup = await start(Playlist([Say("Let me look."), LS]))
         assert kept(await ask(setup, **FORM)) == ["Let me look.", *RAN]
