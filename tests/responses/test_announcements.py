@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from time import process_time
-
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -163,9 +161,6 @@ def test_what_only_looks_like_a_sentence_where_the_window_begins_is_none() -> No
         "I am going to go ahead and ",
     ],
 )
-def test_a_huge_answer_takes_no_time(part: str) -> None:
-    text = part * 1_000_000
-    began = process_time()
-    announces(text)
-    announces(text + "now:")
-    assert process_time() - began < 0.5
+def test_a_huge_answer_is_judged_by_its_end(part: str) -> None:
+    """Whatever took quadratic time for it would not end within the limit of a test."""
+    assert not announces(f"{part * 1_000_000}\n\nDone.")
