@@ -108,6 +108,9 @@ class TestSwallowedCalls:
         first, second = asked(setup)
         assert first == second
         assert "asked again for its own words" in line(logged)
+        # An Ollama that does not know the option any more would generate that much.
+        (rendering,) = setup.fake.renderings
+        assert rendering.json["options"]["num_predict"] == 1
 
     @pytest_twisted.ensureDeferred
     async def test_from_the_third_time_on_they_are_asked_for_at_once(
@@ -528,11 +531,13 @@ class TestStructuredOutput:
 
     @pytest.mark.parametrize("text", ['{"n": 1}', '```json\n{"n": 1}\n```', 'Here: {"n": 1}'])
     @pytest_twisted.ensureDeferred
-    async def test_only_the_form_is_mended(self, start: Start, text: str) -> None:
+    async def test_only_the_form_is_mended(self, start: Start, logged: LogBook, text: str) -> None:
         setup = await start(Playlist([Say(text)]))
         (answer,) = kept(await ask(setup, **FORM))
         assert orjson.loads(answer) == {"n": 1}
         assert len(setup.fake.turns) == 1
+        mended = "none" if text == '{"n": 1}' else "form of the answer"
+        assert line(logged) == f"tools: none; repairs: {mended}"
 
     @pytest_twisted.ensureDeferred
     async def test_an_answer_that_does_not_fit_is_asked_for_with_a_grammar(
