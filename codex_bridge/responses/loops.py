@@ -22,7 +22,8 @@ FEWEST_WORDS = 3
 """Words before the repetition, from which an answer without a whole sentence is of use."""
 SENTENCE_END = re.compile(r"[.!?](?=\s|\Z)|[。！？\n]")  # noqa: RUF001
 EQUAL_PIECES = re.compile(r"(\s*\S{1,20})\1{19,}\s*\Z")
-"""Equal tokens at the end, of which Ollama lets some thirty pass."""
+LONGEST_EQUAL = 2000
+"""Equal tokens at the end, of which Ollama lets some thirty pass; and the characters of these."""
 PATIENCE_WITH_CALLS = 4
 """A call may hold a file, and a file many equal lines."""
 
@@ -66,7 +67,7 @@ def useful_part(text: str) -> str:
     """What a text says before it only repeats itself, up to the end of a sentence or line."""
     repetition = Repetition()
     repetition.add(text)
-    equal = EQUAL_PIECES.search(text)
+    equal = EQUAL_PIECES.search(text, max(0, len(text) - LONGEST_EQUAL))
     useful = min(repetition.useful, equal.end(1) if equal else len(text))
     if useful == len(text):
         return text
