@@ -17,7 +17,7 @@ README = (ROOT / "README.md").read_text()
 
 
 def test_ci_runs_the_test_command_of_the_readme() -> None:
-    (command,) = re.findall(r"^python3 -m venv .*pytest$", README, re.MULTILINE)
+    (command,) = re.findall(r"^python3 -m venv .*pytest -n 2$", README, re.MULTILINE)
     assert command in (ROOT / ".ci" / "run").read_text().splitlines()
 
 
