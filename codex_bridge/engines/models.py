@@ -26,7 +26,8 @@ connection is kept, and its end would tell that the server was restarted."""
 FORGET_AFTER = 600.0
 """Seconds after which a model that was refused tools or pictures is given another chance: its
 server may have been started anew. Many servers close idle connections, so that tells nothing."""
-SWALLOWED_TWICE = 2
+LOST_CALLS = 2
+"""Calls that a server has dropped, after which a model is asked in the other way from the start."""
 MAX_MODELS = 64
 """Models of which something is kept. Beyond that the one that was unused for longest is dropped;
 one that was loaded to learn its context, only after all others."""
@@ -174,7 +175,7 @@ class ModelTable:
         model = self.get(name)
         model.swallowed += 1
         is_known = model.gives_own_words or "tools" in model.lacks
-        if model.swallowed < SWALLOWED_TWICE or is_known:
+        if model.swallowed < LOST_CALLS or is_known:
             return
         if own_words:
             model.gives_own_words = True

@@ -175,7 +175,8 @@ class Attempt:
 
     def _scanner_for(self, dialect: frozenset[str] | None, beginning: str) -> LeakScanner:
         scanner = LeakScanner(
-            self._is_named if self._own_words else self._judge.known,
+            # In its own words a model may use any name; Codex tells it of a wrong one.
+            bool if self._own_words else self._judge.known,
             self._accepts_own if self._own_words else self._judge.accepts,
             is_shown_json=self._sources.is_shown_json,
             dialect=dialect,
@@ -421,11 +422,6 @@ class Attempt:
             self._unchecked.append(text)
         elif text:
             self._pieces(self._scanner.feed(text) if self._scanner else [text])
-
-    @staticmethod
-    def _is_named(name: str) -> bool:
-        """Whether a call between marks may have this name; Codex tells the model of a wrong one."""
-        return bool(name)
 
     def _accepts_own(self, call: WrittenCall, strict: bool) -> bool:
         """As `Judge.accepts`; a call between marks only has to be readable, as for a server.
