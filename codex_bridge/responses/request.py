@@ -32,7 +32,7 @@ PLAN_MODE = f"{MODE}# Plan Mode"
 ECHOED = (
     *("model", "instructions", "tools", "tool_choice", "parallel_tool_calls", "max_tool_calls"),
     *("max_output_tokens", "reasoning", "text", "temperature", "top_p", "presence_penalty"),
-    *("frequency_penalty", "metadata", "prompt_cache_key"),
+    *("frequency_penalty", "metadata", "prompt_cache_key", "previous_response_id", "background"),
 )
 """Fields that a response object repeats."""
 
@@ -141,7 +141,7 @@ def read(
     would have to be fetched, and for what a server without a memory cannot do.
     """
     model = model_name(request)
-    _refuse_stateful(request)
+    _refuse_named_conversation(request)
     echo = echoed(request)
     if is_title_request(request):
         request = question_alone(request)
@@ -221,23 +221,16 @@ def _most_calls(request: Json) -> int | None:
     return 1 if _typed(request, "parallel_tool_calls", bool) is False else most
 
 
-def _refuse_stateful(request: Json) -> None:
-    """Raises ApiError for what needs a server with a memory.
+def _refuse_named_conversation(request: Json) -> None:
+    """Raises ApiError for a conversation that only its name stands for.
 
     An answer to a part of the conversation, as if it were the whole, would be worse than none.
     """
-    for key in ("previous_response_id", "conversation"):
-        if request.get(key) is not None:
-            raise invalid(
-                f"{key} is not supported: codex-bridge stores no conversations. "
-                f"Send the whole conversation as input.",
-                key,
-                "unsupported_parameter",
-            )
-    if request.get("background"):
+    if request.get("conversation") is not None:
         raise invalid(
-            "background is not supported: codex-bridge stores no responses.",
-            "background",
+            "conversation is not supported: name the response to go on from as "
+            "previous_response_id, or send the whole conversation as input.",
+            "conversation",
             "unsupported_parameter",
         )
 

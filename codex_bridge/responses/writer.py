@@ -5,7 +5,7 @@
     writer.text(Channel.MESSAGE, "Hel")   -> the item is opened if need be, a delta
     writer.call(call, "call_1")           -> a whole call
     writer.end_item()                     -> the open item is closed
-    writer.complete(usage, now=…)         -> completed (or incomplete)
+    writer.complete(writer.whole(usage, …)) -> completed (or incomplete)
     writer.fail(error, code)              -> failed, at any time between start and the last event
 
 Each of these puts events into a queue, which `take` empties. Misuse raises WrongOrder; see
@@ -130,21 +130,22 @@ class ResponseWriter:
             self._add(events.input_done(item_id, index, call.payload))
         self._add_done(events.call_item(call, item_id, call_id, "completed"))
 
-    def complete(self, usage: UsageDelta, *, now: int, is_incomplete: bool = False) -> Json:
-        """Queue the last event of a whole answer; return its response object.
+    def whole(self, usage: UsageDelta, *, now: int, is_incomplete: bool = False) -> Json:
+        """The response object of a whole answer, for `complete`.
 
         `now` is the Unix time in seconds. `is_incomplete` tells that the answer was cut.
         """
-        status = "incomplete" if is_incomplete else "completed"
-        response = self._template.response(
-            status,
+        return self._template.response(
+            "incomplete" if is_incomplete else "completed",
             self.output,
             usage=events.usage(usage),
             completed_at=None if is_incomplete else now,
             incomplete_details={"reason": "max_output_tokens"} if is_incomplete else None,
         )
-        self._add(events.response_event(status, response))
-        return response
+
+    def complete(self, response: Json) -> None:
+        """Queue the last event of a whole answer, with its `response` object."""
+        self._add(events.response_event(response["status"], response))
 
     def fail(self, error: ApiError, code: str) -> None:
         """Queue the last event of an answer that failed; `code` is what this client understands.

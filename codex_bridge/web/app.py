@@ -19,9 +19,9 @@ from codex_bridge.ids import IdSource
 from codex_bridge.settings import Settings
 from codex_bridge.text import printable
 from codex_bridge.vocabulary import UpstreamFailure
+from codex_bridge.web.accept import serve
 from codex_bridge.web.access import KEY_HEADERS, Access
 from codex_bridge.web.drain import Drain
-from codex_bridge.web.exchange import serve
 from codex_bridge.web.health import Health
 from codex_bridge.web.json_replies import send_error, send_json
 from codex_bridge.web.model_list import ModelList

@@ -1,17 +1,15 @@
-"""One exchange: a POST /v1/responses, from its acceptance to its last event."""
+"""One exchange: an accepted request, until its client has its last event."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
-import orjson
 from attrs import evolve
-from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 
-from codex_bridge.clients.traits import ClientTraits, traits_of
 from codex_bridge.engines.retries import (
     REFUSED_CAPABILITY,
     SLIPS,
@@ -23,18 +21,15 @@ from codex_bridge.engines.retries import (
     leaves_an_answer,
 )
 from codex_bridge.engines.upstream import Upstream
-from codex_bridge.errors import ApiError, from_upstream, internal, stopping, too_large
+from codex_bridge.errors import ApiError, from_upstream, internal, stopping
 from codex_bridge.repair.complaints import call_from_complaint
 from codex_bridge.responses import follow_ups
 from codex_bridge.responses.attempt import Attempt
 from codex_bridge.responses.chat import Translation, translate
-from codex_bridge.responses.events import ResponseTemplate
 from codex_bridge.responses.follow_ups import Approach
 from codex_bridge.responses.loops import LoopWatch, overthinking
 from codex_bridge.responses.request import ResponsesRequest
 from codex_bridge.responses.sources import Sources
-from codex_bridge.responses.writer import ResponseWriter
-from codex_bridge.tools.shown import ToolProfile
 from codex_bridge.vocabulary import (
     ChatRequest,
     Delta,
@@ -43,91 +38,16 @@ from codex_bridge.vocabulary import (
     ModelInfo,
     UpstreamFailure,
 )
+from codex_bridge.web.caller import Caller
 from codex_bridge.web.changes import is_followed_up, next_approach
-from codex_bridge.web.intake import Refused, take_in
 from codex_bridge.web.journal import Journal
 from codex_bridge.web.prefixes import conversation_of
-from codex_bridge.web.reply import EventReply, JsonReply, Reply
-from codex_bridge.web.site import BridgeRequest
+from codex_bridge.web.reply import Reply
 from codex_bridge.web.state import BridgeState
 
 GOES_ON = "broken answer continued"
 FULL_RATIO = 0.98
 """If prompt and answer took this part of the context, an answer was cut because it was full."""
-
-
-def serve(http: BridgeRequest, state: BridgeState) -> Deferred[bytes]:
-    """Answer one POST /v1/responses; fires with what is left to write when the reply has ended.
-
-    Cancelling, which happens when the client is gone, closes the upstream connection.
-    """
-    traits = traits_of(http.requestHeaders)
-    intake, body = _taken_in(http, traits, state)
-    journal = Journal(state, state.new_id("resp"), _model_in(intake))
-    reply = _reply_for(intake, journal.exchange, http, traits, state)
-    if isinstance(intake, Refused):
-        journal.outcome = f"failed: {intake.error.message}"
-        reply.fail(intake.error)
-        reply.close()
-        state.tally.served += 1
-        journal.log_line(reply.mode)
-        return succeed(reply.body)
-    if state.settings.debug:
-        journal.debug("request", orjson.loads(body))
-    conversation = conversation_of(intake, http.requestHeaders)
-    exchange = Exchange(intake, conversation, traits, reply, journal, state)
-    return state.drain.serve(Deferred.fromCoroutine(exchange.run()), exchange.abandon)
-
-
-def _taken_in(
-    http: BridgeRequest, traits: ClientTraits, state: BridgeState
-) -> tuple[ResponsesRequest | Refused, bytes]:
-    """The accepted request, or why it is refused; and its body."""
-    refusal = http.refusal
-    if state.drain.is_draining:
-        refusal = stopping()
-    elif refusal is None and http.too_large:
-        refusal = too_large(state.settings.max_body_size)
-    if refusal is not None:
-        return Refused(refusal, traits.fails_in_stream), b""
-    body = http.content.read()
-    # A model may think for an hour; the bytes would be held all the while.
-    http.content.close()
-    settings = state.settings
-    return take_in(body, traits, ToolProfile(settings.tool_profile), dict(settings.alias)), body
-
-
-def _model_in(intake: ResponsesRequest | Refused) -> str:
-    """The model as the log names it: as the client named it, and the one that an alias means."""
-    named = intake.echo.get("model", intake.model)
-    return intake.model if named == intake.model else f"{named} ({intake.model})"
-
-
-def _reply_for(
-    intake: ResponsesRequest | Refused,
-    response_id: str,
-    http: BridgeRequest,
-    traits: ClientTraits,
-    state: BridgeState,
-) -> Reply:
-    # The clock for time limits is not that of the calendar.
-    created_at = int(time.time())
-    template = ResponseTemplate(response_id, created_at, intake.echo, traits.repeat_prompt)
-
-    def new_writer() -> ResponseWriter:
-        return ResponseWriter(template, state.new_id)
-
-    if not intake.stream:
-        return JsonReply(http, new_writer)
-    settings = state.settings
-    return EventReply(
-        http,
-        new_writer(),
-        traits,
-        state.clock,
-        grace=settings.grace,
-        heartbeat=settings.heartbeat,
-    )
 
 
 def _seen_through(failure: UpstreamFailure, attempt: Attempt, watch: LoopWatch) -> UpstreamFailure:
@@ -147,16 +67,15 @@ class Exchange:
     def __init__(
         self,
         request: ResponsesRequest,
-        conversation: Hashable,
-        traits: ClientTraits,
+        caller: Caller,
         reply: Reply,
         journal: Journal,
         state: BridgeState,
     ) -> None:
-        """`conversation` tells the requests of one conversation from others."""
         self._request = request
-        self._conversation = conversation
-        self._traits = traits
+        self._conversation = conversation_of(request, caller.headers)
+        self._memory = caller.memory
+        self._traits = caller.traits
         self._reply = reply
         self._journal = journal
         self._state = state
@@ -220,11 +139,15 @@ class Exchange:
         """Have the model answer, and end the reply. Raises ApiError."""
         attempt, journal = await self._generate(), self._journal
         attempt.usage = attempt.counted(self._request.size)
-        response = self._reply.complete(
+        response = self._reply.writer.whole(
             attempt.usage,
             now=int(time.time()),
             is_incomplete=attempt.is_cut and not self._traits.length_completes,
         )
+        # The client may be told of a response that is kept only when it is safe.
+        if response["store"] and not await self._memory.keep(self._request.items, response):
+            response["store"] = False
+        self._reply.complete(response)
         journal.outcome = response["status"]
         journal.debug("response", response)
 

@@ -1,4 +1,4 @@
-"""Reads the body of a POST /v1/responses: an accepted request, or the reason to refuse it."""
+"""Reads the body of a request for a response: what it asks for, or the reason to refuse it."""
 
 from __future__ import annotations
 
@@ -8,42 +8,52 @@ from attrs import evolve, field, frozen
 
 from codex_bridge.clients.traits import ClientTraits
 from codex_bridge.errors import ApiError
-from codex_bridge.responses.request import ResponsesRequest, echoed, model_name, parse, read
-from codex_bridge.tools.shown import ToolProfile
+from codex_bridge.responses.request import echoed, model_name, parse
 from codex_bridge.vocabulary import Json
 
 
 @frozen
-class Refused:
-    """A request that is not served, and what was known of it by then."""
+class Intake:
+    """A request whose fields were not read yet, but for those that the reply depends on."""
 
-    error: ApiError
     stream: bool
-    """Whether the client is to be told in a stream of events."""
+    """Whether the client is told in a stream of events; else it gets one JSON object."""
+    body: Json = field(factory=dict)
+    size: int = 0
+    """Bytes of the request."""
     model: str = ""
     echo: Json = field(factory=dict)
+    """The fields that a response object repeats."""
+    refusal: ApiError | None = None
+    """Why it is refused; what was known by then stands in the other attributes."""
 
 
-def take_in(
-    body: bytes,
-    traits: ClientTraits,
-    tool_profile: ToolProfile,
-    aliases: Mapping[str, str] = {},
-) -> ResponsesRequest | Refused:
-    """Read the body of a request of a client with these `traits`.
+def take_in(body: bytes, traits: ClientTraits, aliases: Mapping[str, str] = {}) -> Intake:
+    """The body of a request of a client with these `traits`.
 
     `aliases`: a name that clients use for a model -> the model, which is asked in its place.
     """
-    # Until the client's wish is known, a client that reads failures in the stream gets one.
-    stream, model, echo = traits.fails_in_stream, "", {}
     try:
         request = parse(body)
-        model = model_name(request)
-        echo = echoed(request)
-        wish = request.get("stream")
-        if isinstance(wish, bool | None):
-            stream = bool(wish)
-        taken = read(request, size=len(body), tool_profile=tool_profile)
-        return evolve(taken, model=aliases.get(model, model))
     except ApiError as error:
-        return Refused(error, stream, model, echo)
+        return Intake(traits.fails_in_stream, refusal=error)
+    return take_in_object(request, len(body), traits, aliases)
+
+
+def take_in_object(
+    request: Json, size: int, traits: ClientTraits, aliases: Mapping[str, str] = {}
+) -> Intake:
+    """A body of `size` bytes that is a JSON object already; otherwise as `take_in`."""
+    # Until the client's wish is known, a client that reads failures in the stream gets one.
+    intake = Intake(traits.fails_in_stream, request, size)
+    try:
+        named = model_name(request)
+    except ApiError as error:
+        return evolve(intake, refusal=error)
+    wish = request.get("stream")
+    return evolve(
+        intake,
+        stream=bool(wish) if isinstance(wish, bool | None) else intake.stream,
+        model=aliases.get(named, named),
+        echo=echoed(request),
+    )

@@ -12,10 +12,10 @@ from codex_bridge.clients.traits import ClientTraits
 from codex_bridge.engines.answer import Answer
 from codex_bridge.errors import ApiError
 from codex_bridge.idle import IdleTimer
-from codex_bridge.responses.events import STREAM_TYPE, frame
 from codex_bridge.responses.writer import ResponseWriter
-from codex_bridge.vocabulary import Json, UsageDelta
+from codex_bridge.vocabulary import Json
 from codex_bridge.web.json_replies import send_error, send_json
+from codex_bridge.web.outlets import Outlet
 from codex_bridge.web.site import BridgeRequest
 
 
@@ -45,8 +45,8 @@ class Reply(Protocol):
     def begin_anew(self) -> None:
         """The attempt came to nothing; let the next one write."""
 
-    def complete(self, usage: UsageDelta, *, now: int, is_incomplete: bool) -> Json:
-        """End with a whole answer; return the response object."""
+    def complete(self, response: Json) -> None:
+        """End with a whole answer: the object that its writer made of it."""
 
     def fail(self, error: ApiError) -> None:
         """End with a failure, told as this client reads it."""
@@ -64,11 +64,9 @@ class EventReply:
     that on to the answer it follows: a reply outlives the answers of several attempts.
     """
 
-    mode = "streamed"
-
     def __init__(
         self,
-        http: BridgeRequest,
+        outlet: Outlet,
         writer: ResponseWriter,
         traits: ClientTraits,
         clock: IReactorTime,
@@ -77,9 +75,10 @@ class EventReply:
         heartbeat: float,
     ) -> None:
         """`grace` and `heartbeat` in seconds; see the settings of these names."""
+        self.mode = outlet.mode
         self.writer = writer
         self.body = b""
-        self._http = http
+        self._outlet = outlet
         self._traits = traits
         self._is_open = False
         self._is_paused = False
@@ -97,21 +96,18 @@ class EventReply:
         if self._is_open:
             return
         self._is_open = True
-        http = self._http
-        http.setHeader(b"content-type", STREAM_TYPE)
-        http.setHeader(b"cache-control", b"no-cache")
-        http.setHeader(b"x-accel-buffering", b"no")
+        self._outlet.begin()
         self.writer.start()
         self.send()
-        if http.is_connected:
-            http.registerProducer(self, True)
+        if self._outlet.is_connected:
+            self._outlet.register(self)
         self._idle.start()
 
     def send(self) -> None:
         events = self.writer.take()
-        if events and self._http.is_connected:
+        if events and self._outlet.is_connected:
             self._idle.touch()
-            self._http.write(b"".join(map(frame, events)))
+            self._outlet.write(events)
 
     def follow(self, answer: Answer) -> None:
         self._answer = answer
@@ -123,10 +119,9 @@ class EventReply:
         self.writer.end_item()
         self.send()
 
-    def complete(self, usage: UsageDelta, *, now: int, is_incomplete: bool) -> Json:
-        response = self.writer.complete(usage, now=now, is_incomplete=is_incomplete)
+    def complete(self, response: Json) -> None:
+        self.writer.complete(response)
         self.send()
-        return response
 
     def fail(self, error: ApiError) -> None:
         if self._is_open or self._traits.fails_in_stream:
@@ -134,13 +129,13 @@ class EventReply:
             self.writer.fail(error, self._traits.failure_code(error))
             self.send()
         else:
-            self.body = send_error(self._http, error)
+            self.body = self._outlet.refuse(error)
 
     def close(self) -> None:
         self._stop_grace()
         self._idle.stop()
-        if self._http.is_connected and self._http.producer is not None:
-            self._http.unregisterProducer()
+        if self._is_open:
+            self._outlet.unregister()
 
     def pauseProducing(self) -> None:
         self._is_paused = True
@@ -194,10 +189,9 @@ class JsonReply:
         self.writer = self._new_writer()
         self.writer.start()
 
-    def complete(self, usage: UsageDelta, *, now: int, is_incomplete: bool) -> Json:
-        response = self.writer.complete(usage, now=now, is_incomplete=is_incomplete)
+    def complete(self, response: Json) -> None:
+        self.writer.complete(response)
         self.body = send_json(self._http, 200, response)
-        return response
 
     def fail(self, error: ApiError) -> None:
         self.body = send_error(self._http, error)

@@ -7,11 +7,13 @@ from typing import Any
 
 from attrs import Factory, define, frozen
 from twisted.logger import Logger
+from twisted.web.http_headers import Headers
 
 from codex_bridge.engines.upstreams import Upstreams
 from codex_bridge.ids import IdSource
 from codex_bridge.settings import Settings
 from codex_bridge.web.drain import Drain
+from codex_bridge.web.memory import Memory, NoMemory
 from codex_bridge.web.prefixes import Prefixes
 
 
@@ -38,5 +40,11 @@ class BridgeState:
     tally: Tally = Factory(Tally)
     logged_once: set[str] = Factory(set)
     """Lines that are logged only once."""
+    store: None = None
+    """Where responses are stored; None: nowhere."""
     prefixes: Prefixes = Factory(Prefixes)
     """For --debug: where the prompts of one conversation differ."""
+
+    def memory_of(self, headers: Headers) -> Memory:
+        """What the client that sent `headers` may refer back to."""
+        return NoMemory()

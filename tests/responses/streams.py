@@ -52,7 +52,7 @@ class Stream:
         self.attempt.finish()
         is_incomplete = self.attempt.is_cut and not length_completes
         usage = self.attempt.counted(self._prompt_size)
-        self.writer.complete(usage, now=now, is_incomplete=is_incomplete)
+        self.writer.complete(self.writer.whole(usage, now=now, is_incomplete=is_incomplete))
         return self.writer.take()
 
     def again(self) -> list[Json]:

@@ -178,8 +178,7 @@ def test_what_is_no_item_is_no_reason_to_refuse_a_conversation(item: Any, left: 
         ({"text": []}, "text"),
         ({"text": {"format": {"type": "json_schema"}}}, "text.format.schema"),
         ({"tools": "run"}, "tools"),
-        ({"previous_response_id": "resp_1"}, "previous_response_id"),
-        ({"background": True}, "background"),
+        ({"conversation": "conv_1"}, "conversation"),
     ],
 )
 def test_a_bad_value_is_refused_by_its_name(change: dict[str, Any], param: str) -> None:

@@ -128,7 +128,7 @@ class Driver:
         elif action in Channel.__members__:
             writer.text(Channel[action], "x")
         elif action == "complete":
-            writer.complete(UsageDelta(1, 1), now=1)
+            writer.complete(writer.whole(UsageDelta(1, 1), now=1))
         elif action == "fail":
             writer.fail(stopping(), "server_error")
         else:

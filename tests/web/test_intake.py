@@ -8,50 +8,48 @@ import orjson
 import pytest
 
 from codex_bridge.clients.traits import CODEX, SDK, ClientTraits
-from codex_bridge.responses.request import ResponsesRequest
-from codex_bridge.tools.shown import ToolProfile
-from codex_bridge.web.intake import Refused, take_in
+from codex_bridge.web.intake import Intake, take_in
 
 ASKED = {"model": "m", "input": "hi"}
 
 
-def taken(body: Any, traits: ClientTraits = SDK) -> Any:
-    data = body if isinstance(body, bytes) else orjson.dumps(body)
-    return take_in(data, traits, ToolProfile.ESSENTIAL)
+def taken(body: Any, traits: ClientTraits = SDK) -> Intake:
+    return take_in(body if isinstance(body, bytes) else orjson.dumps(body), traits)
 
 
 @pytest.mark.parametrize("stream", [True, False, None])
 @pytest.mark.parametrize("traits", [CODEX, SDK])
-def test_an_accepted_request_gets_the_reply_that_it_asks_for(traits: Any, stream: Any) -> None:
-    body = orjson.dumps(ASKED | {"stream": stream, "instructions": "x", "unheard_of": 1})
-    accepted = taken(body, traits)
-    assert isinstance(accepted, ResponsesRequest)
-    assert accepted.stream is bool(stream)
-    assert accepted.size == len(body)
-    assert accepted.echo == {"model": "m", "instructions": "x"}
+def test_a_request_gets_the_reply_that_it_asks_for(traits: Any, stream: Any) -> None:
+    asked = ASKED | {"stream": stream, "instructions": "x", "unheard_of": 1}
+    intake = taken(asked, traits)
+    assert intake.refusal is None
+    assert intake.stream is bool(stream)
+    assert (intake.body, intake.size) == (asked, len(orjson.dumps(asked)))
+    assert intake.echo == {"model": "m", "instructions": "x"}
 
 
 @pytest.mark.parametrize(
-    ("body", "param", "model", "streams"),
+    ("body", "param", "streams"),
     [
         # Nothing is known: a client that reads failures in the stream is told there.
-        (b"{", None, "", (True, False)),
-        ([], None, "", (True, False)),
-        ({"input": "hi", "stream": False}, "model", "", (True, False)),
-        # The wish is known.
-        ({"model": "m", "stream": True}, "input", "m", (True, True)),
-        ({"model": "m", "stream": False}, "input", "m", (False, False)),
-        ({"model": "m"}, "input", "m", (False, False)),
-        # It is no wish that makes sense.
-        ({"model": "m", "input": "hi", "stream": "yes"}, "stream", "m", (True, False)),
+        (b"{", None, (True, False)),
+        ([], None, (True, False)),
+        ({"input": "hi", "stream": False}, "model", (True, False)),
     ],
 )
-def test_a_refusal_keeps_what_was_known_of_the_request(
-    body: Any, param: str | None, model: str, streams: tuple[bool, bool]
+def test_a_body_that_names_no_model_is_refused(
+    body: Any, param: str | None, streams: tuple[bool, bool]
 ) -> None:
     for traits, stream in zip((CODEX, SDK), streams, strict=True):
-        refused = taken(body, traits)
-        assert isinstance(refused, Refused)
-        assert (refused.error.status, refused.error.param) == (400, param)
-        assert (refused.stream, refused.model) == (stream, model)
-        assert refused.echo.get("model", "") == model
+        intake = taken(body, traits)
+        assert intake.refusal is not None
+        assert (intake.refusal.status, intake.refusal.param) == (400, param)
+        assert (intake.stream, intake.model) == (stream, "")
+
+
+@pytest.mark.parametrize("stream", [True, False, None, "yes"])
+def test_a_wish_that_makes_no_sense_counts_as_none(stream: Any) -> None:
+    for traits, is_stream in ((CODEX, True), (SDK, False)):
+        intake = taken(ASKED | {"stream": stream}, traits)
+        assert intake.stream is (is_stream if stream == "yes" else bool(stream))
+        assert intake.model == "m"

@@ -1,0 +1,129 @@
+"""From a request for a response to the exchange that answers it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from attrs import evolve
+from twisted.internet.defer import Deferred, succeed
+
+from codex_bridge.clients.traits import traits_of
+from codex_bridge.errors import ApiError, internal, stopping, too_large
+from codex_bridge.responses.events import ResponseTemplate
+from codex_bridge.responses.request import read
+from codex_bridge.responses.writer import ResponseWriter
+from codex_bridge.tools.shown import ToolProfile
+from codex_bridge.web.caller import Caller
+from codex_bridge.web.exchange import Exchange
+from codex_bridge.web.intake import Intake, take_in
+from codex_bridge.web.journal import Journal
+from codex_bridge.web.memory import made_whole
+from codex_bridge.web.outlets import EventStream, Outlet
+from codex_bridge.web.reply import EventReply, JsonReply, Reply
+from codex_bridge.web.site import BridgeRequest
+from codex_bridge.web.state import BridgeState
+
+NewWriter = Callable[[], ResponseWriter]
+
+
+def serve(http: BridgeRequest, state: BridgeState) -> Deferred[bytes]:
+    """Answer one POST /v1/responses; fires with what is left to write when the reply has ended.
+
+    Cancelling, which happens when the client is gone, closes the upstream connection.
+    """
+    headers = http.requestHeaders
+    caller = Caller(headers, traits_of(headers), state.memory_of(headers))
+    intake = _taken_in(http, caller, state)
+
+    def new_reply(new_writer: NewWriter) -> Reply:
+        if not intake.stream:
+            return JsonReply(http, new_writer)
+        return event_reply(EventStream(http), new_writer(), caller, state)
+
+    return begin(intake, caller, new_reply, state)
+
+
+def begin(
+    intake: Intake, caller: Caller, new_reply: Callable[[NewWriter], Reply], state: BridgeState
+) -> Deferred[bytes]:
+    """Answer `intake` in the reply that `new_reply` makes; otherwise as `serve`."""
+    journal = Journal(state, state.new_id("resp"), _model_in(intake))
+    # The clock for time limits is not that of the calendar.
+    created_at = int(time.time())
+    is_stored = state.store is not None and intake.body.get("store") is not False
+    echo = intake.echo | {"store": is_stored}
+    template = ResponseTemplate(journal.exchange, created_at, echo, caller.traits.repeat_prompt)
+    reply = new_reply(lambda: ResponseWriter(template, state.new_id))
+    exchanges: list[Exchange] = []
+
+    def refused(error: ApiError) -> bytes:
+        journal.outcome = f"failed: {error.message}"
+        reply.fail(error)
+        reply.close()
+        state.tally.served += 1
+        journal.log_line(reply.mode)
+        return reply.body
+
+    async def answered() -> bytes:
+        settings = state.settings
+        try:
+            whole = await made_whole(intake, caller.memory, settings.max_body_size)
+            profile = ToolProfile(settings.tool_profile)
+            read_whole = read(whole.body, size=whole.size, tool_profile=profile)
+            request = evolve(read_whole, model=intake.model)
+        except ApiError as error:
+            return refused(error)
+        except Exception:
+            state.log.failure("{exchange}: a bug of codex-bridge", exchange=journal.exchange)
+            return refused(internal(journal.exchange))
+        except BaseException:
+            reply.close()
+            raise
+        exchanges.append(Exchange(request, caller, reply, journal, state))
+        return await exchanges[0].run()
+
+    def abandon() -> None:
+        for each in exchanges:
+            each.abandon()
+
+    if intake.refusal is not None:
+        return succeed(refused(intake.refusal))
+    journal.debug("request", intake.body)
+    return state.drain.serve(Deferred.fromCoroutine(answered()), abandon)
+
+
+def event_reply(
+    outlet: Outlet, writer: ResponseWriter, caller: Caller, state: BridgeState
+) -> EventReply:
+    """A reply whose events go to `outlet`."""
+    settings = state.settings
+    return EventReply(
+        outlet,
+        writer,
+        caller.traits,
+        state.clock,
+        grace=settings.grace,
+        heartbeat=settings.heartbeat,
+    )
+
+
+def _taken_in(http: BridgeRequest, caller: Caller, state: BridgeState) -> Intake:
+    """What the body of `http` asks for, or why it is refused."""
+    refusal = http.refusal
+    if state.drain.is_draining:
+        refusal = stopping()
+    elif refusal is None and http.too_large:
+        refusal = too_large(state.settings.max_body_size)
+    if refusal is not None:
+        return Intake(caller.traits.fails_in_stream, refusal=refusal)
+    body = http.content.read()
+    # A model may think for an hour; the bytes would be held all the while.
+    http.content.close()
+    return take_in(body, caller.traits, dict(state.settings.alias))
+
+
+def _model_in(intake: Intake) -> str:
+    """The model as the log names it: as the client named it, and the one that an alias means."""
+    named = intake.echo.get("model", intake.model)
+    return intake.model if named == intake.model else f"{named} ({intake.model})"

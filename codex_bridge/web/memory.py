@@ -1,0 +1,151 @@
+"""What a request refers back to: earlier responses and their items, put in their places."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import Any, Protocol
+
+import orjson
+from attrs import frozen
+
+from codex_bridge.errors import ApiError, invalid, too_large
+from codex_bridge.responses.messages import CALL_KINDS, RESULT_KINDS
+from codex_bridge.vocabulary import Json
+from codex_bridge.web.intake import Intake
+
+REFERENCE = "item_reference"
+SEND_ALL = "Send the whole conversation as input."
+
+
+class Memory(Protocol):
+    """What one client may refer back to."""
+
+    async def context(self, response_id: str) -> list[Json] | None:
+        """The items that a request continues from which names this response; None: it is unknown.
+
+        Raises ApiError where nothing is kept at all.
+        """
+
+    async def items(self, ids: Collection[str]) -> dict[str, Json]:
+        """Of the items with these ids those that are known. Raises ApiError as `context` does."""
+
+    async def keep(self, items: list[Json], response: Json) -> bool:
+        """Remember a response object, and the input items it answers; False if that failed.
+
+        Returns when it is safe: the client may be told of it then.
+        """
+
+
+class NoMemory:
+    """The memory of a bridge that was told to keep nothing."""
+
+    async def context(self, response_id: str) -> list[Json] | None:
+        raise _nothing_kept(f"previous_response_id {response_id!r}")
+
+    async def items(self, ids: Collection[str]) -> dict[str, Json]:
+        raise _nothing_kept(f"the item {next(iter(ids))!r}")
+
+    async def keep(self, items: list[Json], response: Json) -> bool:
+        return False
+
+
+@frozen
+class Whole:
+    """The body of a request, with all items of its conversation in it."""
+
+    body: Json
+    size: int
+    """Bytes, as if the client had sent all of it."""
+
+
+async def made_whole(intake: Intake, memory: Memory, limit: int) -> Whole:
+    """The body of `intake`, with what it refers to in its places.
+
+    Raises ApiError: for a reference to what is not known, for a result of a call that the
+    conversation does not have, and for more than `limit` bytes in all.
+    """
+    body, size = intake.body, intake.size
+    previous, given = body.get("previous_response_id"), body.get("input")
+    items: list[Any] = given if isinstance(given, list) else [given] if given else []
+    wanted = {each["id"]: n for n, each in enumerate(items) if is_reference(each)}
+    if previous is None and not wanted:
+        return Whole(body, size)
+    before: list[Json] = []
+    if previous is not None:
+        before = await _context(memory, previous)
+    known = {each["id"]: each for each in before if "id" in each}
+    missing = wanted.keys() - known.keys()
+    if missing:
+        known |= await memory.items(missing)
+    for wanted_id, n in wanted.items():
+        if wanted_id not in known:
+            raise _unknown_item(wanted_id, n)
+    named = [known[each["id"]] if is_reference(each) else each for each in items]
+    if previous is not None:
+        _check_results(before, named)
+    size += sum(len(orjson.dumps(each)) for each in (*before, *(known[each] for each in wanted)))
+    if size > limit:
+        raise too_large(limit)
+    return Whole(body | {"input": before + named}, size)
+
+
+def is_reference(item: Any) -> bool:
+    """Whether an input item only names another one. The API lets the type be left out."""
+    if not isinstance(item, dict) or not isinstance(item.get("id"), str):
+        return False
+    kind = item.get("type")
+    return kind == REFERENCE or (kind is None and item.keys() <= {"id", "type"})
+
+
+async def _context(memory: Memory, previous: Any) -> list[Json]:
+    if not isinstance(previous, str):
+        raise invalid(
+            "previous_response_id must be a string.", "previous_response_id", "invalid_type"
+        )
+    context = await memory.context(previous)
+    if context is None:
+        raise invalid(
+            f"Previous response with id {previous!r} not found: it was not stored, or is no longer "
+            f"kept. {SEND_ALL}",
+            "previous_response_id",
+            "previous_response_not_found",
+        )
+    return context
+
+
+def _nothing_kept(what: str) -> ApiError:
+    return invalid(
+        f"This codex-bridge stores no responses (--store off), so it does not know {what}. "
+        f"{SEND_ALL}",
+        code="unsupported_parameter",
+    )
+
+
+def _unknown_item(item_id: str, n: int) -> ApiError:
+    return ApiError(
+        404,
+        f"input[{n}] refers to an item with id {item_id!r}, which is not known: its response was "
+        f"not stored (store: false), or is no longer kept. Send the item itself.",
+        code="item_not_found",
+        param=f"input[{n}]",
+    )
+
+
+def _check_results(before: Iterable[Json], named: list[Any]) -> None:
+    """Raises ApiError for a result in `named` whose call is in neither of both.
+
+    A client that sends the whole conversation is not checked: it may have dropped the call.
+    """
+    called = {
+        each.get("call_id")
+        for each in (*before, *named)
+        if isinstance(each, dict) and each.get("type") in CALL_KINDS
+    }
+    for n, each in enumerate(named):
+        is_result = isinstance(each, dict) and each.get("type") in RESULT_KINDS
+        if is_result and each.get("call_id") not in called:
+            raise invalid(
+                f"input[{n}] is the result of a call with call_id {each.get('call_id')!r}, which "
+                f"the conversation before it does not have.",
+                f"input[{n}]",
+            )
