@@ -142,6 +142,7 @@ def read(
     """
     model = model_name(request)
     _refuse_named_conversation(request)
+    _check_background(request)
     echo = echoed(request)
     if is_title_request(request):
         request = question_alone(request)
@@ -233,6 +234,13 @@ def _refuse_named_conversation(request: Json) -> None:
             "conversation",
             "unsupported_parameter",
         )
+
+
+def _check_background(request: Json) -> None:
+    """Raises ApiError (400) for a response in the background that nobody could get later."""
+    store = _typed(request, "store", bool)
+    if _typed(request, "background", bool) and store is False:
+        raise invalid("background needs store: true, to get the response later.", "background")
 
 
 def _items(request: Json) -> list[Json]:

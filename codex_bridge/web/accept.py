@@ -11,13 +11,17 @@ from twisted.internet.defer import Deferred, succeed
 from codex_bridge.clients.traits import traits_of
 from codex_bridge.errors import ApiError, internal, stopping, too_large
 from codex_bridge.responses.events import ResponseTemplate
-from codex_bridge.responses.request import read
+from codex_bridge.responses.request import ResponsesRequest, read
 from codex_bridge.responses.writer import ResponseWriter
 from codex_bridge.tools.shown import ToolProfile
+from codex_bridge.vocabulary import Json
+from codex_bridge.web.access import owner_of
+from codex_bridge.web.background import Job, Recording
 from codex_bridge.web.caller import Caller
 from codex_bridge.web.exchange import Exchange
 from codex_bridge.web.intake import Intake, take_in
 from codex_bridge.web.journal import Journal
+from codex_bridge.web.json_replies import send_error, send_json
 from codex_bridge.web.memory import made_whole
 from codex_bridge.web.outlets import EventStream, Outlet
 from codex_bridge.web.reply import EventReply, JsonReply, Reply
@@ -35,6 +39,8 @@ def serve(http: BridgeRequest, state: BridgeState) -> Deferred[bytes]:
     headers = http.requestHeaders
     caller = Caller(headers, traits_of(headers), state.memory_of(headers))
     intake = _taken_in(http, caller, state)
+    if intake.echo.get("background") is True:
+        return _serve_in_background(http, intake, caller, state)
 
     def new_reply(new_writer: NewWriter) -> Reply:
         if not intake.stream:
@@ -44,10 +50,46 @@ def serve(http: BridgeRequest, state: BridgeState) -> Deferred[bytes]:
     return begin(intake, caller, new_reply, state)
 
 
-def begin(
-    intake: Intake, caller: Caller, new_reply: Callable[[NewWriter], Reply], state: BridgeState
+def _serve_in_background(
+    http: BridgeRequest, intake: Intake, caller: Caller, state: BridgeState
 ) -> Deferred[bytes]:
-    """Answer `intake` in the reply that `new_reply` makes; otherwise as `serve`."""
+    """Have the response made whether or not the client of `http` stays; otherwise as `serve`."""
+    recording, items = Recording(), list[Json]()
+
+    def new_reply(new_writer: NewWriter) -> Reply:
+        return event_reply(recording, new_writer(), caller, state)
+
+    def accepted(request: ResponsesRequest, reply: Reply) -> None:
+        items.extend(request.items)
+        reply.open()
+
+    working = begin(intake, caller, new_reply, state, accepted)
+    job = Job(recording, working, caller.memory, items)
+
+    async def replied() -> bytes:
+        try:
+            await recording.begun
+        except ApiError as error:
+            return send_error(http, error)
+        state.background.begin(owner_of(caller.headers), job)
+        if intake.stream:
+            return await recording.read(http)
+        return send_json(http, 200, recording.snapshot())
+
+    return Deferred.fromCoroutine(replied())
+
+
+def begin(
+    intake: Intake,
+    caller: Caller,
+    new_reply: Callable[[NewWriter], Reply],
+    state: BridgeState,
+    accepted: Callable[[ResponsesRequest, Reply], None] = lambda *_: None,
+) -> Deferred[bytes]:
+    """Answer `intake` in the reply that `new_reply` makes; otherwise as `serve`.
+
+    `accepted` is called when nothing stands against the request, and the exchange begins.
+    """
     journal = Journal(state, state.new_id("resp"), _model_in(intake))
     # The clock for time limits is not that of the calendar.
     created_at = int(time.time())
@@ -80,6 +122,7 @@ def begin(
         except BaseException:
             reply.close()
             raise
+        accepted(request, reply)
         exchanges.append(Exchange(request, caller, reply, journal, state))
         return await exchanges[0].run()
 

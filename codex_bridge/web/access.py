@@ -5,6 +5,7 @@ All of it is decided from a request's head, before any of its body is kept.
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import ipaddress
 import socket
@@ -55,7 +56,7 @@ class Access:
             return invalid("codex-bridge is no proxy: CONNECT is not supported.", code="no_proxy")
         if refusal := self._host_refusal(headers):
             return refusal
-        if route.is_exchange:
+        if route.is_of_responses:
             if refusal := self.origins.refusal(headers):
                 return refusal
             if is_preflight(route.method, headers):
@@ -79,11 +80,7 @@ class Access:
     def _key_refusal(self, headers: Headers) -> ApiError | None:
         if self.key is None:
             return None
-        keys = [*headers.getRawHeaders(b"x-api-key", [])]
-        for value in headers.getRawHeaders(b"authorization", []):
-            scheme, _, credentials = value.partition(b" ")
-            if scheme.lower() == b"bearer":
-                keys.append(credentials.strip())
+        keys = sent_keys(headers)
         # In constant time: the time must not tell how much of a guessed key is right.
         comparisons = [hmac.compare_digest(key, self.key) for key in keys]
         if any(comparisons):
@@ -95,6 +92,22 @@ class Access:
             f"Codex's config.toml, env_key of the provider names the variable that holds it.",
             code="invalid_api_key",
         )
+
+
+def sent_keys(headers: Headers) -> list[bytes]:
+    """The keys that a client sent."""
+    keys = [*headers.getRawHeaders(b"x-api-key", [])]
+    for value in headers.getRawHeaders(b"authorization", []):
+        scheme, _, credentials = value.partition(b" ")
+        if scheme.lower() == b"bearer":
+            keys.append(credentials.strip())
+    return keys
+
+
+def owner_of(headers: Headers) -> str:
+    """Whose responses a client may see: a digest of the keys that it sent; "" without a key."""
+    keys = sent_keys(headers)
+    return hashlib.sha256(b"\n".join(keys)).hexdigest() if any(keys) else ""
 
 
 def is_loopback(interface: str) -> bool:

@@ -30,6 +30,7 @@ from codex_bridge.web.origins import is_preflight, let_page_read, reply_to_prefl
 from codex_bridge.web.passthrough import AT_START, PATIENCE, PassThrough, held
 from codex_bridge.web.site import BridgeRequest
 from codex_bridge.web.state import BridgeState
+from codex_bridge.web.stored import StoredResponses
 
 T = TypeVar("T")
 
@@ -70,6 +71,7 @@ class BridgeApp:
         self._new_id = new_id
         self._state = BridgeState(settings, upstreams, clock, log, new_id, self.drain)
         self._health = Health(self._state)
+        self._stored = StoredResponses(self._state)
         self._models = ModelList(upstreams, clock, log, dict(settings.alias))
         # The bridge's own key is not for Ollama, and Ollama's key is not the client's to choose.
         has_key = settings.api_key is not None or settings.upstream_api_key is not None
@@ -105,9 +107,12 @@ class BridgeApp:
 
     @router.route("/v1/responses/<any_path:rest>")
     @router.route("/responses/<any_path:rest>")
-    def stored_responses(self, request: BridgeRequest, rest: str) -> bytes:
-        """Always 404: the bridge stores no responses, and so compacts none."""
-        raise ApiError(404, "codex-bridge stores no responses.", code="not_found")
+    def stored_responses(self, request: BridgeRequest, rest: str) -> Deferred[bytes]:
+        """A stored response, or one that is made in the background."""
+        let_page_read(request)
+        if is_preflight(request.method, request.requestHeaders):
+            return succeed(reply_to_preflight(request))
+        return self._run(request, self._stored.handle(request, rest))
 
     @router.route("/v1/models")
     @router.route("/models")

@@ -82,9 +82,9 @@ def let_page_read(request: BridgeRequest) -> None:
 
 
 def reply_to_preflight(request: BridgeRequest) -> bytes:
-    """The reply to a preflight: a page may send POST, with any headers that it asks for."""
+    """The reply to a preflight: what a page may send, with any headers that it asks for."""
     request.setResponseCode(204)
-    request.setHeader(b"access-control-allow-methods", b"POST, OPTIONS")
+    request.setHeader(b"access-control-allow-methods", b"GET, POST, DELETE, OPTIONS")
     request.setHeader(b"access-control-max-age", MAX_AGE)
     if asked_for := request.getHeader(b"access-control-request-headers"):
         request.setHeader(b"access-control-allow-headers", asked_for)

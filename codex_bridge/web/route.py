@@ -12,6 +12,7 @@ from urllib.parse import unquote_to_bytes
 from attrs import frozen
 
 EXCHANGE_PATHS = frozenset({b"/v1/responses", b"/responses"})
+STORED_PATHS = (b"/v1/responses/", b"/responses/")
 HEALTH_PATH = b"/__health"
 
 
@@ -20,6 +21,9 @@ class RouteKind(Enum):
 
     EXCHANGE = auto()
     """The path of an exchange, with any method: the body is collected, up to the limit."""
+    STORED = auto()
+    """The path of a stored response. It has the access rules of an exchange; the body of such a
+    request is empty."""
     HEALTH = auto()
     """GET /__health: needs no key, so that whoever watches over the bridge can read it."""
     OTHER = auto()
@@ -33,13 +37,18 @@ class Route:
     kind: RouteKind
     method: bytes
     target: bytes
-    """Path and query as the client wrote them; the path of an exchange without escapes and
-    without doubled or final slashes."""
+    """Path and query as the client wrote them; a path of the Responses API without
+    escapes and without doubled or final slashes."""
 
     @property
     def is_exchange(self) -> bool:
         """Whether the path is that of an exchange."""
         return self.kind is RouteKind.EXCHANGE
+
+    @property
+    def is_of_responses(self) -> bool:
+        """Whether the path is one of the Responses API, which the bridge itself answers."""
+        return self.kind in {RouteKind.EXCHANGE, RouteKind.STORED}
 
 
 def route_of(method: bytes, target: bytes) -> Route:
@@ -49,6 +58,8 @@ def route_of(method: bytes, target: bytes) -> Route:
     plain = b"/" + b"/".join(filter(None, unquote_to_bytes(path).split(b"/")))
     if plain in EXCHANGE_PATHS:
         return Route(RouteKind.EXCHANGE, method, plain + question_mark + query)
+    if plain.startswith(STORED_PATHS):
+        return Route(RouteKind.STORED, method, plain + question_mark + query)
     is_health = method == b"GET" and path == HEALTH_PATH
     return Route(RouteKind.HEALTH if is_health else RouteKind.OTHER, method, target)
 

@@ -12,6 +12,7 @@ from twisted.web.http_headers import Headers
 from codex_bridge.engines.upstreams import Upstreams
 from codex_bridge.ids import IdSource
 from codex_bridge.settings import Settings
+from codex_bridge.web.background import Background
 from codex_bridge.web.drain import Drain
 from codex_bridge.web.memory import Memory, NoMemory
 from codex_bridge.web.prefixes import Prefixes
@@ -40,6 +41,7 @@ class BridgeState:
     tally: Tally = Factory(Tally)
     logged_once: set[str] = Factory(set)
     """Lines that are logged only once."""
+    background: Background = Factory(Background)
     store: None = None
     """Where responses are stored; None: nowhere."""
     prefixes: Prefixes = Factory(Prefixes)

@@ -33,6 +33,11 @@ HEALTH = [
     (b"GET", b"/__health?now", b"/__health?now"),
     (b"GET", b"http://localhost/__health", b"/__health"),
 ]
+STORED = [
+    (b"POST", b"/v1/responses/resp_1", b"/v1/responses/resp_1"),
+    (b"GET", b"/responses/resp_1/input_items?limit=2", b"/responses/resp_1/input_items?limit=2"),
+    (b"DELETE", b"//v1/%72esponses/resp_1", b"/v1/responses/resp_1"),
+]
 OTHERS = [
     (b"GET", b"/", b"/"),
     (b"GET", b"*", b"/"),
@@ -44,7 +49,6 @@ OTHERS = [
     (b"GET", b"//host/a", b"//host/a"),
     (b"GET", b"/a/%72//b/", b"/a/%72//b/"),
     (b"POST", b"/v1/chat/completions", b"/v1/chat/completions"),
-    (b"POST", b"/v1/responses/resp_1", b"/v1/responses/resp_1"),
     (b"POST", b"/v1/responses2", b"/v1/responses2"),
     (b"POST", b"/V1/Responses", b"/V1/Responses"),
     (b"POST", b"/v1/responses%3Fx", b"/v1/responses%3Fx"),
@@ -61,6 +65,7 @@ OTHERS = [
 ]
 TABLE = [
     *((RouteKind.EXCHANGE, *row) for row in EXCHANGES),
+    *((RouteKind.STORED, *row) for row in STORED),
     *((RouteKind.HEALTH, *row) for row in HEALTH),
     *((RouteKind.OTHER, *row) for row in OTHERS),
 ]
