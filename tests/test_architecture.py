@@ -55,6 +55,7 @@ ARROWS = {
     },
     "engines": {"codex_bridge.idle", "codex_bridge.twisted_private"},
     "clients": {"codex_bridge.errors"},
+    "storage": set(),
     "web": {
         "codex_bridge.clients",
         "codex_bridge.engines",

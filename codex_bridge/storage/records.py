@@ -1,0 +1,237 @@
+"""Responses and their items as rows of the tables. Each call belongs into one transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from hashlib import sha256
+from typing import Any
+
+import orjson
+from attrs import frozen
+
+from codex_bridge.ids import IdSource
+from codex_bridge.storage.database import Damaged, StorageError
+from codex_bridge.vocabulary import Json
+
+PREFIXES = {
+    "message": "msg",
+    "reasoning": "rs",
+    "compaction": "cmp",
+    "function_call": "fc",
+    "function_call_output": "fco",
+    "custom_tool_call": "ctc",
+    "custom_tool_call_output": "ctco",
+    "tool_search_call": "tsc",
+    "tool_search_output": "tso",
+    "local_shell_call": "lsc",
+    "local_shell_call_output": "lsco",
+}
+"""Type of an item -> what the ids begin with that items get which came without one."""
+ROOT = 0
+"""The place where every conversation begins."""
+
+
+@frozen
+class Stats:
+    """What is stored."""
+
+    responses: int
+    items: int
+    bytes: int
+    """Of the database, without what is free in it."""
+
+
+@frozen
+class Records:
+    """The tables of one database, during one transaction."""
+
+    db: sqlite3.Connection
+    new_id: IdSource
+
+    def save(self, owner: str, response: Json, input_items: Iterable[Json], now: float) -> int:
+        """Add a response, in place of one with the same id; return its key.
+
+        Raises StorageError for what cannot be written as JSON.
+        """
+        output = response["output"]
+        body = _json(response | {"output": None})
+        given = {item.get("id") for items in (input_items, output) for item in items}
+        inputs = outputs = self._place(owner, input_items, ROOT, given)
+        if output:
+            outputs = self._place(owner, output, inputs, given)
+        response_id = response["id"]
+        # The places of the new one exist before the old one is gone, which may have had them.
+        self.delete(owner, response_id)
+        cursor = self.db.execute(
+            "INSERT INTO responses (owner, id, saved, input, output, body) VALUES (?,?,?,?,?,?)",
+            (owner, response_id, now, inputs, outputs, body),
+        )
+        assert cursor.lastrowid is not None  # noqa: S101
+        return cursor.lastrowid
+
+    def response(self, owner: str, response_id: str) -> Json | None:
+        """The response object as it was saved; None if there is none."""
+        row = self._find("input, output, body", owner, response_id)
+        if row is None:
+            return None
+        inputs, outputs, body = row
+        return _parsed(body) | {"output": self._items_between(inputs, outputs)}
+
+    def context(self, owner: str, response_id: str) -> list[Json] | None:
+        """The input and output items of a response; None if there is none."""
+        row = self._find("output", owner, response_id)
+        return None if row is None else self._items_between(ROOT, row[0])
+
+    def input_items(self, owner: str, response_id: str) -> list[Json] | None:
+        """The input items of a response; None if there is none."""
+        row = self._find("input", owner, response_id)
+        return None if row is None else self._items_between(ROOT, row[0])
+
+    def items(self, owner: str, ids: Iterable[str]) -> dict[str, Json]:
+        """Of the items with these ids those that are stored; of several the newest."""
+        query = "SELECT body FROM items WHERE owner = ? AND id = ? ORDER BY key DESC LIMIT 1"
+        rows = ((each, self.db.execute(query, (owner, each)).fetchone()) for each in ids)
+        return {item_id: _parsed(row[0]) for item_id, row in rows if row is not None}
+
+    def delete(self, owner: str, response_id: str) -> bool:
+        """Remove a response, and the items that no other one has; False if there is none."""
+        row = self._find("key, output", owner, response_id)
+        if row is not None:
+            self._remove(*row)
+        return row is not None
+
+    def delete_older(self, limit: float) -> None:
+        """Remove the responses that were saved before `limit` (Unix time)."""
+        query = "SELECT key, output FROM responses WHERE saved < ?"
+        for key, output in self.db.execute(query, (limit,)).fetchall():
+            self._remove(key, output)
+
+    def delete_oldest(self, spared: int) -> bool:
+        """Remove the response that was saved first, except that with the key `spared`.
+
+        Returns False if there is no other one.
+        """
+        query = "SELECT key, output FROM responses WHERE key != ? ORDER BY saved, key LIMIT 1"
+        row = self.db.execute(query, (spared,)).fetchone()
+        if row is not None:
+            self._remove(*row)
+        return row is not None
+
+    @property
+    def size(self) -> int:
+        """Bytes of the database, without what is free in it."""
+        pages, free, page_size = (
+            self.db.execute(f"PRAGMA {name}").fetchone()[0]
+            for name in ("page_count", "freelist_count", "page_size")
+        )
+        used: int = (pages - free) * page_size
+        return used
+
+    def stats(self) -> Stats:
+        """What is stored now."""
+        responses, items = (
+            self.db.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608
+            for table in ("responses", "items")
+        )
+        return Stats(responses, items, self.size)
+
+    def _find(self, columns: str, owner: str, response_id: str) -> Any:
+        query = f"SELECT {columns} FROM responses WHERE owner = ? AND id = ?"  # noqa: S608
+        return self.db.execute(query, (owner, response_id)).fetchone()
+
+    def _place(self, owner: str, items: Iterable[Json], parent: int, taken: set[Any]) -> int:
+        """The place of the last of `items`, where the first follows `parent`.
+
+        `taken` are ids that items without one do not get.
+        """
+        for item in items:
+            item_key = self._item(owner, item, taken)
+            row = self.db.execute(
+                "SELECT key FROM places WHERE parent = ? AND item = ?", (parent, item_key)
+            ).fetchone()
+            if row is None:
+                query = "INSERT INTO places (parent, item) VALUES (?, ?)"
+                row = (self.db.execute(query, (parent, item_key)).lastrowid,)
+            parent = row[0]
+        return parent
+
+    def _item(self, owner: str, item: Json, taken: set[Any]) -> int:
+        """The key of an item, which is added unless it is there.
+
+        One without an id is taken to be the first with the same content that the conversation
+        does not have yet: so it has the same id when the conversation is sent again.
+        """
+        item_id = item.get("id")
+        content = _json({k: v for k, v in item.items() if k != "id"}, orjson.OPT_SORT_KEYS)
+        digest = sha256(owner.encode() + b"\0" + content).digest()
+        key: int | None
+        if isinstance(item_id, str) and item_id:
+            # The plus keeps SQLite from the other index: many items may have the same content.
+            query = "SELECT key FROM items WHERE owner = ? AND id = ? AND +digest = ?"
+            row = self.db.execute(query, (owner, item_id, digest)).fetchone()
+            key = row and row[0]
+        else:
+            query = "SELECT key, id FROM items WHERE digest = ? ORDER BY key"
+            known = (row for row in self.db.execute(query, (digest,)) if row[1] not in taken)
+            key, item_id = next(known, (None, None))
+            if item_id is None:
+                item_id = self.new_id(PREFIXES.get(str(item.get("type")), "item"))
+            taken.add(item_id)
+            item = {"id": item_id} | item | {"id": item_id}
+        if key is None:
+            query = "INSERT INTO items (owner, id, digest, body) VALUES (?, ?, ?, ?)"
+            key = self.db.execute(query, (owner, item_id, digest, _json(item))).lastrowid
+        assert key is not None  # noqa: S101
+        return key
+
+    def _items_between(self, place: int, last: int) -> list[Json]:
+        """The items after `place`, up to that at `last`."""
+        query = (
+            "SELECT parent, body FROM places JOIN items ON items.key = item WHERE places.key = ?"
+        )
+        found: list[Json] = []
+        while last != place:
+            row = self.db.execute(query, (last,)).fetchone()
+            if row is None or row[0] >= last:
+                raise Damaged("an item is missing")
+            last = row[0]
+            found.append(_parsed(row[1]))
+        return found[::-1]
+
+    def _remove(self, response_key: int, place: int) -> None:
+        """Remove a response, and what only it needed: places from its last one up, and items."""
+        self.db.execute("DELETE FROM responses WHERE key = ?", (response_key,))
+        while place != ROOT and not (
+            # A response holds the place of its last input item by that of its last output item.
+            self._has("responses WHERE output = ?", place)
+            or self._has("places WHERE parent = ?", place)
+        ):
+            row = self.db.execute(
+                "SELECT parent, item FROM places WHERE key = ?", (place,)
+            ).fetchone()
+            if row is None:
+                raise Damaged("an item is missing")
+            self.db.execute("DELETE FROM places WHERE key = ?", (place,))
+            place, item = row
+            if not self._has("places WHERE item = ?", item):
+                self.db.execute("DELETE FROM items WHERE key = ?", (item,))
+
+    def _has(self, rows: str, key: int) -> bool:
+        query = f"SELECT 1 FROM {rows} LIMIT 1"  # noqa: S608
+        return self.db.execute(query, (key,)).fetchone() is not None
+
+
+def _json(value: Json, option: int = 0) -> bytes:
+    try:
+        return orjson.dumps(value, option=option)
+    except orjson.JSONEncodeError as error:
+        raise StorageError(f"the response cannot be written as JSON: {error}") from None
+
+
+def _parsed(body: bytes) -> Json:
+    try:
+        value: Json = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        raise Damaged("a part of it is no JSON") from None
+    return value
