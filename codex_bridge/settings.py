@@ -117,6 +117,22 @@ class Settings:
         "largest answer of a model, in bytes; the bridge keeps an answer until it is whole, since "
         "its last event repeats it",
     )
+    store: str = _setting(
+        values.MEMORY,
+        values.store,
+        "where responses are kept for clients that refer back to them: `memory`, the path of a "
+        "file, or `off` ([what is kept](docs/state.md))",
+    )
+    store_age: int = _setting(
+        30,
+        values.whole_number(1, 36500),
+        "days that a response is kept",
+    )
+    store_size: int = _setting(
+        256 * 1024 * 1024,
+        values.whole_number(1 << 20, 1 << 40),
+        "what all kept responses may take, in bytes; the oldest go first",
+    )
     client_timeout: int = _setting(
         30,
         values.whole_number(1, 86400),

@@ -1,4 +1,4 @@
-"""Checks before the service starts: is the port free, and where does a model server answer?
+"""Checks before the service starts: are port and store free, where does a model server answer?
 
 They run once, before the reactor runs and before twistd detaches from the terminal. So they may
 block, and the user still sees the message.
@@ -28,7 +28,10 @@ from codex_bridge.engines.client import DENIED, denied
 from codex_bridge.engines.engine import ContextPolicy
 from codex_bridge.engines.openai_chat import listed_models
 from codex_bridge.settings import DEFAULTS, USUAL_URLS, Settings
+from codex_bridge.storage.database import StorageError
+from codex_bridge.storage.store import check_store
 from codex_bridge.text import printable
+from codex_bridge.values import MEMORY, OFF
 
 TIMEOUT = 5.0
 """Seconds that a server is given to answer."""
@@ -48,9 +51,10 @@ Warn = Callable[[str], None]
 def check_before_start(settings: Settings, is_upstream_given: bool = True) -> Settings:
     """Return the settings to start with, whose upstream answers.
 
-    Without a given upstream it is the first of the USUAL_URLS that answers. If the port is taken
-    or no upstream answers, the process ends with exit code 1 and the reason, in one line; or in a
-    few lines, which name the commands to type, if nothing is configured and Ollama has the port.
+    Without a given upstream it is the first of the USUAL_URLS that answers. If the port is taken,
+    the file of `--store` cannot be used or no upstream answers, the process ends with exit code 1
+    and the reason, in one line; or in a few lines, which name the commands to type, if nothing is
+    configured and Ollama has the port.
     """
 
     def warn(sentence: str) -> None:
@@ -59,6 +63,8 @@ def check_before_start(settings: Settings, is_upstream_given: bool = True) -> Se
 
     url = next(iter(settings.servers.values()))[0] if is_upstream_given else None
     trouble = port_trouble(settings.interface, settings.port, url)
+    if trouble is None:
+        trouble = store_trouble(settings.store, warn)
     if trouble is None and url is None:
         settings, trouble = _with_upstream(settings, warn)
     elif trouble is None:
@@ -84,6 +90,20 @@ def upstreams_trouble(servers: dict[str, tuple[str, str | None]], warn: Warn) ->
         return "; ".join(told)
     for trouble in told:
         warn(trouble)
+    return None
+
+
+def store_trouble(store: str, warn: Warn) -> str | None:
+    """Say why responses cannot be kept in `store`, a value of `--store`; None if they can.
+
+    `warn` is told if a damaged file was set aside.
+    """
+    if store in {MEMORY, OFF}:
+        return None
+    try:
+        check_store(store, warn)
+    except StorageError as error:
+        return f"--store: {error}"
     return None
 
 

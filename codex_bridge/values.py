@@ -5,6 +5,7 @@ Each check takes a text without spaces around it, and raises ValueError with wha
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from typing import TypeVar
@@ -145,6 +146,20 @@ def base_url(text: str, example: str = "http://localhost:11433") -> str:
     if path.endswith("/v1"):
         raise ValueError("leave out /v1; the bridge adds the paths itself")
     return f"{parts.scheme}://{parts.netloc}{path}"
+
+
+MEMORY, OFF = "memory", "off"
+"""Values of `store` that are no path."""
+
+
+def store(text: str) -> str:
+    """Where responses are kept: MEMORY, OFF, or the absolute path of a file."""
+    if text.lower() in {MEMORY, OFF}:
+        return text.lower()
+    if not text:
+        raise ValueError("give the path of a file, memory or off")
+    # Twisted may change the working directory before the file is opened.
+    return os.path.abspath(os.path.expanduser(text))
 
 
 upstream = named(upstream_name, base_url, "give a name and a URL: gpu=http://10.0.0.5:11434")

@@ -91,7 +91,9 @@ ROOT_ARROWS = {
         "codex_bridge.advice",
         "codex_bridge.engines",
         "codex_bridge.settings",
+        "codex_bridge.storage",
         "codex_bridge.text",
+        "codex_bridge.values",
     },
     "service": {
         "codex_bridge.engines",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from unittest.mock import patch
 
 import pytest
@@ -48,6 +49,9 @@ def test_defaults() -> None:
         quiet=False,
         max_body_size=67108864,
         max_answer_size=8388608,
+        store="memory",
+        store_age=30,
+        store_size=268435456,
         client_timeout=30,
         upstream_stream=True,
         upstream_api="auto",
@@ -98,6 +102,11 @@ VARIABLES = [
     ("DRAIN", "5", "drain", 5.0),
     ("MAX_BODY_SIZE", "2048", "max_body_size", 2048),
     ("MAX_ANSWER_SIZE", "2048", "max_answer_size", 2048),
+    ("STORE", "OFF", "store", "off"),
+    ("STORE", "Memory", "store", "memory"),
+    ("STORE", "/var/lib/x/../Off", "store", "/var/lib/Off"),
+    ("STORE_AGE", "1", "store_age", 1),
+    ("STORE_SIZE", "1048576", "store_size", 1048576),
     ("CLIENT_TIMEOUT", "5", "client_timeout", 5),
     ("UPSTREAM_STREAM", "off", "upstream_stream", False),
     ("TOOL_PROFILE", "Compact", "tool_profile", "compact"),
@@ -184,6 +193,15 @@ def test_a_default_is_what_its_own_text_would_give() -> None:
         k.option: k.default for k in shown
     }
     assert all(type(k.read("", k.default_text or "")) is type(k.default) for k in shown)
+
+
+def test_the_path_of_a_store_does_not_depend_on_the_folder_that_twistd_changes_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert settings("--store", "off.db").store == str(tmp_path / "off.db")
+    assert settings("--store", "./off").store == str(tmp_path / "off")
+    assert settings("--store", "~/x", HOME="/home/me").store == "/home/me/x"
 
 
 @pytest.mark.parametrize("port", [0, 65535])
@@ -304,6 +322,9 @@ def test_nothing_but_the_settings_keeps_the_key(
         (["--port", "1_1"], "65535"),
         (["--port", "٣"], "65535"),
         (["--max-body-size", "10"], "1024"),
+        (["--store", ""], "--store: give the path of a file, memory or off"),
+        (["--store-age", "0"], "--store-age: give a whole number from 1 to 36500"),
+        (["--store-size", "1000"], "--store-size: give a whole number from 1048576"),
         (["--client-timeout", "0"], "86400"),
         (["--upstream-stream", "maybe"], "on or off"),
         (["--heartbeat", "0"], "--heartbeat: give a number of seconds from 0.1 to 3600"),
@@ -399,6 +420,9 @@ def test_help_names_every_option_with_default_and_unit(
         "--upstream-api-key=",
         "--alias=",
         "--max-body-size=",
+        "--store=",
+        "--store-age=",
+        "--store-size=",
         "--client-timeout=",
         "--upstream-stream=",
         "--upstream-api=",

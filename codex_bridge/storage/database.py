@@ -155,7 +155,7 @@ class Database:
     def _check(self, connection: sqlite3.Connection) -> None:
         if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
             raise StorageError(
-                f"{self._name} is a database of another program; give --store another path"
+                f"{self._name} is a database of another program; give another path"
             )
         if connection.execute("PRAGMA user_version").fetchone()[0] != VERSION:
             raise Damaged("it was written by another version of codex-bridge")
@@ -178,9 +178,7 @@ class Database:
     def _sentence(self, error: BaseException) -> str:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
-            return (
-                f"{self._name} is in use by another process; stop it, or give --store another path"
-            )
+            return f"{self._name} is in use by another process; stop it, or give another path"
         if code == sqlite3.SQLITE_FULL:
             return f"{self._name} cannot grow: {FULL}"
         reason = (error.strerror if isinstance(error, OSError) else None) or error
@@ -191,7 +189,9 @@ def _prepare(path: str) -> None:
     """See that `path` is a file that this user alone may read. Raises OSError and StorageError."""
     file = Path(path)
     if file.exists() and not S_ISREG(file.stat().st_mode):
-        raise StorageError(f"{path} is not a file; give --store the path of one")
+        raise StorageError(f"{path} is not a file; give the path of one")
+    if not file.parent.is_dir():
+        raise StorageError(f"{path} cannot be made: there is no folder {file.parent}")
     # SQLite would make it readable for everybody. Closing a file later would release its locks.
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     if file.stat().st_mode & 0o077 and os.name == "posix":
