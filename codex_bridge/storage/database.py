@@ -154,9 +154,7 @@ class Database:
 
     def _check(self, connection: sqlite3.Connection) -> None:
         if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
-            raise StorageError(
-                f"{self._name} is a database of another program; give another path"
-            )
+            raise StorageError(f"{self._name} is a database of another program; give another path")
         if connection.execute("PRAGMA user_version").fetchone()[0] != VERSION:
             raise Damaged("it was written by another version of codex-bridge")
 

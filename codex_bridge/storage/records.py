@@ -61,12 +61,16 @@ class Records:
         if output:
             outputs = self._place(owner, output, inputs, given)
         response_id = response["id"]
-        # The places of the new one exist before the old one is gone, which may have had them.
-        self.delete(owner, response_id)
+        replaced = self._find("key, output", owner, response_id)
+        if replaced is not None:
+            self.db.execute("DELETE FROM responses WHERE key = ?", replaced[:1])
         cursor = self.db.execute(
             "INSERT INTO responses (owner, id, saved, input, output, body) VALUES (?,?,?,?,?,?)",
             (owner, response_id, now, inputs, outputs, body),
         )
+        if replaced is not None:
+            # Only now: the new one may have the same places.
+            self._release(replaced[1])
         assert cursor.lastrowid is not None  # noqa: S101
         return cursor.lastrowid
 
@@ -200,8 +204,12 @@ class Records:
         return found[::-1]
 
     def _remove(self, response_key: int, place: int) -> None:
-        """Remove a response, and what only it needed: places from its last one up, and items."""
+        """Remove a response whose last output item is at `place`."""
         self.db.execute("DELETE FROM responses WHERE key = ?", (response_key,))
+        self._release(place)
+
+    def _release(self, place: int) -> None:
+        """Remove a place that no response has, and the items there, and so on with its parents."""
         while place != ROOT and not (
             # A response holds the place of its last input item by that of its last output item.
             self._has("responses WHERE output = ?", place)
