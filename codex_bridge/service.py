@@ -25,12 +25,16 @@ from codex_bridge.log import logger_of, make_logger
 from codex_bridge.settings import Settings
 from codex_bridge.signals import second_signal
 from codex_bridge.sleep import SleepWatch
+from codex_bridge.storage.store import ResponseStore
 from codex_bridge.twisted_private import mute_interim_responses, use_monotonic_clock
+from codex_bridge.values import MEMORY, OFF
 from codex_bridge.vocabulary import UpstreamFailure
 from codex_bridge.web.access import is_loopback
 from codex_bridge.web.app import BridgeApp
 from codex_bridge.web.site import BridgeSite
 
+DAY = 86_400.0
+"""Seconds."""
 BACKLOG = 512
 """Connections that may wait to be accepted. Twisted's 50 are too few for a burst of sub-agents."""
 LAST_WRITES = 1.0
@@ -51,6 +55,7 @@ class BridgeService(Service):
         app: BridgeApp,
         site: BridgeSite,
         upstreams: Upstreams,
+        store: ResponseStore | None,
         log: Logger,
         reactor: Any,
     ) -> None:
@@ -58,6 +63,7 @@ class BridgeService(Service):
         self._drain = app.drain
         self._site = site
         self._upstreams = upstreams
+        self._store = store
         self._log = log
         self._reactor = reactor
         self._sleep = SleepWatch(reactor, self._wake)
@@ -76,8 +82,14 @@ class BridgeService(Service):
         self._listen()
 
     def startService(self) -> None:
-        """Listen, and log where. Raises CannotListenError, for instance where the port is taken."""
+        """Listen, and log where.
+
+        Raises CannotListenError, for instance where the port is taken, and StorageError where the
+        file of the stored responses cannot be used.
+        """
         super().startService()
+        if self._store is not None:
+            self._store.start()
         self._listen()
         self._sleep.start()
         self.identified = gatherResults([self._identify(each) for each in self._upstreams])
@@ -133,6 +145,8 @@ class BridgeService(Service):
             self.listening_port = None
         await self._finish_serving()
         await self._upstreams.close()
+        if self._store is not None:
+            await self._store.close()
 
     async def _finish_serving(self) -> None:
         """Wait for running replies up to the drain limit, then close all client connections."""
@@ -178,8 +192,17 @@ def make_service(settings: Settings, reactor: Any = None) -> BridgeService:
             for name, (url, key) in servers.items()
         ]
     )
-    app = BridgeApp(settings, upstreams, reactor, log, random_id)
+    store = None
+    if settings.store != OFF:
+        store = ResponseStore(
+            None if settings.store == MEMORY else settings.store,
+            max_age=settings.store_age * DAY,
+            max_bytes=settings.store_size,
+            log=log,
+            reactor=reactor,
+        )
+    app = BridgeApp(settings, upstreams, reactor, log, random_id, store)
     site = BridgeSite(
         app.resource(), settings.max_body_size, settings.client_timeout, reactor, app.access.refusal
     )
-    return BridgeService(settings, app, site, upstreams, log, reactor)
+    return BridgeService(settings, app, site, upstreams, store, log, reactor)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from attrs import evolve
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, succeed
 
 from codex_bridge.clients.traits import traits_of
-from codex_bridge.errors import ApiError, internal, stopping, too_large
+from codex_bridge.errors import ApiError, internal, invalid, stopping, too_large
 from codex_bridge.responses.events import ResponseTemplate
-from codex_bridge.responses.request import ResponsesRequest, read
+from codex_bridge.responses.request import read
 from codex_bridge.responses.writer import ResponseWriter
 from codex_bridge.tools.shown import ToolProfile
-from codex_bridge.vocabulary import Json
 from codex_bridge.web.access import owner_of
 from codex_bridge.web.background import Job, Recording
 from codex_bridge.web.caller import Caller
@@ -54,24 +54,23 @@ def _serve_in_background(
     http: BridgeRequest, intake: Intake, caller: Caller, state: BridgeState
 ) -> Deferred[bytes]:
     """Have the response made whether or not the client of `http` stays; otherwise as `serve`."""
-    recording, items = Recording(), list[Json]()
+    if state.store is None:
+        stores_nothing = "background is not possible: this codex-bridge stores nothing."
+        intake = evolve(intake, refusal=invalid(stores_nothing, "background"))
+    recording = Recording()
+    job = Job(recording, caller.memory)
 
     def new_reply(new_writer: NewWriter) -> Reply:
         return event_reply(recording, new_writer(), caller, state)
 
-    def accepted(request: ResponsesRequest, reply: Reply) -> None:
-        items.extend(request.items)
-        reply.open()
-
-    working = begin(intake, caller, new_reply, state, accepted)
-    job = Job(recording, working, caller.memory, items)
+    job.working = begin(intake, caller, new_reply, state, job)
 
     async def replied() -> bytes:
         try:
             await recording.begun
         except ApiError as error:
             return send_error(http, error)
-        state.background.begin(owner_of(caller.headers), job)
+        state.background.add(owner_of(caller.headers), job)
         if intake.stream:
             return await recording.read(http)
         return send_json(http, 200, recording.snapshot())
@@ -84,11 +83,11 @@ def begin(
     caller: Caller,
     new_reply: Callable[[NewWriter], Reply],
     state: BridgeState,
-    accepted: Callable[[ResponsesRequest, Reply], None] = lambda *_: None,
+    job: Job | None = None,
 ) -> Deferred[bytes]:
     """Answer `intake` in the reply that `new_reply` makes; otherwise as `serve`.
 
-    `accepted` is called when nothing stands against the request, and the exchange begins.
+    `job` is given if the response is made in the background.
     """
     journal = Journal(state, state.new_id("resp"), _model_in(intake))
     # The clock for time limits is not that of the calendar.
@@ -122,9 +121,16 @@ def begin(
         except BaseException:
             reply.close()
             raise
-        accepted(request, reply)
         exchanges.append(Exchange(request, caller, reply, journal, state))
-        return await exchanges[0].run()
+        if job is None:
+            return await exchanges[0].run()
+        job.items = request.items
+        journal.outcome = "cancelled"
+        reply.open()
+        with suppress(CancelledError):
+            await exchanges[0].run()
+        await job.end()
+        return b""
 
     def abandon() -> None:
         for each in exchanges:

@@ -17,6 +17,7 @@ from codex_bridge.engines.upstreams import Upstreams
 from codex_bridge.errors import ApiError, internal, invalid, stopping
 from codex_bridge.ids import IdSource
 from codex_bridge.settings import Settings
+from codex_bridge.storage.store import ResponseStore
 from codex_bridge.text import printable
 from codex_bridge.vocabulary import UpstreamFailure
 from codex_bridge.web.accept import serve
@@ -64,12 +65,13 @@ class BridgeApp:
         clock: Any,
         log: Logger,
         new_id: IdSource,
+        store: ResponseStore | None = None,
     ) -> None:
         self.access = Access.of(settings)
         self.drain = Drain()
         self.log = log
         self._new_id = new_id
-        self._state = BridgeState(settings, upstreams, clock, log, new_id, self.drain)
+        self._state = BridgeState(settings, upstreams, clock, log, new_id, self.drain, store=store)
         self._health = Health(self._state)
         self._stored = StoredResponses(self._state)
         self._models = ModelList(upstreams, clock, log, dict(settings.alias))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from attrs import frozen
-from twisted.internet.defer import CancelledError, Deferred, succeed
+from attrs import Factory, define
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IPushProducer
 from twisted.python.failure import Failure
 
@@ -93,29 +93,25 @@ class Recording:
             reading.callback(b"")
 
 
-@frozen
+@define
 class Job:
     """One response that is made in the background."""
 
     recording: Recording
-    working: Deferred[Any]
     memory: Memory
-    items: list[Json]
+    items: list[Json] = Factory(list)
     """The input items that it answers."""
+    working: Deferred[bytes] = Factory(Deferred)
+    """Its exchange; cancelling it ends that."""
 
-    def cancel(self) -> None:
-        """End it now, unless it has ended; what came so far is kept."""
-        self.working.cancel()
-
-    async def run(self) -> None:
-        """Wait for its end, and keep what came of it, unless that was done already."""
-        try:
-            await self.working
-        except CancelledError:
-            self.recording.response = self.recording.snapshot(status="cancelled")
-        if self.recording.response.get("status") in {"failed", "cancelled"}:
-            await self.memory.keep(self.items, self.recording.response)
-        self.recording.end()
+    async def end(self) -> None:
+        """Its exchange has ended: keep what came of it, unless the exchange has done so."""
+        recording = self.recording
+        if recording.response["status"] == "in_progress":
+            recording.response = recording.snapshot(status="cancelled")
+        if recording.response["status"] in {"failed", "cancelled"}:
+            await self.memory.keep(self.items, recording.response)
+        recording.end()
 
 
 class Background:
@@ -129,19 +125,16 @@ class Background:
         """The job of a response; None if there is none, or none any more."""
         return self._jobs.get((owner, response_id))
 
-    def begin(self, owner: str, job: Job) -> None:
-        """Let `job`, whose recording has begun, run to its end."""
+    def add(self, owner: str, job: Job) -> None:
+        """Remember `job`, whose recording has begun; forget the one that ended first."""
+        ended = [key for key, each in self._jobs.items() if each.recording.has_ended]
+        for key in ended[: max(0, len(ended) - MAX_ENDED)]:
+            del self._jobs[key]
         self._jobs[owner, job.recording.response["id"]] = job
-        Deferred.fromCoroutine(job.run()).addBoth(lambda _: self._forget())
 
     def drop(self, owner: str, response_id: str) -> bool:
         """Its owner deletes the response. Whether there was a job."""
         job = self._jobs.pop((owner, response_id), None)
         if job is not None:
-            job.cancel()
+            job.working.cancel()
         return job is not None
-
-    def _forget(self) -> None:
-        ended = [key for key, job in self._jobs.items() if job.recording.has_ended]
-        for key in ended[: max(0, len(ended) - MAX_ENDED)]:
-            del self._jobs[key]

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import orjson
 from attrs import frozen
+from twisted.logger import Logger
 
 from codex_bridge.errors import ApiError, invalid, too_large
 from codex_bridge.responses.messages import CALL_KINDS, RESULT_KINDS
+from codex_bridge.storage.database import StorageError
+from codex_bridge.storage.store import ResponseStore
 from codex_bridge.vocabulary import Json
 from codex_bridge.web.intake import Intake
 
@@ -34,6 +38,35 @@ class Memory(Protocol):
 
         Returns when it is safe: the client may be told of it then.
         """
+
+
+class StoredMemory:
+    """The stored responses of one owner."""
+
+    def __init__(self, store: ResponseStore, owner: str, log: Logger) -> None:
+        self._store = store
+        self._owner = owner
+        self._log = log
+
+    async def context(self, response_id: str) -> list[Json] | None:
+        with _told_of_failures():
+            return await self._store.context(self._owner, response_id)
+
+    async def items(self, ids: Collection[str]) -> dict[str, Json]:
+        with _told_of_failures():
+            return await self._store.items(self._owner, ids)
+
+    async def keep(self, items: list[Json], response: Json) -> bool:
+        try:
+            await self._store.save(self._owner, response, items)
+        except StorageError as error:
+            self._log.error(
+                "{response} was not stored, and its client is told so: {reason}",
+                response=response["id"],
+                reason=str(error),
+            )
+            return False
+        return True
 
 
 class NoMemory:
@@ -111,6 +144,17 @@ async def _context(memory: Memory, previous: Any) -> list[Json]:
             "previous_response_not_found",
         )
     return context
+
+
+@contextmanager
+def _told_of_failures() -> Iterator[None]:
+    """Raises ApiError for a store that fails."""
+    try:
+        yield
+    except StorageError as error:
+        raise ApiError(
+            503, f"The stored responses cannot be read: {error}.", code="storage_failed"
+        ) from error
 
 
 def _nothing_kept(what: str) -> ApiError:

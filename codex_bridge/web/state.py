@@ -12,9 +12,11 @@ from twisted.web.http_headers import Headers
 from codex_bridge.engines.upstreams import Upstreams
 from codex_bridge.ids import IdSource
 from codex_bridge.settings import Settings
+from codex_bridge.storage.store import ResponseStore
+from codex_bridge.web.access import owner_of
 from codex_bridge.web.background import Background
 from codex_bridge.web.drain import Drain
-from codex_bridge.web.memory import Memory, NoMemory
+from codex_bridge.web.memory import Memory, NoMemory, StoredMemory
 from codex_bridge.web.prefixes import Prefixes
 
 
@@ -42,11 +44,13 @@ class BridgeState:
     logged_once: set[str] = Factory(set)
     """Lines that are logged only once."""
     background: Background = Factory(Background)
-    store: None = None
+    store: ResponseStore | None = None
     """Where responses are stored; None: nowhere."""
     prefixes: Prefixes = Factory(Prefixes)
     """For --debug: where the prompts of one conversation differ."""
 
     def memory_of(self, headers: Headers) -> Memory:
         """What the client that sent `headers` may refer back to."""
-        return NoMemory()
+        if self.store is None:
+            return NoMemory()
+        return StoredMemory(self.store, owner_of(headers), self.log)

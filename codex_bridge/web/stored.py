@@ -71,7 +71,7 @@ class StoredResponses:
                     "other one by closing its connection."
                 )
             return send_json(http, 200, response)
-        job.cancel()
+        job.working.cancel()
         return send_json(http, 200, job.recording.snapshot())
 
     async def _input_items(self, http: BridgeRequest, owner: str, response_id: str) -> bytes:
