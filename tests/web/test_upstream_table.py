@@ -57,6 +57,8 @@ class Act:
             grace=0,
             upstream_timeout=SILENCE,
             max_answer_size=MAX_ANSWER_SIZE,
+            # Its thread takes real time, in which this clock would go on.
+            store="off",
         )
         # The question what it is may take as long as any other.
         await self.performed(_of(self.setup.service.identified), QUESTION)
