@@ -22,6 +22,8 @@ VERSION = 1
 PARTS = ("", "-wal", "-shm", "-journal")
 """What the names of the files of one database end in."""
 FULL = "the disk is full"
+LARGEST_LOG = 8 << 20
+"""Bytes of the write-ahead log that stay on disk when its content has gone into the file."""
 
 # An item is kept once for each owner, however many responses have it. Responses do not list their
 # items: each names a place, which is one item after another place, its parent. So a conversation
@@ -34,7 +36,7 @@ CREATE TABLE items (
     digest BLOB NOT NULL,  -- of the owner, and of the item without its id
     body BLOB NOT NULL     -- JSON
 );
-CREATE INDEX items_by_id ON items (owner, id);
+CREATE UNIQUE INDEX items_by_id ON items (owner, id, digest);
 CREATE INDEX items_by_digest ON items (digest);
 CREATE TABLE places (
     key INTEGER PRIMARY KEY,
@@ -143,6 +145,7 @@ class Database:
             self._check(connection)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute(f"PRAGMA journal_size_limit = {LARGEST_LOG}")
         if self._path is not None:
             # What is deleted is overwritten.
             connection.execute("PRAGMA secure_delete = ON")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from hashlib import sha256
 from typing import Any
 
 import orjson
-from attrs import frozen
+from attrs import field, frozen
 
 from codex_bridge.ids import IdSource
 from codex_bridge.storage.database import Damaged, StorageError
@@ -56,10 +56,10 @@ class Records:
         """
         output = response["output"]
         body = _json(response | {"output": None})
-        given = {item.get("id") for items in (input_items, output) for item in items}
-        inputs = outputs = self._place(owner, input_items, ROOT, given)
-        if output:
-            outputs = self._place(owner, output, inputs, given)
+        taken = {item.get("id") for items in (input_items, output) for item in items}
+        unnamed = _Unnamed(self.db, self.new_id, taken)
+        inputs = self._place(owner, input_items, ROOT, unnamed)
+        outputs = self._place(owner, output, inputs, unnamed)
         response_id = response["id"]
         replaced = self._find("key, output", owner, response_id)
         if replaced is not None:
@@ -144,13 +144,10 @@ class Records:
         query = f"SELECT {columns} FROM responses WHERE owner = ? AND id = ?"  # noqa: S608
         return self.db.execute(query, (owner, response_id)).fetchone()
 
-    def _place(self, owner: str, items: Iterable[Json], parent: int, taken: set[Any]) -> int:
-        """The place of the last of `items`, where the first follows `parent`.
-
-        `taken` are ids that items without one do not get.
-        """
+    def _place(self, owner: str, items: Iterable[Json], parent: int, unnamed: _Unnamed) -> int:
+        """The place of the last of `items`, where the first follows `parent`."""
         for item in items:
-            item_key = self._item(owner, item, taken)
+            item_key = self._item(owner, item, unnamed)
             row = self.db.execute(
                 "SELECT key FROM places WHERE parent = ? AND item = ?", (parent, item_key)
             ).fetchone()
@@ -160,33 +157,20 @@ class Records:
             parent = row[0]
         return parent
 
-    def _item(self, owner: str, item: Json, taken: set[Any]) -> int:
-        """The key of an item, which is added unless it is there.
-
-        One without an id is taken to be the first with the same content that the conversation
-        does not have yet: so it has the same id when the conversation is sent again.
-        """
+    def _item(self, owner: str, item: Json, unnamed: _Unnamed) -> int:
+        """The key of an item, which is added unless it is there."""
         item_id = item.get("id")
         content = _json({k: v for k, v in item.items() if k != "id"}, orjson.OPT_SORT_KEYS)
         digest = sha256(owner.encode() + b"\0" + content).digest()
-        key: int | None
-        if isinstance(item_id, str) and item_id:
-            # The plus keeps SQLite from the other index: many items may have the same content.
-            query = "SELECT key FROM items WHERE owner = ? AND id = ? AND +digest = ?"
-            row = self.db.execute(query, (owner, item_id, digest)).fetchone()
-            key = row and row[0]
-        else:
-            query = "SELECT key, id FROM items WHERE digest = ? ORDER BY key"
-            known = (row for row in self.db.execute(query, (digest,)) if row[1] not in taken)
-            key, item_id = next(known, (None, None))
-            if item_id is None:
-                item_id = self.new_id(PREFIXES.get(str(item.get("type")), "item"))
-            taken.add(item_id)
+        if not isinstance(item_id, str) or not item_id:
+            item_id = unnamed.id_for(item, digest)
             item = {"id": item_id} | item | {"id": item_id}
-        if key is None:
+        query = "SELECT key FROM items WHERE owner = ? AND id = ? AND digest = ?"
+        row = self.db.execute(query, (owner, item_id, digest)).fetchone()
+        if row is None:
             query = "INSERT INTO items (owner, id, digest, body) VALUES (?, ?, ?, ?)"
-            key = self.db.execute(query, (owner, item_id, digest, _json(item))).lastrowid
-        assert key is not None  # noqa: S101
+            row = (self.db.execute(query, (owner, item_id, digest, _json(item))).lastrowid,)
+        key: int = row[0]
         return key
 
     def _items_between(self, place: int, last: int) -> list[Json]:
@@ -228,6 +212,33 @@ class Records:
     def _has(self, rows: str, key: int) -> bool:
         query = f"SELECT 1 FROM {rows} LIMIT 1"  # noqa: S608
         return self.db.execute(query, (key,)).fetchone() is not None
+
+
+@frozen
+class _Unnamed:
+    """Gives ids to the items of one response that came without.
+
+    Such an item gets the id of the first one with the same content that the response does not have
+    yet. So its id is the same when the conversation is sent again, and equal items of a
+    conversation have ids of their own.
+    """
+
+    db: sqlite3.Connection
+    new_id: IdSource
+    taken: set[Any]
+    """The ids of the other items."""
+    known: dict[bytes, Iterator[Any]] = field(factory=dict)
+    """Digest of an item -> ids of the stored ones with this content that were not looked at."""
+
+    def id_for(self, item: Json, digest: bytes) -> str:
+        """The id for `item`, whose digest is `digest`."""
+        if digest not in self.known:
+            query = "SELECT id FROM items WHERE digest = ? ORDER BY key"
+            self.known[digest] = self.db.execute(query, (digest,))
+        found = (row[0] for row in self.known[digest] if row[0] not in self.taken)
+        item_id = next(found, None) or self.new_id(PREFIXES.get(str(item.get("type")), "item"))
+        self.taken.add(item_id)
+        return item_id
 
 
 def _json(value: Json, option: int = 0) -> bytes:

@@ -15,6 +15,8 @@ from codex_bridge.vocabulary import Json
 
 T = TypeVar("T")
 DAY = 86400.0
+OPEN: list[ResponseStore] = []
+"""Stores that a test has started; they are closed at its end."""
 
 
 class SameThread:
@@ -64,6 +66,7 @@ def started(path: Any = None, **settings: Any) -> ResponseStore:
     }
     store = ResponseStore(None if path is None else str(path), **(usual | settings))
     store.start()
+    OPEN.append(store)
     return store
 
 

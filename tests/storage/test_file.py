@@ -282,8 +282,8 @@ def test_a_full_disk_is_told_and_nothing_half_stays(tmp_path: Path) -> None:
     database.run(lambda db: db.execute("PRAGMA max_page_count = 20").fetchall())
 
     def fill(db: sqlite3.Connection) -> None:
-        for _ in range(100):
-            db.execute("INSERT INTO items VALUES (NULL, '', '', '', zeroblob(10000))")
+        for n in range(100):
+            db.execute("INSERT INTO items VALUES (?, '', ?, '', zeroblob(10000))", (n, n))
 
     with pytest.raises(StorageError, match="store cannot grow: the disk is full"):
         database.run(fill)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -304,3 +305,60 @@ def test_every_json_value_comes_back(fields: Json, contents: list[Json]) -> None
     assert repr(got(store.response(ME, "resp_1"))) == repr(saved)
     assert repr(got(store.input_items(ME, "resp_1"))) == repr(output)
     got(store.close())
+
+
+def work(store: ResponseStore, act: Callable[[], object]) -> int:
+    """How many hundreds of SQLite's instructions `act` takes."""
+    steps: list[None] = []
+    database = store._database
+    database.run(lambda db: db.set_progress_handler(lambda: steps.append(None), 100))
+    act()
+    database.run(lambda db: db.set_progress_handler(None, 0))
+    return len(steps)
+
+
+def test_the_work_for_a_response_depends_on_its_conversation_and_not_on_the_store() -> None:
+    store = started()
+
+    def turn(number: int, history: list[Json]) -> None:
+        answer = said("Done.", f"msg_{number}_{len(history)}")
+        got(store.save(ME, response(f"resp_{number}_{len(history)}", answer), history))
+
+    def conversation(number: int) -> list[Json]:
+        # The same words in each: only the calls have ids, and the first item differs.
+        history = [user(f"{number}")]
+        for each in range(100):
+            call = {"type": "function_call", "id": f"fc_{number}_{each}", "name": "x"}
+            history += [call, user("go on"), said("Done.", f"msg_{number}_{each}")]
+            if each % 25 == 0:
+                turn(number, history)
+        return history
+
+    def measured(number: int) -> tuple[int, int, int, int]:
+        history = conversation(number)
+        name = f"resp_{number}_{len(history)}"
+        return (
+            work(store, lambda: turn(number, history)),
+            work(store, lambda: got(store.context(ME, name))),
+            work(store, lambda: got(store.items(ME, [f"msg_{number}_7", f"fc_{number}_3"]))),
+            work(store, lambda: got(store.delete(ME, name))),
+        )
+
+    first = measured(0)
+    for number in range(1, 40):
+        conversation(number)
+    for small, large in zip(first, measured(40), strict=True):
+        assert large <= small * 1.2 + 2
+
+
+def test_many_equal_items_take_time_in_proportion_to_their_number() -> None:
+    store = started()
+
+    def saving(count: int) -> int:
+        name = f"resp_{count}"
+        first = [user(name)]
+        asked = response(name, *(said("ok", "msg_1") for _ in range(count)))
+        return work(store, lambda: got(store.save(ME, asked, first + [user("go on")] * count)))
+
+    few = saving(100)
+    assert saving(2000) <= few * 30
