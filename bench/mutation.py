@@ -50,6 +50,8 @@ GUARDS = {
     "codex_bridge/clients/traits.py": "tests/clients/test_traits.py tests/web/test_exchange.py "
     "tests/web/test_faults.py",
     "codex_bridge/clients/*.py": "tests/clients/test_{name}.py tests/clients",
+    "codex_bridge/storage/*.py": "tests/storage/test_store.py tests/storage/test_file.py "
+    "tests/storage",
     "codex_bridge/errors.py": "tests/test_errors.py tests/clients tests/test_failures_doc.py",
     "codex_bridge/vocabulary.py": "tests/clients tests/responses tests/engines/test_models.py "
     "tests/engines/test_contexts.py",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 from threading import Thread
 from types import SimpleNamespace
 from typing import Any
@@ -18,7 +19,13 @@ from twisted.internet.threads import deferToThread
 from codex_bridge import start_checks, tap
 from codex_bridge.options import Options
 from codex_bridge.settings import Settings
-from codex_bridge.start_checks import check_before_start, port_trouble, upstream_trouble
+from codex_bridge.start_checks import (
+    check_before_start,
+    port_trouble,
+    store_trouble,
+    upstream_trouble,
+)
+from codex_bridge.storage.store import check_store
 from tests.answering import AnsweringServer, answer
 from tests.conftest import Start
 from tests.fake_ollama import FakeOllama, sides
@@ -55,6 +62,35 @@ def test_a_taken_port_is_reported_with_a_port_that_is_free(
 
 def test_an_address_of_another_machine_is_reported() -> None:
     assert "--interface" in (port_trouble("192.0.2.1", 0, None) or "")
+
+
+def test_a_store_that_cannot_be_used_ends_the_start_with_one_line(
+    free_port: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "no" / "store"
+    with pytest.raises(SystemExit) as caught:
+        check_before_start(Settings(port=free_port, store=str(path)))
+    assert caught.value.code == (
+        f"codex-bridge: --store: {path} cannot be made: there is no folder {path.parent}"
+    )
+
+
+def test_a_damaged_store_is_told_and_is_free_for_the_service(tmp_path: Path) -> None:
+    path, told = tmp_path / "store", []
+    path.write_bytes(b"no database" * 1000)
+    assert store_trouble(str(path), told.append) is None
+    assert len(told) == 1
+    assert f"renamed to {path}.aside-1" in told[0]
+    check_store(str(path), pytest.fail)
+
+
+@pytest.mark.parametrize("store", ["memory", "off"])
+def test_without_a_file_nothing_is_written(
+    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert store_trouble(store, pytest.fail) is None
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_name_in_place_of_an_address_is_reported() -> None:
