@@ -143,6 +143,9 @@ class Database:
         is_new = not connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
         if not is_new:
             self._check(connection)
+        if self._path is not None and os.name == "posix":
+            # The write-ahead log gets the same mode.
+            os.chmod(self._path, 0o600)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute(f"PRAGMA journal_size_limit = {LARGEST_LOG}")
@@ -187,7 +190,7 @@ class Database:
 
 
 def _prepare(path: str) -> None:
-    """See that `path` is a file that this user alone may read. Raises OSError and StorageError."""
+    """See that `path` is a file; make it if there is none. Raises OSError and StorageError."""
     file = Path(path)
     if file.exists() and not S_ISREG(file.stat().st_mode):
         raise StorageError(f"{path} is not a file; give the path of one")
@@ -195,8 +198,6 @@ def _prepare(path: str) -> None:
         raise StorageError(f"{path} cannot be made: there is no folder {file.parent}")
     # SQLite would make it readable for everybody. Closing a file later would release its locks.
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-    if file.stat().st_mode & 0o077 and os.name == "posix":
-        file.chmod(0o600)
 
 
 def _is_damage(error: Exception) -> bool:

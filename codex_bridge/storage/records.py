@@ -56,8 +56,8 @@ class Records:
         """
         output = response["output"]
         body = _json(response | {"output": None})
-        taken = {item.get("id") for items in (input_items, output) for item in items}
-        unnamed = _Unnamed(self.db, self.new_id, taken)
+        given = {_id_of(item) for items in (input_items, output) for item in items}
+        unnamed = _Unnamed(self.db, self.new_id, given)
         inputs = self._place(owner, input_items, ROOT, unnamed)
         outputs = self._place(owner, output, inputs, unnamed)
         response_id = response["id"]
@@ -159,10 +159,10 @@ class Records:
 
     def _item(self, owner: str, item: Json, unnamed: _Unnamed) -> int:
         """The key of an item, which is added unless it is there."""
-        item_id = item.get("id")
+        item_id = _id_of(item)
         content = _json({k: v for k, v in item.items() if k != "id"}, orjson.OPT_SORT_KEYS)
         digest = sha256(owner.encode() + b"\0" + content).digest()
-        if not isinstance(item_id, str) or not item_id:
+        if item_id is None:
             item_id = unnamed.id_for(item, digest)
             item = {"id": item_id} | item | {"id": item_id}
         query = "SELECT key FROM items WHERE owner = ? AND id = ? AND digest = ?"
@@ -225,7 +225,7 @@ class _Unnamed:
 
     db: sqlite3.Connection
     new_id: IdSource
-    taken: set[Any]
+    taken: set[str | None]
     """The ids of the other items."""
     known: dict[bytes, Iterator[Any]] = field(factory=dict)
     """Digest of an item -> ids of the stored ones with this content that were not looked at."""
@@ -239,6 +239,11 @@ class _Unnamed:
         item_id = next(found, None) or self.new_id(PREFIXES.get(str(item.get("type")), "item"))
         self.taken.add(item_id)
         return item_id
+
+
+def _id_of(item: Json) -> str | None:
+    item_id = item.get("id")
+    return item_id if isinstance(item_id, str) and item_id else None
 
 
 def _json(value: Json, option: int = 0) -> bytes:

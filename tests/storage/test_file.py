@@ -217,10 +217,12 @@ def test_the_database_of_another_program_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "history"
     with closing(sqlite3.connect(path)) as db:
         db.execute("CREATE TABLE pages (url)")
+    path.chmod(0o644)
     before = path.read_bytes()
     with pytest.raises(StorageError, match="is a database of another program"):
         started(path)
     assert path.read_bytes() == before
+    assert path.stat().st_mode & 0o777 == 0o644
     assert list(tmp_path.iterdir()) == [path]
 
 

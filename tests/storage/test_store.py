@@ -77,7 +77,7 @@ def test_a_response_without_input_or_output_is_kept_too() -> None:
         ("something_new", "item"),
     ],
 )
-@pytest.mark.parametrize("no_id", [{}, {"id": None}, {"id": ""}])
+@pytest.mark.parametrize("no_id", [{}, {"id": None}, {"id": ""}, {"id": ["x"]}])
 def test_an_item_without_an_id_gets_one_of_its_kind(kind: str, prefix: str, no_id: Json) -> None:
     store = started()
     got(store.save(ME, response("resp_1"), [{"type": kind, **no_id, "call_id": "c"}]))
