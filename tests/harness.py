@@ -17,7 +17,7 @@ from twisted.web.http_headers import Headers
 from codex_bridge.service import BridgeService, make_service
 from codex_bridge.settings import Settings
 from tests.fake_ollama import FakeOllama
-from tests.responses import grammar
+from tests.responses import grammar, schemas
 
 Json = dict[str, Any]
 CODEX = {"originator": "codex_exec", "user-agent": "codex_exec/0.169.0 (Linux)"}
@@ -48,7 +48,10 @@ class Answer:
 
     @property
     def json(self) -> Any:
-        return orjson.loads(self.body)
+        answer = orjson.loads(self.body)
+        if isinstance(answer, dict) and answer.get("object") == "response":
+            schemas.check_response(answer)
+        return answer
 
     @property
     def events(self) -> list[Json]:

@@ -51,6 +51,7 @@ ARROWS = {
         "codex_bridge.errors",
         "codex_bridge.leaks",
         "codex_bridge.repair",
+        "codex_bridge.text",
         "codex_bridge.tools",
     },
     "engines": {"codex_bridge.idle", "codex_bridge.twisted_private"},

@@ -23,14 +23,18 @@ class ClientTraits:
     """Repeat instructions and tools in the response objects."""
 
     def failure_code(self, error: ApiError) -> str:
-        """The code of `response.failed`."""
-        if self is not CODEX:
-            return error.code or "server_error"
+        """The code of `response.failed`, of those that OpenAI's own types list, and one more.
+
+        An HTTP error has the more exact code, `ApiError.code`.
+        """
         if error.code == "context_length_exceeded":
+            # OpenAI sends it, too, though its types do not list it.
             return error.code
         if error.retry_after is not None:
             # Codex reads the wait from the sentence ("try again in 10s"), and retries five times.
             return "rate_limit_exceeded"
+        if self is not CODEX:
+            return "server_error" if error.status >= 500 else "invalid_prompt"
         # With invalid_prompt Codex shows the sentence once and sends no second request; it is
         # the only code of that kind. With server_error it retries five times within seconds.
         return "server_error" if error.is_temporary else "invalid_prompt"

@@ -111,6 +111,7 @@ class Attempt:
         reading: Reading = Reading.PARSED,
         text_format: Json | None = None,
         think_budget: int | None = None,
+        tells_cut: bool = True,
     ) -> None:
         """`sources` is what its request shows that it may repeat. `before` is the answer after
         which the model was asked whether it means the calls that it may only have quoted or shown.
@@ -120,7 +121,8 @@ class Attempt:
         to the tools. `calls_as_text`: the model knows no other way to call. `dialect` names the
         forms in which it was taught to call, see `leaks.styles.dialect`. `reading` tells what the
         text is. `text_format` is what a text without calls has to fit; it is held back until it is
-        whole. `think_budget` is how many tokens the reasoning may take."""
+        whole. `think_budget` is how many tokens the reasoning may take. With `tells_cut`
+        the last item of an answer that was cut is incomplete."""
         self.usage: UsageDelta | None = None
         """The tokens that the upstream counted."""
         self.quoted: list[RepairedCall] = []
@@ -135,8 +137,7 @@ class Attempt:
         """What came since the first call that the model may only show, and that call itself."""
         self._written: set[tuple[str, bytes]] = set(before._written) if before else set()
         """What the calls mean that were written."""
-        self._writer = writer
-        self._toolbox = toolbox
+        self._writer, self._toolbox = writer, toolbox
         self._most_calls = most_calls
         self._repair = repair
         self._reading = reading
@@ -147,6 +148,7 @@ class Attempt:
         is_muted = before is not None and bool(before.doubtful)
         self._text_format = None if is_muted else text_format
         self._think_budget = think_budget
+        self._tells_cut = tells_cut
         self._deltas = 0
         """How many pieces of text and reasoning came: about the number of tokens."""
         self._unchecked: list[str] = []
@@ -300,7 +302,7 @@ class Attempt:
         if self._before is not None:
             written = [WrittenCall(call.name, call.arguments) for call in self._calls]
             self._before.settle(frozenset(map(self._essence, written)))
-        self._writer.end_item()
+        self._end_item()
         self._write_calls()
         if self._judge.quotations:
             self.repairs[QUOTED_TEXT] += self._judge.quotations
@@ -349,7 +351,13 @@ class Attempt:
             if not is_meant:
                 self._write(Channel.MESSAGE, piece.text)
         if held:
-            self._writer.end_item()
+            self._end_item()
+
+    def _end_item(self) -> None:
+        """End the open item; it is incomplete if the model was cut, and no whole call follows."""
+        is_cut = self.is_cut and self._tells_cut
+        has_call = is_cut and any(_is_object(call.arguments) for call in self._calls)
+        self._writer.end_item(is_incomplete=is_cut and not has_call)
 
     def _essence(self, call: WrittenCall) -> tuple[str, str]:
         return self._repaired(call.name, call.arguments, repair=True).essence

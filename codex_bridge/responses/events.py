@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import orjson
-from attrs import frozen
+from attrs import field, frozen
 
 from codex_bridge.repair.calls import RepairedCall
+from codex_bridge.responses.echo import completed
 from codex_bridge.tools.declarations import Kind
 from codex_bridge.vocabulary import Json, UsageDelta
 
@@ -19,6 +20,10 @@ def frame(event: Json) -> bytes:
     return b"event: %b\ndata: %b\n\n" % (event["type"].encode(), orjson.dumps(event))
 
 
+SEALED = "codex-bridge keeps nothing here: the text stands in the summary."
+"""`encrypted_content` of reasoning. Clients without a memory send reasoning back only with one."""
+
+
 @frozen
 class ResponseTemplate:
     """What stays the same in every response object of an exchange."""
@@ -26,14 +31,25 @@ class ResponseTemplate:
     id: str
     created_at: int
     """Unix time, seconds."""
-    echo: Json
-    """The fields of the client's request that a response repeats."""
+    _asked: Json
+    """The fields of the client's request that its response objects depend on, see `echoed`."""
     repeat_prompt: bool = True
     """Whether instructions and tools are repeated, too; they are most of a request's bytes."""
+    _echo: Json = field(init=False)
+
+    @_echo.default
+    def _completed(self) -> Json:
+        echo = completed(self._asked)
+        return echo if self.repeat_prompt else echo | {"instructions": None, "tools": []}
+
+    @property
+    def seals_reasoning(self) -> bool:
+        """Whether the client asked for reasoning that it can send back."""
+        include = self._asked.get("include")
+        return isinstance(include, list) and "reasoning.encrypted_content" in include
 
     def response(self, status: str, output: list[Json], **changes: Any) -> Json:
         """A response object. `changes` are further fields: usage, error and so on."""
-        get = self.echo.get
         return {
             "id": self.id,
             "object": "response",
@@ -42,43 +58,19 @@ class ResponseTemplate:
             "status": status,
             "error": None,
             "incomplete_details": None,
-            "instructions": get("instructions") if self.repeat_prompt else None,
-            "max_output_tokens": get("max_output_tokens"),
-            "max_tool_calls": get("max_tool_calls"),
-            "model": get("model") or "",
             "output": output,
-            "parallel_tool_calls": get("parallel_tool_calls") is not False,
-            "previous_response_id": get("previous_response_id"),
-            "reasoning": get("reasoning") or {"effort": None, "summary": None},
-            "store": get("store") is True,
-            "background": get("background") is True,
-            "service_tier": "default",
-            "temperature": _either(get("temperature"), 1.0),
-            "text": get("text") or {"format": {"type": "text"}},
-            "tool_choice": get("tool_choice") or "auto",
-            "tools": (get("tools") or []) if self.repeat_prompt else [],
-            "top_logprobs": 0,
-            "top_p": _either(get("top_p"), 1.0),
-            "presence_penalty": _either(get("presence_penalty"), 0.0),
-            "frequency_penalty": _either(get("frequency_penalty"), 0.0),
-            "truncation": "disabled",
             "usage": None,
-            "metadata": get("metadata") or {},
-            "safety_identifier": None,
-            "prompt_cache_key": get("prompt_cache_key"),
+            **self._echo,
             **changes,
         }
-
-
-def _either(value: Any, default: float) -> Any:
-    return default if value is None else value
 
 
 def usage(counts: UsageDelta) -> Json:
     """Token counts; clients demand every key and whole numbers."""
     return {
         "input_tokens": counts.input_tokens,
-        "input_tokens_details": {"cached_tokens": counts.cached_tokens},
+        # Of what a server writes to its cache nothing is told.
+        "input_tokens_details": {"cached_tokens": counts.cached_tokens, "cache_write_tokens": 0},
         "output_tokens": counts.output_tokens,
         "output_tokens_details": {"reasoning_tokens": counts.reasoning_tokens},
         "total_tokens": counts.input_tokens + counts.output_tokens,
@@ -96,7 +88,7 @@ def summary_part(text: str) -> Json:
 
 
 def message_item(item_id: str, status: str, content: list[Json]) -> Json:
-    """The model's text."""
+    """The model's text; `status` is in_progress, completed or incomplete."""
     return {
         "type": "message",
         "id": item_id,
@@ -106,9 +98,19 @@ def message_item(item_id: str, status: str, content: list[Json]) -> Json:
     }
 
 
-def reasoning_item(item_id: str, summary: list[Json]) -> Json:
-    """The model's reasoning, shown as summary: the one form that Codex shows in every mode."""
-    return {"type": "reasoning", "id": item_id, "summary": summary}
+def reasoning_item(
+    item_id: str, summary: list[Json], *, is_sealed: bool, is_incomplete: bool = False
+) -> Json:
+    """The model's reasoning, shown as summary: the one form that Codex shows in every mode.
+
+    `is_sealed`: the client asked for `encrypted_content`. `is_incomplete`: the thought was cut.
+    """
+    item: Json = {"type": "reasoning", "id": item_id, "summary": summary}
+    if is_sealed:
+        item["encrypted_content"] = SEALED
+    if is_incomplete:
+        item["status"] = "incomplete"
+    return item
 
 
 def call_item(call: RepairedCall, item_id: str, call_id: str, status: str) -> Json:

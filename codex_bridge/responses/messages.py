@@ -22,8 +22,8 @@ from codex_bridge.responses.contents import (
     agent_text,
     item_text,
     other_text,
-    output_content,
     reasoning_text,
+    result_content,
     text_and_images,
     user_content,
 )
@@ -202,7 +202,7 @@ class _History:
         elif kind in CALL_KINDS:
             self._call(item, *CALL_KINDS[kind](item))
         elif kind in RESULT_KINDS:
-            self._result(item, *output_content(item.get("output"), sees=self._sees))
+            self._result(item, *result_content(item, sees=self._sees))
         elif kind == "tool_search_output":
             self._result(item, self._tools_found(item), [])
         elif kind == "agent_message":
@@ -341,20 +341,33 @@ def arguments_object(arguments: Any) -> Json:
     return arguments if isinstance(arguments, dict) else {}
 
 
-def _local_shell_arguments(item: Json) -> Json:
-    action = item.get("action")
-    keys = ("command", "working_directory", "timeout_ms")
-    given = action if isinstance(action, dict) else {}
-    return {key: given[key] for key in keys if given.get(key) is not None}
+def _arguments_in(item: Json, key: str, *names: str) -> Json:
+    """Those of the `names` that the object `item[key]` has, as the arguments of a call."""
+    given = item.get(key)
+    given = given if isinstance(given, dict) else {}
+    return {name: given[name] for name in names if given.get(name) is not None}
 
 
 CALL_KINDS: dict[str, Callable[[Json], tuple[str, Any]]] = {
     "function_call": lambda item: (str(item.get("name")), item.get("arguments")),
     "custom_tool_call": lambda item: (str(item.get("name")), {INPUT: str(item.get("input") or "")}),
     "tool_search_call": lambda item: ("tool_search", item.get("arguments")),
-    "local_shell_call": lambda item: ("local_shell", _local_shell_arguments(item)),
+    "local_shell_call": lambda item: (
+        "local_shell",
+        _arguments_in(item, "action", "command", "working_directory", "timeout_ms"),
+    ),
+    "shell_call": lambda item: (
+        "shell",
+        _arguments_in(item, "action", "commands", "timeout_ms", "max_output_length"),
+    ),
+    "apply_patch_call": lambda item: (
+        "apply_patch",
+        _arguments_in(item, "operation", "type", "path", "diff"),
+    ),
+    "computer_call": lambda item: (
+        "computer",
+        {key: item[key] for key in ("action", "actions") if item.get(key)},
+    ),
 }
 """Kind of an item that is a call -> what reads the tool's name and the arguments from it."""
-RESULT_KINDS = frozenset(
-    {"function_call_output", "custom_tool_call_output", "local_shell_call_output"}
-)
+RESULT_KINDS = frozenset(f"{kind}_output" for kind in CALL_KINDS if kind != "tool_search_call")

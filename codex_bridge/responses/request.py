@@ -14,7 +14,9 @@ from attrs import field, frozen
 
 from codex_bridge.errors import invalid
 from codex_bridge.repair.lenient_json import can_be_written
-from codex_bridge.responses.contents import item_text, refuse_remote_images
+from codex_bridge.responses.contents import item_text, refuse_unreadable
+from codex_bridge.responses.echo import echoed
+from codex_bridge.responses.fields import check_others, count, decimal, logprobs, typed
 from codex_bridge.responses.messages import INSTRUCTION_ROLES, RESULT_KINDS, SILENT
 from codex_bridge.responses.title import is_title_request, question_alone
 from codex_bridge.tools.choice import ToolChoice, choose
@@ -29,12 +31,6 @@ OTHER_ROLES = INSTRUCTION_ROLES | {"assistant"}
 MODE = "<collaboration_mode>"
 PLAN_MODE = f"{MODE}# Plan Mode"
 """With these words Codex (0.130 to 0.169) tells the model that it plans from now on."""
-ECHOED = (
-    *("model", "instructions", "tools", "tool_choice", "parallel_tool_calls", "max_tool_calls"),
-    *("max_output_tokens", "reasoning", "text", "temperature", "top_p", "presence_penalty"),
-    *("frequency_penalty", "metadata", "prompt_cache_key", "previous_response_id", "background"),
-)
-"""Fields that a response object repeats."""
 
 
 @frozen
@@ -77,6 +73,9 @@ class ResponsesRequest:
     """Bytes of the request."""
     think_budget: int | None = None
     """`reasoning.max_tokens`: tokens that the model may think; None: the client does not say."""
+    logprobs: int | None = None
+    """How many alternatives the client wants for each token of the text, with their
+    probabilities; None: it wants no probabilities."""
 
     @property
     def is_call_required(self) -> bool:
@@ -121,7 +120,7 @@ def parse(body: bytes) -> Json:
 
 def model_name(request: Json) -> str:
     """The model that a request is for. Raises ApiError (400) where it names none."""
-    model: str | None = _typed(request, "model", str)
+    model: str | None = typed(request, "model", str)
     if not model or not model.strip():
         raise invalid(
             "model is missing; name one that `ollama list` shows.",
@@ -137,36 +136,32 @@ def read(
     """Check the fields of a parsed request of `size` bytes; unknown fields are passed over.
 
     Raises ApiError (400) that names the field: for a value of a wrong type, for a tool or a
-    choice that makes no sense, for an input without anything to answer or with an image that
-    would have to be fetched, and for what a server without a memory cannot do.
+    choice that makes no sense, for an input without anything to answer, or with an image or a
+    file that nobody can read, and for what a local server cannot do.
     """
     model = model_name(request)
     _refuse_named_conversation(request)
+    check_others(request)
     _check_background(request)
     echo = echoed(request)
     if is_title_request(request):
         request = question_alone(request)
     items = _items(request)
-    text = _typed(request, "text", dict) or {}
-    verbosity = text.get("verbosity")
-    reasoning = _typed(request, "reasoning", dict) or {}
-    effort = reasoning.get("effort")
+    text = _with_updates(request, "text", items)
+    reasoning = _with_updates(request, "reasoning", items)
     sampling = Sampling(
-        temperature=_typed(request, "temperature", int, float),
-        top_p=_typed(request, "top_p", int, float),
-        presence_penalty=_typed(request, "presence_penalty", int, float),
-        frequency_penalty=_typed(request, "frequency_penalty", int, float),
+        temperature=decimal(request, "temperature", 0, 2),
+        top_p=decimal(request, "top_p", 0, 1),
+        presence_penalty=decimal(request, "presence_penalty", -2, 2),
+        frequency_penalty=decimal(request, "frequency_penalty", -2, 2),
     )
-    instructions = _typed(request, "instructions", str)
+    instructions = _instructions(request)
     if not instructions and all(item["type"] in SILENT for item in items):
         raise invalid("input is empty; there is nothing to answer.", "input")
-    for item in items:
-        if item["type"] == "message" and item.get("role") not in OTHER_ROLES:
-            refuse_remote_images(item.get("content"))
-    max_output_tokens = _typed(request, "max_output_tokens", int)
+    max_output_tokens = count(request, "max_output_tokens", 1)
     most_calls = _most_calls(request)
-    stream = bool(_typed(request, "stream", bool))
-    text_format = _text_format(text.get("format"))
+    stream = bool(typed(request, "stream", bool))
+    text_format = _text_format(typed(text, "format", dict, within="text."))
     has_planned = any(map(_begins_plan_mode, items))
     tools = request.get("tools")
     toolbox = Toolbox.from_request(tools, items, tool_profile, has_planned=has_planned)
@@ -177,15 +172,16 @@ def read(
         toolbox=toolbox,
         tool_choice=choose(request.get("tool_choice"), toolbox),
         text_format=text_format,
-        verbosity=verbosity if isinstance(verbosity, str) else None,
-        effort=effort if isinstance(effort, str) else None,
+        verbosity=typed(text, "verbosity", str, within="text."),
+        effort=typed(reasoning, "effort", str, within="reasoning."),
         sampling=sampling,
         max_output_tokens=max_output_tokens,
         most_calls=most_calls,
         stream=stream,
         echo=echo,
         size=size,
-        think_budget=_typed(reasoning, "max_tokens", int),
+        think_budget=typed(reasoning, "max_tokens", int, within="reasoning."),
+        logprobs=logprobs(request),
     )
 
 
@@ -197,29 +193,29 @@ def _begins_plan_mode(item: Json) -> bool:
     return item.get("role") == "developer" and item_text(item).startswith(PLAN_MODE)
 
 
-def echoed(request: Json) -> Json:
-    """The fields of a parsed request that a response object repeats."""
-    return {key: request[key] for key in ECHOED if key in request}
-
-
-def _typed(request: Json, key: str, *types: type) -> Any:
-    """`request[key]` if it is of one of `types`, None if null or absent."""
-    value = request.get(key)
-    if value is None:
-        return None
-    if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
-        names = {str: "a string", bool: "true or false", dict: "an object"}
-        wanted = names.get(types[0], "a number" if float in types else "a whole number")
-        raise invalid(f"{key} must be {wanted}.", key, "invalid_type")
-    return value
-
-
 def _most_calls(request: Json) -> int | None:
     """How many calls an answer may have; None if the client does not say. Raises ApiError (400)."""
-    most: int | None = _typed(request, "max_tool_calls", int)
-    if most is not None and most < 1:
-        raise invalid("max_tool_calls must be 1 or more.", "max_tool_calls")
-    return 1 if _typed(request, "parallel_tool_calls", bool) is False else most
+    most = count(request, "max_tool_calls", 1)
+    return 1 if typed(request, "parallel_tool_calls", bool) is False else most
+
+
+def _instructions(request: Json) -> str | None:
+    """`instructions`: a text, or items of whose texts one is made."""
+    value = request.get("instructions")
+    if not isinstance(value, list):
+        text: str | None = typed(request, "instructions", str)
+        return text
+    texts = [each if isinstance(each, str) else item_text(_item(each)) for each in value if each]
+    return "\n\n".join(filter(None, texts))
+
+
+def _with_updates(request: Json, key: str, items: list[Json]) -> Json:
+    """The object `request[key]`, with what `configuration_update` items changed in it later."""
+    value = typed(request, key, dict) or {}
+    for item in items:
+        if item["type"] == "configuration_update" and isinstance(item.get(key), dict):
+            value = value | item[key]
+    return value
 
 
 def _refuse_named_conversation(request: Json) -> None:
@@ -238,8 +234,8 @@ def _refuse_named_conversation(request: Json) -> None:
 
 def _check_background(request: Json) -> None:
     """Raises ApiError (400) for a response in the background that nobody could get later."""
-    store = _typed(request, "store", bool)
-    if _typed(request, "background", bool) and store is False:
+    store = typed(request, "store", bool)
+    if typed(request, "background", bool) and store is False:
         raise invalid("background needs store: true, to get the response later.", "background")
 
 
@@ -252,7 +248,15 @@ def _items(request: Json) -> list[Json]:
         return [{"type": "message", "role": "user", "content": value}] if value else []
     if not isinstance(value, list):
         raise invalid("input must be a string or an array of items.", "input", "invalid_type")
-    return [_item(item) for item in value if item is not None]
+    items = []
+    for n, each in enumerate(value):
+        if each is None:
+            continue
+        item = _item(each)
+        if item["type"] == "message" and item.get("role") not in OTHER_ROLES:
+            refuse_unreadable(item.get("content"), f"input[{n}].content")
+        items.append(item)
+    return items
 
 
 def _item(value: Any) -> Json:
@@ -270,11 +274,16 @@ def _item(value: Any) -> Json:
     return item | as_text if as_text else item
 
 
-def _text_format(form: Any) -> Json | None:
-    if not isinstance(form, dict) or form.get("type") not in ("json_object", "json_schema"):
+def _text_format(form: Json | None) -> Json | None:
+    kind = "text" if form is None else form.get("type")
+    if form is None or kind == "text":
         return None
-    if form["type"] == "json_object":
+    if kind == "json_object":
         return {"type": "json_object"}
+    if kind != "json_schema":
+        raise invalid(
+            "text.format.type must be text, json_object or json_schema.", "text.format.type"
+        )
     if not isinstance(form.get("schema"), dict):
         raise invalid("text.format.schema must be an object.", "text.format.schema")
     keys = ("name", "strict", "schema")

@@ -97,8 +97,8 @@ class ResponseWriter:
         delta = events.text_delta if channel is Channel.MESSAGE else events.reasoning_delta
         self._add(delta(item.id, len(self.output), text))
 
-    def end_item(self) -> None:
-        """Queue the end of the open item, if one is open."""
+    def end_item(self, *, is_incomplete: bool = False) -> None:
+        """Queue the end of the open item, if one is open; `is_incomplete`: the model was cut."""
         item, self._item = self._item, None
         if item is None:
             return
@@ -107,11 +107,18 @@ class ResponseWriter:
             self._add(events.text_done(item.id, index, text))
             self._add(events.content_part("done", item.id, index, text))
             content = [events.text_part(text)]
-            self._add_done(events.message_item(item.id, "completed", content))
+            status = "incomplete" if is_incomplete else "completed"
+            self._add_done(events.message_item(item.id, status, content))
         else:
             self._add(events.reasoning_done(item.id, index, text))
             self._add(events.reasoning_part("done", item.id, index, text))
-            self._add_done(events.reasoning_item(item.id, [events.summary_part(text)]))
+            summary = [events.summary_part(text)]
+            is_sealed = self._template.seals_reasoning
+            self._add_done(
+                events.reasoning_item(
+                    item.id, summary, is_sealed=is_sealed, is_incomplete=is_incomplete
+                )
+            )
 
     def call(self, call: RepairedCall, call_id: str) -> None:
         """Queue a whole call under `call_id`; under a new id where that is empty or taken."""
@@ -165,7 +172,8 @@ class ResponseWriter:
             self._add(events.item_event("added", index, begun))
             self._add(events.content_part("added", item.id, index, ""))
         else:
-            self._add(events.item_event("added", index, events.reasoning_item(item.id, [])))
+            begun = events.reasoning_item(item.id, [], is_sealed=self._template.seals_reasoning)
+            self._add(events.item_event("added", index, begun))
             self._add(events.reasoning_part("added", item.id, index, ""))
         return item
 

@@ -308,6 +308,7 @@ class Exchange:
             reading=approach.reading_of(prompt),
             text_format=request.text_format if settings.repair else None,
             think_budget=None if approach.is_thinking_over else self._think_budget,
+            tells_cut=not self._traits.length_completes,
         )
         try:
             context = await self._received(attempt, chat, info, prompt)

@@ -8,7 +8,8 @@ from attrs import evolve, field, frozen
 
 from codex_bridge.clients.traits import ClientTraits
 from codex_bridge.errors import ApiError
-from codex_bridge.responses.request import echoed, model_name, parse
+from codex_bridge.responses.echo import echoed
+from codex_bridge.responses.request import model_name, parse
 from codex_bridge.vocabulary import Json
 
 

@@ -34,18 +34,18 @@ def test_codex_is_recognised_by_its_headers(
 @pytest.mark.parametrize(
     ("error", "codex", "sdk"),
     [
-        (ApiError(404, "x", code="model_not_found"), "invalid_prompt", "model_not_found"),
+        (ApiError(404, "x", code="model_not_found"), "invalid_prompt", "invalid_prompt"),
         (ApiError(400, "x", code="context_length_exceeded"), *["context_length_exceeded"] * 2),
         (
             ApiError(502, "x", code="upstream_broken", is_temporary=True),
             "server_error",
-            "upstream_broken",
+            "server_error",
         ),
         (ApiError(500, "x"), "invalid_prompt", "server_error"),
         (
             ApiError(503, "x", code="upstream_busy", retry_after=10),
             "rate_limit_exceeded",
-            "upstream_busy",
+            "rate_limit_exceeded",
         ),
     ],
 )

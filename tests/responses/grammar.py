@@ -1,7 +1,8 @@
 """A strict reader of event streams: raises AssertionError where one breaks a rule.
 
 Which event may follow which is the product's own table, `responses.states`; the reader holds
-the ids, the indexes and the texts of the events against each other.
+the ids, the indexes and the texts of the events against each other, and each event against the
+public schemas.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Any
 import orjson
 
 from codex_bridge.responses.states import State, WrongOrder, after, event_name
+from tests.responses import schemas
 
 Json = dict[str, Any]
 
@@ -29,6 +31,7 @@ class Reader:
 
     def take(self, event: Json) -> None:
         """Read the next event."""
+        schemas.check(event)
         try:
             self.state = after(self.state, event)
         except WrongOrder as error:
@@ -69,15 +72,16 @@ class Reader:
         assert response["id"] == self.response_id
         if self.state is State.ENDED and name != "failed":
             check_usage(response["usage"])
+            check_statuses(response)
 
 
 def text_of(item: Json) -> str:
     """The text of a whole item; "" where its events carry none."""
     if item["type"] == "reasoning":
         return item["summary"][0]["text"]
-    assert item["status"] == "completed"
     if item["type"] == "message":
         return item["content"][0]["text"]
+    assert item["status"] == "completed"
     assert item["call_id"]
     if item["type"] == "custom_tool_call":
         return item["input"]
@@ -87,11 +91,19 @@ def text_of(item: Json) -> str:
     return ""
 
 
+def check_statuses(response: Json) -> None:
+    """Only the last item of an incomplete response may be incomplete."""
+    *others, last = [item.get("status", "completed") for item in response["output"]] or [""]
+    assert set(others) <= {"completed"}
+    assert last in ("", "completed", response["status"])
+
+
 def check_usage(usage: Json) -> None:
     for key in ("input_tokens", "output_tokens", "total_tokens"):
         assert type(usage[key]) is int
     assert usage["total_tokens"] == usage["input_tokens"] + usage["output_tokens"]
     assert type(usage["input_tokens_details"]["cached_tokens"]) is int
+    assert type(usage["input_tokens_details"]["cache_write_tokens"]) is int
     assert type(usage["output_tokens_details"]["reasoning_tokens"]) is int
 
 

@@ -47,10 +47,10 @@ class Stream:
         self.attempt.finish()
         return self.writer.take()
 
-    def end(self, now: int = 1001, *, length_completes: bool = False) -> list[Json]:
+    def end(self, now: int = 1001, *, tells_cut: bool = True) -> list[Json]:
         """Finish the attempt, and complete the response."""
         self.attempt.finish()
-        is_incomplete = self.attempt.is_cut and not length_completes
+        is_incomplete = self.attempt.is_cut and tells_cut
         usage = self.attempt.counted(self._prompt_size)
         self.writer.complete(self.writer.whole(usage, now=now, is_incomplete=is_incomplete))
         return self.writer.take()

@@ -47,10 +47,10 @@ def make_stream(**options: Any) -> Stream:
     return Stream(Toolbox.from_request(TOOLS), **options)
 
 
-def run(*deltas: Delta, length_completes: bool = False, **options: Any) -> dict[str, Any]:
-    stream = make_stream(**options)
+def run(*deltas: Delta, tells_cut: bool = True, **options: Any) -> dict[str, Any]:
+    stream = make_stream(tells_cut=tells_cut, **options)
     events = stream.start() + stream.feed(deltas)
-    return grammar.read(events + stream.end(length_completes=length_completes))
+    return grammar.read(events + stream.end(tells_cut=tells_cut))
 
 
 def call(index: int, call_id: str, name: str, arguments: str = "{}") -> ToolCallDelta:
@@ -68,7 +68,7 @@ def test_text_becomes_one_message_with_the_usage_of_the_upstream() -> None:
     assert response["completed_at"] == 1001
     assert response["usage"] == {
         "input_tokens": 23,
-        "input_tokens_details": {"cached_tokens": 5},
+        "input_tokens_details": {"cached_tokens": 5, "cache_write_tokens": 0},
         "output_tokens": 4,
         "output_tokens_details": {"reasoning_tokens": 0},
         "total_tokens": 27,
@@ -187,8 +187,55 @@ def test_length_is_incomplete_with_its_reason() -> None:
     assert response["incomplete_details"] == {"reason": "max_output_tokens"}
 
 
+CUT = FinishDelta("length")
+HELD = {"type": "json_schema", "json_schema": {"schema": {"type": "object"}}}
+
+
+@pytest.mark.parametrize(
+    ("deltas", "options", "statuses"),
+    [
+        ([TextDelta("Once"), CUT], {}, ["incomplete"]),
+        ([ReasoningDelta("Hm"), TextDelta("Once"), CUT], {}, [None, "incomplete"]),
+        ([ReasoningDelta("Hm"), CUT], {}, ["incomplete"]),
+        # What is held back until the end: a text that has to fit a schema, a call without an end.
+        ([TextDelta('{"a": '), CUT], {"text_format": HELD}, ["incomplete"]),
+        ([TextDelta("".join(LEAKED[:3])), CUT], {}, ["incomplete"]),
+        # Half a call is left out; behind a whole one nothing is lost that was begun.
+        ([TextDelta("Look:"), call(0, "a", "exec_command", '{"cm'), CUT], {}, ["incomplete"]),
+        ([TextDelta("Look:"), call(0, "a", "exec_command"), CUT], {}, ["completed"] * 2),
+        ([TextDelta("Once"), CUT], {"tells_cut": False}, ["completed"]),
+        ([ReasoningDelta("Hm"), CUT], {"tells_cut": False}, [None]),
+        ([TextDelta("Once"), STOP], {}, ["completed"]),
+    ],
+)
+def test_the_item_in_which_a_model_was_cut_is_incomplete(
+    deltas: list[Delta], options: dict[str, Any], statuses: list[str | None]
+) -> None:
+    output = run(*deltas, **options)["output"]
+    assert [item.get("status") for item in output] == statuses
+
+
+@pytest.mark.parametrize("include", [None, [], ["message.output_text.logprobs"], "x"])
+def test_reasoning_has_encrypted_content_only_where_it_was_asked_for(include: Any) -> None:
+    deltas = [ReasoningDelta("Hm"), TextDelta("Yes"), STOP]
+    echo = {"model": "m", "include": include}
+    (thought, _) = run(*deltas, echo=echo)["output"]
+    assert thought.keys() == {"type", "id", "summary"}
+    echo["include"] = ["reasoning.encrypted_content"]
+    stream = make_stream(echo=echo)
+    events = stream.start() + stream.feed(deltas) + stream.end()
+    sealed = {
+        event["item"]["encrypted_content"]
+        for event in events
+        if event.get("item", {}).get("type") == "reasoning"
+    } | {grammar.read(events)["output"][0]["encrypted_content"]}
+    (content,) = sealed
+    # Codex estimates the tokens of a thought by the length of this string.
+    assert 0 < len(content) < 100
+
+
 def test_length_completes_for_clients_that_throw_incomplete_answers_away() -> None:
-    response = run(TextDelta("Once"), FinishDelta("length"), length_completes=True)
+    response = run(TextDelta("Once"), FinishDelta("length"), tells_cut=False)
     assert response["status"] == "completed"
     assert shapes(response) == [("message", "Once")]
 
@@ -253,7 +300,7 @@ def test_thoughts_that_never_end_are_no_answer_and_no_calls() -> None:
 
 def test_an_unfinished_call_in_an_answer_that_was_cut_is_text() -> None:
     text = "".join(LEAKED[:3])
-    response = run(TextDelta(text), FinishDelta("length"), length_completes=True)
+    response = run(TextDelta(text), FinishDelta("length"), tells_cut=False)
     assert shapes(response) == [("message", text)]
 
 

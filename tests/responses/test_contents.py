@@ -81,7 +81,10 @@ def test_items_that_are_no_words_of_user_or_model(items: list[Json], expected: l
         ([{"type": "json", "json": {"a": 1}}], '{"json":{"a":1}}'),
         ([{"type": "input_text", "text": ["a"]}], '{"text":["a"]}'),
         ([{"type": "input_text", "text": ""}, None, 5], ""),
-        ([{"type": "blob", "data": 5000 * "A"}], f'{{"data":"{1991 * "A"}…'),
+        (
+            [{"type": "blob", "data": 10000 * "A"}],
+            f'{{"data":"{9991 * "A"}… [11 more characters were left out]',
+        ),
         ([{"type": "image_url", "image_url": {"url": IMAGE["image_url"]}}], BLIND),
     ],
 )

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from codex_bridge.responses.echo import echoed
 from codex_bridge.responses.events import ResponseTemplate, reasoning_delta, text_done
-from codex_bridge.responses.request import echoed
+from tests.responses import schemas
 
 Json = dict[str, Any]
 BARE: Json = {
@@ -26,7 +27,7 @@ BARE: Json = {
     "parallel_tool_calls": True,
     "previous_response_id": None,
     "reasoning": {"effort": None, "summary": None},
-    "store": False,
+    "store": True,
     "background": False,
     "service_tier": "default",
     "temperature": 1.0,
@@ -46,19 +47,27 @@ BARE: Json = {
 ASKED: Json = {
     "model": "qwen3:14b",
     "instructions": "Be short.",
-    "tools": [{"type": "function", "name": "run"}],
+    "tools": [{"type": "web_search"}],
     "tool_choice": "required",
     "parallel_tool_calls": False,
     "max_tool_calls": 3,
     "max_output_tokens": 500,
-    "reasoning": {"effort": "high"},
-    "text": {"verbosity": "low"},
+    "reasoning": {"effort": "high", "summary": "auto", "max_tokens": 9},
+    "text": {"verbosity": "low", "format": {"type": "json_object"}},
     "temperature": 0,
     "top_p": 0.5,
     "presence_penalty": 0.1,
     "frequency_penalty": 0.2,
     "metadata": {"a": "b"},
     "prompt_cache_key": "key",
+    "safety_identifier": "someone",
+    "user": "me",
+    "top_logprobs": 2,
+    "truncation": "auto",
+    "service_tier": "flex",
+    "store": False,
+    "background": True,
+    "previous_response_id": "resp_0",
 }
 
 
@@ -66,10 +75,76 @@ def test_a_response_has_every_field_of_the_api() -> None:
     assert ResponseTemplate("resp_1", 1000, {}).response("in_progress", []) == BARE
 
 
-@pytest.mark.parametrize("more", [{}, {"input": "x", "stream": True, "store": True}])
+@pytest.mark.parametrize("more", [{}, {"input": "x", "stream": True, "include": []}])
 def test_a_response_repeats_what_was_asked(more: Json) -> None:
     template = ResponseTemplate("resp_1", 1000, echoed(ASKED | more))
     assert template.response("in_progress", []) == BARE | ASKED
+
+
+NULLS = dict.fromkeys(ASKED)
+
+
+@pytest.mark.parametrize("asked", [NULLS, {key: [1] for key in ASKED}, dict.fromkeys(ASKED, True)])
+def test_a_field_that_says_nothing_is_repeated_as_its_default(asked: Json) -> None:
+    odd = {"tools": [], "instructions": None, "store": True, "background": False}
+    odd |= {"parallel_tool_calls": True}
+    template = ResponseTemplate("resp_1", 1000, echoed(asked | odd))
+    assert template.response("in_progress", []) == BARE
+
+
+WEATHER = {"type": "function", "name": "weather"}
+SCHEMA = {"type": "json_schema", "name": "n", "schema": {"type": "object"}}
+
+
+@pytest.mark.parametrize(
+    ("field", "sent", "repeated"),
+    [
+        (
+            "tools",
+            [WEATHER],
+            [WEATHER | {"description": None, "parameters": None, "strict": None}],
+        ),
+        (
+            "tools",
+            [WEATHER | {"description": "d", "parameters": {"type": "object"}, "strict": True}],
+            [WEATHER | {"description": "d", "parameters": {"type": "object"}, "strict": True}],
+        ),
+        ("tools", [{"type": "mcp", "server_label": "x"}], [{"type": "mcp", "server_label": "x"}]),
+        ("text", {"verbosity": "low"}, {"verbosity": "low", "format": {"type": "text"}}),
+        ("text", {"verbosity": None, "format": None}, {"format": {"type": "text"}}),
+        (
+            "text",
+            {"format": SCHEMA},
+            {"format": SCHEMA | {"description": None, "strict": False}},
+        ),
+        (
+            "text",
+            {"format": SCHEMA | {"description": "d", "strict": True}},
+            {"format": SCHEMA | {"description": "d", "strict": True}},
+        ),
+        ("reasoning", {"summary": "auto"}, {"effort": None, "summary": "auto"}),
+        ("reasoning", {"context": "x"}, {"effort": None, "summary": None, "context": "x"}),
+        (
+            "instructions",
+            [{"role": "developer", "content": "x"}],
+            [{"role": "developer", "content": "x"}],
+        ),
+        ("service_tier", "auto", "default"),
+        ("service_tier", "priority", "priority"),
+        (
+            "tool_choice",
+            {"type": "allowed_tools", "tools": [WEATHER]},
+            {"type": "allowed_tools", "mode": "auto", "tools": [WEATHER]},
+        ),
+    ],
+)
+def test_what_a_client_left_out_of_a_field_is_completed(
+    field: str, sent: Any, repeated: Any
+) -> None:
+    template = ResponseTemplate("resp_1", 1000, echoed({"model": "m", field: sent}))
+    response = template.response("in_progress", [])
+    assert response[field] == repeated
+    schemas.check_response(response)
 
 
 def test_the_prompt_is_left_out_for_clients_that_do_not_need_it() -> None:

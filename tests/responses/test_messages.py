@@ -112,7 +112,7 @@ CASES = {
     ),
     "a file is named, not lost without a word": (
         [{"type": "message", "role": "user", "content": [{"type": "input_file", "filename": "x"}]}],
-        [user("[The file x was left out: it cannot be read here.]")],
+        [user("[The file x was left out: it has no file_data.]")],
     ),
     "a namespaced call keeps its flat name": (
         [call("a", name="spawn", namespace="agents"), result("a")],

@@ -179,6 +179,41 @@ def test_what_is_no_item_is_no_reason_to_refuse_a_conversation(item: Any, left: 
         ({"text": {"format": {"type": "json_schema"}}}, "text.format.schema"),
         ({"tools": "run"}, "tools"),
         ({"conversation": "conv_1"}, "conversation"),
+        ({"prompt": {"id": "pmpt_1"}}, "prompt"),
+        ({"temperature": 2.1}, "temperature"),
+        ({"temperature": -0.1}, "temperature"),
+        ({"top_p": 1.1}, "top_p"),
+        ({"top_p": -1}, "top_p"),
+        ({"presence_penalty": 2.5}, "presence_penalty"),
+        ({"presence_penalty": -2.5}, "presence_penalty"),
+        ({"frequency_penalty": 3}, "frequency_penalty"),
+        ({"frequency_penalty": -3}, "frequency_penalty"),
+        ({"max_output_tokens": 0}, "max_output_tokens"),
+        ({"max_output_tokens": -1}, "max_output_tokens"),
+        ({"top_logprobs": 21}, "top_logprobs"),
+        ({"top_logprobs": -1}, "top_logprobs"),
+        ({"truncation": "middle"}, "truncation"),
+        ({"truncation": 1}, "truncation"),
+        ({"service_tier": 1}, "service_tier"),
+        ({"user": 1}, "user"),
+        ({"safety_identifier": ["x"]}, "safety_identifier"),
+        ({"prompt_cache_key": {}}, "prompt_cache_key"),
+        ({"store": "no"}, "store"),
+        ({"background": 1}, "background"),
+        ({"stream_options": "x"}, "stream_options"),
+        ({"stream_options": {"include_obfuscation": 1}}, "stream_options.include_obfuscation"),
+        ({"include": "x"}, "include"),
+        ({"include": ["message.output_text.logprobs", 1]}, "include[1]"),
+        ({"metadata": ["x"]}, "metadata"),
+        ({"metadata": {str(n): "x" for n in range(17)}}, "metadata"),
+        ({"metadata": {"k" * 65: "x"}}, "metadata"),
+        ({"metadata": {"a": 1}}, "metadata.a"),
+        ({"metadata": {"a": "x" * 513}}, "metadata.a"),
+        ({"reasoning": {"effort": 1}}, "reasoning.effort"),
+        ({"reasoning": {"max_tokens": "x"}}, "reasoning.max_tokens"),
+        ({"text": {"verbosity": 1}}, "text.verbosity"),
+        ({"text": {"format": "json"}}, "text.format"),
+        ({"text": {"format": {"type": "grammar"}}}, "text.format.type"),
     ],
 )
 def test_a_bad_value_is_refused_by_its_name(change: dict[str, Any], param: str) -> None:
@@ -190,6 +225,71 @@ def test_a_bad_value_is_refused_by_its_name(change: dict[str, Any], param: str) 
     assert error["type"] == "invalid_request_error"
     assert error["code"]
     assert error["message"].endswith(".")
+
+
+EDGES: list[dict[str, Any]] = [
+    {"temperature": 0, "top_p": 0, "presence_penalty": -2, "frequency_penalty": -2},
+    {"temperature": 2.0, "top_p": 1, "presence_penalty": 2, "frequency_penalty": 2.0},
+    {"max_output_tokens": 1, "max_tool_calls": 1, "top_logprobs": 20},
+    {"truncation": "auto", "service_tier": "flex", "user": "u", "safety_identifier": "s"},
+    {"truncation": "disabled", "store": True, "background": False, "prompt_cache_key": "k"},
+    {"stream_options": {"include_obfuscation": False}, "include": ["of.tomorrow"]},
+    {"metadata": {"k" * 63 + str(n % 10): "x" * 512 for n in range(16)}},
+    {"metadata": {}, "stream_options": {}, "include": []},
+    {"text": {"format": {"type": "text"}, "verbosity": "medium"}},
+]
+
+
+@pytest.mark.parametrize("change", [*EDGES, {key: None for edge in EDGES for key in edge}])
+def test_values_at_the_edge_and_nulls_are_accepted(change: dict[str, Any]) -> None:
+    assert translate(BASE | change).chat.messages == [{"role": "user", "content": "hi"}]
+
+
+@pytest.mark.parametrize(
+    ("change", "logprobs"),
+    [
+        ({}, None),
+        ({"top_logprobs": 0}, None),
+        ({"include": ["reasoning.encrypted_content"]}, None),
+        ({"top_logprobs": 3}, 3),
+        ({"include": ["message.output_text.logprobs"]}, 0),
+        ({"include": ["message.output_text.logprobs"], "top_logprobs": 5}, 5),
+    ],
+)
+def test_two_fields_say_whether_probabilities_are_wanted(change: Any, logprobs: Any) -> None:
+    assert read(BASE | change).logprobs == logprobs
+
+
+@pytest.mark.parametrize(
+    ("instructions", "told"),
+    [
+        ("Be short.", "Be short."),
+        (["Be short.", "Be kind."], "Be short.\n\nBe kind."),
+        (
+            [
+                {"type": "message", "role": "developer", "content": "Be short."},
+                {"role": "user", "content": [{"type": "input_text", "text": "I am Ann."}]},
+            ],
+            "Be short.\n\nI am Ann.",
+        ),
+    ],
+)
+def test_instructions_may_be_items(instructions: Any, told: str) -> None:
+    chat = translate(BASE | {"instructions": instructions}).chat
+    assert chat.messages[0] == {"role": "system", "content": told}
+
+
+def test_a_configuration_update_changes_what_the_request_says() -> None:
+    form = {"type": "json_schema", "name": "n", "schema": {"type": "object"}}
+    updates = [
+        {"type": "configuration_update", "reasoning": {"effort": "high"}},
+        {"type": "configuration_update", "reasoning": {"effort": "low"}, "text": {"format": form}},
+        {"type": "configuration_update", "reasoning": None},
+    ]
+    items = [*updates, {"role": "user", "content": "hi"}]
+    chat = translate(BASE | {"input": items, "reasoning": {"effort": "none"}}).chat
+    assert chat.effort == "low"
+    assert (chat.response_format or {})["json_schema"]["schema"] == {"type": "object"}
 
 
 @pytest.mark.parametrize(
@@ -234,7 +334,7 @@ WHOLE: dict[str, Any] = {
             "content": [
                 {"type": "input_text", "text": "hi"},
                 {"type": "input_image", "image_url": "data:x"},
-                {"type": "input_file", "filename": "x"},
+                {"type": "input_file", "filename": "x", "file_data": "data:text/plain;base64,aGk="},
             ],
         },
         {"type": "message", "role": "developer", "content": "x"},

@@ -56,7 +56,7 @@ async def test_two_hundred_answers_at_once_and_a_bug_in_one_touches_no_other(
     for n, reply in enumerate(replies):
         response = reply.response
         if n == 7:
-            assert response["error"]["code"] == "internal_error"
+            assert response["error"]["code"] == "server_error"
             failures = [event for event in logged.errors() if "exchange" in event]
             assert [event["exchange"] for event in failures] == [response["id"]]
             assert response["id"] in response["error"]["message"]

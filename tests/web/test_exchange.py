@@ -402,7 +402,7 @@ async def test_a_bug_fails_one_exchange_with_an_id_that_is_in_the_log(
     with monkeypatch.context() as patch:
         patch.setattr(Attempt, "feed", lambda *_: 1 / 0)
         reply = await setup.ask()
-    assert reply.response["error"]["code"] == "internal_error"
+    assert reply.response["error"]["code"] == "server_error"
     (event,) = logged.errors()
     assert event["exchange"] in reply.response["error"]["message"]
     assert (await setup.ask()).response["status"] == "completed"
