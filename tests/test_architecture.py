@@ -45,7 +45,7 @@ PURE |= {"typing"}
 # room -> what of the house it may import, besides itself and what all rooms share
 ARROWS = {
     "leaks": set(),
-    "tools": {"codex_bridge.errors"},
+    "tools": {"codex_bridge.errors", "codex_bridge.text"},
     "repair": {"codex_bridge.errors", "codex_bridge.leaks", "codex_bridge.tools"},
     "responses": {
         "codex_bridge.errors",

@@ -10,6 +10,7 @@ from codex_bridge.responses.effort import effort
 from codex_bridge.responses.images import BLIND
 from codex_bridge.responses.messages import to_messages
 from codex_bridge.responses.request import ResponsesRequest
+from codex_bridge.text import printable
 from codex_bridge.tools import in_words
 from codex_bridge.tools.toolbox import Toolbox
 from codex_bridge.vocabulary import ChatRequest, Json, ModelInfo
@@ -137,7 +138,11 @@ def _downgrades(
         "cannot think: the effort is left out": cannot_think,
         "has no vision: pictures are left out": is_blind,
     }
-    return tuple(sentence for sentence, applies in found.items() if applies)
+    hosted = [
+        f"is not offered {printable(kind)}: the server would have to run this tool"
+        for kind in request.hosted_tools
+    ]
+    return (*(sentence for sentence, applies in found.items() if applies), *hosted)
 
 
 def _first(*values: float | None) -> float | None:

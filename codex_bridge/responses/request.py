@@ -20,6 +20,7 @@ from codex_bridge.responses.fields import check_others, count, decimal, logprobs
 from codex_bridge.responses.messages import INSTRUCTION_ROLES, RESULT_KINDS, SILENT
 from codex_bridge.responses.title import is_title_request, question_alone
 from codex_bridge.tools.choice import ToolChoice, choose
+from codex_bridge.tools.declarations import hosted
 from codex_bridge.tools.shown import ToolProfile
 from codex_bridge.tools.toolbox import Toolbox
 from codex_bridge.vocabulary import Json
@@ -73,6 +74,8 @@ class ResponsesRequest:
     """Bytes of the request."""
     think_budget: int | None = None
     """`reasoning.max_tokens`: tokens that the model may think; None: the client does not say."""
+    hosted_tools: list[str] = field(factory=list)
+    """Types of the declared tools that nobody here can run."""
     logprobs: int | None = None
     """How many alternatives the client wants for each token of the text, with their
     probabilities; None: it wants no probabilities."""
@@ -181,6 +184,7 @@ def read(
         echo=echo,
         size=size,
         think_budget=typed(reasoning, "max_tokens", int, within="reasoning."),
+        hosted_tools=hosted(tools),
         logprobs=logprobs(request),
     )
 

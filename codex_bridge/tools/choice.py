@@ -10,12 +10,12 @@ from typing import Any
 from attrs import frozen
 
 from codex_bridge.errors import invalid
+from codex_bridge.text import printable
+from codex_bridge.tools.declarations import OFFERED
 from codex_bridge.tools.toolbox import Toolbox
 
 NAMED_BY_TYPE = {"tool_search": "tool_search", "local_shell": "local_shell"}
 """Types that have one tool -> its name."""
-TYPES = ("function", "custom", *NAMED_BY_TYPE)
-"""Types of the tools that the bridge offers."""
 MUST_CALL = "Answer with a function call now, not with text."
 
 
@@ -30,12 +30,18 @@ class ToolChoice:
 
 
 def choose(choice: Any, toolbox: Toolbox) -> ToolChoice:
-    """Narrow `toolbox` to what `choice` allows. Raises ApiError if it names no declared tool."""
+    """Narrow `toolbox` to what `choice` allows.
+
+    Raises ApiError for a choice that names no declared tool, requires a tool that nothing here
+    runs, or cannot be read.
+    """
+    if choice in (None, "auto"):
+        return ToolChoice()
     if choice == "none":
         toolbox.offer_only([])
     elif choice == "required":
-        return _required(toolbox)
-    elif isinstance(choice, dict) and choice.get("type") in TYPES:
+        return _required(toolbox, "tool_choice")
+    elif isinstance(choice, dict) and choice.get("type") in OFFERED:
         (function,) = _functions([choice], toolbox, "tool_choice")
         toolbox.offer_only([function])
         # It is the only one that is offered. Of the servers that know the field, LM Studio refuses
@@ -47,12 +53,28 @@ def choose(choice: Any, toolbox: Toolbox) -> ToolChoice:
             raise invalid("tool_choice.tools must be an array.", "tool_choice.tools")
         toolbox.offer_only(_functions(entries, toolbox, "tool_choice.tools"))
         if choice.get("mode") == "required":
-            return _required(toolbox)
+            return _required(toolbox, "tool_choice.tools")
+    elif isinstance(choice, dict) and isinstance(choice.get("type"), str):
+        raise invalid(
+            f"tool_choice requires the tool {printable(choice['type'])}, which the server would "
+            f"have to run, and nothing here runs it.",
+            "tool_choice",
+            "unsupported_tool",
+        )
+    else:
+        raise invalid(
+            'tool_choice must be "none", "auto", "required" or an object with a type.',
+            "tool_choice",
+        )
     return ToolChoice()
 
 
-def _required(toolbox: Toolbox) -> ToolChoice:
-    return ToolChoice("required", MUST_CALL) if toolbox.offered else ToolChoice()
+def _required(toolbox: Toolbox, where: str) -> ToolChoice:
+    if not toolbox.offered:
+        raise invalid(
+            "tool_choice requires a call, and there is no tool that the model could call.", where
+        )
+    return ToolChoice("required", MUST_CALL)
 
 
 def _functions(entries: list[Any], toolbox: Toolbox, where: str) -> list[str]:
@@ -66,7 +88,7 @@ def _functions(entries: list[Any], toolbox: Toolbox, where: str) -> list[str]:
         namespace = entry.get("namespace") if isinstance(entry, dict) else None
         if not isinstance(namespace, str | None):
             raise invalid(f"{where}.namespace must be a string.", f"{where}.namespace")
-        if not isinstance(entry, dict) or entry.get("type") not in TYPES:
+        if not isinstance(entry, dict) or entry.get("type") not in OFFERED:
             continue
         name = NAMED_BY_TYPE.get(entry["type"], name)
         function = toolbox.function_name(str(name), namespace or None)

@@ -44,6 +44,10 @@ LOCAL_SHELL_SCHEMA: Json = {
 }
 
 
+OFFERED = ("function", "custom", "tool_search", "local_shell")
+"""Types of the tools that a model can be offered: the client runs them."""
+
+
 class Kind(Enum):
     """The type of a tool's declaration; it decides which item Codex wants back for a call."""
 
@@ -101,6 +105,13 @@ def declared(tools: Any) -> list[Tool]:
     if not isinstance(tools, list):
         raise invalid("tools must be an array of tool objects.", "tools", "invalid_type")
     return [tool for n, entry in enumerate(tools) for tool in _tools(entry, f"tools[{n}]")]
+
+
+def hosted(tools: Any) -> list[str]:
+    """The types of the declared tools that are left out: the server would have to run them."""
+    entries = tools if isinstance(tools, list) else []
+    kinds = [str(entry.get("type")) for entry in entries if isinstance(entry, dict)]
+    return sorted({kind for kind in kinds if kind not in (*OFFERED, "namespace")})
 
 
 def declared_by_items(items: Iterable[Json]) -> list[Tool]:

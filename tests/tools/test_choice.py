@@ -23,7 +23,7 @@ def offered(request: ChatRequest) -> list[str]:
     return [entry["function"]["name"] for entry in request.functions]
 
 
-@pytest.mark.parametrize("choice", ["auto", None, {"type": "web_search"}, "of tomorrow", 5])
+@pytest.mark.parametrize("choice", ["auto", None])
 def test_auto_offers_all(choice: Any) -> None:
     assert offered(chat(choice)) == ALL
     assert chat(choice).tool_choice is None
@@ -79,7 +79,13 @@ def test_allowed_tools_are_the_only_ones() -> None:
     assert (offered(request), request.tool_choice) == (["exec_command"], None)
     request = chat({"type": "allowed_tools", "mode": "required", "tools": tools})
     assert request.tool_choice == "required"
-    assert offered(chat({"type": "allowed_tools", "mode": "required", "tools": []})) == []
+
+
+@pytest.mark.parametrize("tools", [None, [], [{"type": "web_search"}, {"type": "mcp"}]])
+def test_a_call_cannot_be_required_where_no_tool_can_be_called(tools: Any) -> None:
+    with pytest.raises(ApiError, match="requires a call") as caught:
+        chat("required", tools=tools)
+    assert (caught.value.status, caught.value.param) == (400, "tool_choice")
 
 
 NOPE = {"type": "function", "name": "nope"}
@@ -88,6 +94,27 @@ NOPE = {"type": "function", "name": "nope"}
 @pytest.mark.parametrize(
     ("choice", "param", "message"),
     [
+        (
+            {"type": "web_search"},
+            "tool_choice",
+            "tool_choice requires the tool web_search, which the server would have to run, and "
+            "nothing here runs it.",
+        ),
+        (
+            {"type": "allowed_tools", "mode": "required", "tools": [{"type": "web_search"}]},
+            "tool_choice.tools",
+            "tool_choice requires a call, and there is no tool that the model could call.",
+        ),
+        (
+            "of tomorrow",
+            "tool_choice",
+            'tool_choice must be "none", "auto", "required" or an object with a type.',
+        ),
+        (
+            5,
+            "tool_choice",
+            'tool_choice must be "none", "auto", "required" or an object with a type.',
+        ),
         (NOPE, "tool_choice", "tool_choice names nope, which is not among the tools."),
         (
             {"type": "function"},
@@ -136,13 +163,6 @@ def test_entries_that_are_no_tools_allow_nothing() -> None:
 def test_an_empty_namespace_is_none() -> None:
     choice = {"type": "function", "name": "exec_command", "namespace": ""}
     assert offered(chat(choice)) == ["exec_command"]
-
-
-def test_a_call_is_required_only_where_there_are_tools() -> None:
-    for choice in ("required", {"type": "allowed_tools", "mode": "required", "tools": []}):
-        request = chat(choice, tools=[] if choice == "required" else [EXEC])
-        assert request.tool_choice is None
-        assert request.messages[-1] == {"role": "user", "content": "hi"}
 
 
 def test_a_narrowed_choice_leaves_the_names_in_the_history_alone() -> None:

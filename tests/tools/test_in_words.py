@@ -112,6 +112,15 @@ def test_what_a_model_cannot_do_is_named() -> None:
     assert translated(asked, info=able, reasoning={"effort": "high"}).downgrades == ()
 
 
+def test_a_tool_that_the_server_would_have_to_run_is_named_once_for_the_log() -> None:
+    tools = [{"type": "web_search"}, {"type": "mcp"}, {"type": "mcp"}, {"type": "x\ny"}]
+    told = translated(user("hi"), info=ModelInfo("m"), tools=tools).downgrades
+    assert told == tuple(
+        f"is not offered {kind}: the server would have to run this tool"
+        for kind in ("mcp", "web_search", "x\\ny")
+    )
+
+
 def test_the_paragraph_says_how_to_call_and_lists_the_functions() -> None:
     functions = [{"type": "function", "function": {"name": name}} for name in ("f", "g")]
     assert description_of(functions) == (
