@@ -189,7 +189,7 @@ async def _exchange(reactor: Any, url: str, request: Json) -> list[Json]:
     response = await client.post(f"{url}/v1/responses", json=request)
     body: bytes = await response.content()
     lines = body.splitlines()
-    return [orjson.loads(line[6:]) for line in lines if line.startswith(b"data: ")]
+    return [orjson.loads(line[6:]) for line in lines if line.startswith(b"data: {")]
 
 
 def _show_request(request: Json) -> None:

@@ -15,9 +15,16 @@ from codex_bridge.vocabulary import Json, UsageDelta
 STREAM_TYPE = b"text/event-stream; charset=utf-8"
 
 
+LAST = frozenset({"response.completed", "response.incomplete", "response.failed"})
+"""The types of events that end a stream."""
+END = b"data: [DONE]\n\n"
+"""Stands behind the last event in a stream of server-sent events."""
+
+
 def frame(event: Json) -> bytes:
-    """One server-sent event; its `event:` line equals the event's type."""
-    return b"event: %b\ndata: %b\n\n" % (event["type"].encode(), orjson.dumps(event))
+    """One server-sent event, whose `event:` line equals its type; the last one with the END."""
+    framed = b"event: %b\ndata: %b\n\n" % (event["type"].encode(), orjson.dumps(event))
+    return framed + END if event["type"] in LAST else framed
 
 
 SEALED = "codex-bridge keeps nothing here: the text stands in the summary."

@@ -118,10 +118,11 @@ def read(events: list[Json]) -> Json:
 
 
 def parse_sse(body: bytes) -> list[Json]:
-    """The events of a stream's bytes; each `event:` line must equal its event's type."""
-    assert body.endswith(b"\n\n"), "the last event has no blank line"
+    """The events of a whole stream's bytes; each `event:` line must equal its event's type."""
+    *blocks, end, rest = body.split(b"\n\n")
+    assert (end, rest) == (b"data: [DONE]", b""), "the stream has no end"
     events = []
-    for block in body[:-2].split(b"\n\n"):
+    for block in blocks:
         name, data = block.split(b"\n")
         event = orjson.loads(data.removeprefix(b"data: "))
         assert name == b"event: " + event["type"].encode()

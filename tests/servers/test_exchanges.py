@@ -238,7 +238,7 @@ async def test_a_limit_of_the_client_goes_before_that_of_the_bridge(begin: Begin
 async def test_without_tools_no_field_for_tools_is_sent(begin: Begin) -> None:
     # vLLM refuses an empty list, and a choice without tools.
     double, setup = await begin(VLLM, VLLM.stream(*SPOKEN["vLLM"]))
-    await setup.ask({"model": MODEL, "tools": [], "tool_choice": "required"})
+    await setup.ask({"model": MODEL, "tools": [], "tool_choice": "auto"})
     assert not {"tools", "tool_choice", "parallel_tool_calls"} & double.asked[0].keys()
 
 

@@ -96,43 +96,43 @@ CASES = {
     ),
     "template fails": Case(((status(500, "jinja says no"),),), "invalid_prompt", 500, 1, "jinja"),
     # After the head.
-    "head, then closed": Case(((HEAD, "close"),), "invalid_prompt", "upstream_broken", 3),
-    "head, then reset": Case(((HEAD, "reset"),), "invalid_prompt", "upstream_broken", 3),
+    "head, then closed": Case(((HEAD, "close"),), "invalid_prompt", "server_error", 3),
+    "head, then reset": Case(((HEAD, "reset"),), "invalid_prompt", "server_error", 3),
     "an answer without a body": Case(
         ((b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nContent-Length: 0\r\n\r\n",),),
         "invalid_prompt",
-        "upstream_broken",
+        "server_error",
         3,
     ),
-    "the empty chunk": Case(((HEAD + EMPTY_MODEL + END,),), "invalid_prompt", "upstream_broken", 3),
+    "the empty chunk": Case(((HEAD + EMPTY_MODEL + END,),), "invalid_prompt", "server_error", 3),
     "an error as the first event": Case(
         ((HEAD + event({"error": {"message": "boom"}}) + END,),),
         "invalid_prompt",
-        "upstream_broken",
+        "server_error",
         3,
         "boom",
     ),
     "no events at all": Case(
-        ((HEAD + chunk(b"<html>\n") + END,),), "invalid_prompt", "upstream_garbled", 1
+        ((HEAD + chunk(b"<html>\n") + END,),), "invalid_prompt", "server_error", 1
     ),
     "an event that is no JSON": Case(
-        ((HEAD + event(b"{") + END,),), "invalid_prompt", "upstream_garbled", 1
+        ((HEAD + event(b"{") + END,),), "invalid_prompt", "server_error", 1
     ),
     "head, then closed, then good": Case(((HEAD, "close"), GOOD), "completed", "completed", 2),
     # Inside of the answer.
-    "mid-reasoning": Case(((HEAD + THOUGHT, "close"),), "invalid_prompt", "upstream_broken", 3),
+    "mid-reasoning": Case(((HEAD + THOUGHT, "close"),), "invalid_prompt", "server_error", 3),
     "mid-reasoning, then good": Case(
         ((HEAD + THOUGHT, "close"), GOOD), "completed", "completed", 2
     ),
-    "mid-text": Case(((HEAD + TEXT, "close"),), "server_error", "upstream_broken", 1),
-    "mid-text, reset": Case(((HEAD + TEXT, "reset"),), "server_error", "upstream_broken", 1),
+    "mid-text": Case(((HEAD + TEXT, "close"),), "server_error", "server_error", 1),
+    "mid-text, reset": Case(((HEAD + TEXT, "reset"),), "server_error", "server_error", 1),
     "mid-text, ended without a finish reason": Case(
-        ((HEAD + TEXT + END,),), "server_error", "upstream_broken", 1, "finish reason"
+        ((HEAD + TEXT + END,),), "server_error", "server_error", 1, "finish reason"
     ),
     "mid-text, the empty chunk": Case(
-        ((HEAD + TEXT + EMPTY_MODEL + END,),), "server_error", "upstream_broken", 1
+        ((HEAD + TEXT + EMPTY_MODEL + END,),), "server_error", "server_error", 1
     ),
-    "mid-call": Case(((HEAD + CALL, "close"),), "invalid_prompt", "upstream_broken", 3),
+    "mid-call": Case(((HEAD + CALL, "close"),), "invalid_prompt", "server_error", 3),
     "mid-call, then good": Case(((HEAD + CALL, "close"), GOOD), "completed", "completed", 2),
     "finished, but no usage": Case(((HEAD + TEXT + STOP, "close"),), "completed", "completed", 1),
     "finished, but no mark": Case(
