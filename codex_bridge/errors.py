@@ -228,6 +228,13 @@ TABLE: dict[FailureKind, _Row] = {
         "{model} cannot see pictures ({why}). Choose another model, or start a new conversation.",
         param="model",
     ),
+    FailureKind.NO_LOGPROBS: _Row(
+        400,
+        "logprobs_unsupported",
+        "{name} gives no probabilities of tokens. Leave out top_logprobs, and "
+        "message.output_text.logprobs in include.",
+        param="top_logprobs",
+    ),
     FailureKind.NO_MEMORY: _Row(
         500,
         "out_of_memory",

@@ -34,6 +34,8 @@ class ChatRequest:
     max_tokens: int | None = None
     effort: str | None = None
     response_format: Json | None = None
+    logprobs: int | None = None
+    """How many alternatives are wanted for each token, with their probabilities; None: neither."""
 
     @property
     def has_images(self) -> bool:
@@ -134,6 +136,9 @@ class TextDelta:
     """A piece of the answer's text."""
 
     text: str
+    logprobs: tuple[Json, ...] = ()
+    """Its tokens with their probabilities, where they were asked for: each has `token`, `logprob`,
+    `bytes` and `top_logprobs`."""
 
 
 @frozen
@@ -233,6 +238,8 @@ class FailureKind(Enum):
     """The server refuses tools for the model."""
     NO_VISION = "no vision"
     """The server refuses pictures for the model."""
+    NO_LOGPROBS = "no probabilities"
+    """The server gives no probabilities of tokens."""
     NO_EFFORT = "no effort"
     """The model cannot think, or not with this effort."""
     NO_MEMORY = "no memory"

@@ -40,6 +40,7 @@ TOLD = {
     FailureKind.NO_MODEL: (404, "model_not_found", False, f"ollama pull {MODEL}"),
     FailureKind.NO_TOOLS: (400, "tools_unsupported", False, "cannot call tools"),
     FailureKind.NO_VISION: (400, "vision_unsupported", False, "cannot see pictures"),
+    FailureKind.NO_LOGPROBS: (400, "logprobs_unsupported", False, "top_logprobs"),
     FailureKind.NO_EFFORT: (400, "upstream_error", False, "Ollama refused"),
     FailureKind.NO_MEMORY: (500, "out_of_memory", False, "memory"),
     FailureKind.NO_ACCESS: (403, "upstream_access_denied", False, "ollama signin"),

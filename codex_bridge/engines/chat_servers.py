@@ -82,6 +82,7 @@ class LmStudioEngine(ChatEngine):
     server = "LM Studio"
     remedy = "the context length with which LM Studio loads it"
     reasoning_key = "reasoning_content"
+    gives_logprobs = False
     counts_whole_prompt = True
 
     async def describe(self, model: str, ask: Ask) -> ModelInfo:
@@ -116,6 +117,7 @@ class MlxEngine(ChatEngine):
 
     server = "mlx_lm.server"
     has_template_options = True
+    gives_logprobs = False
 
     def extras(self, request: ChatRequest, info: ModelInfo) -> Json:
         return {"max_tokens": request.max_tokens or MLX_TOKENS} | super().extras(request, info)
@@ -133,6 +135,7 @@ class KoboldCppEngine(ChatEngine):
 
     release: str = ""
     server = "KoboldCpp"
+    gives_logprobs = False
     remedy = "KoboldCpp's option --contextsize"
 
     async def describe(self, model: str, ask: Ask) -> ModelInfo:

@@ -122,6 +122,11 @@ class Engine(Protocol):
         """Whether the server may leave out a part of a prompt that is too long."""
 
     @property
+    def gives_logprobs(self) -> bool:
+        """Whether the server gives the probabilities of tokens, in the form that is read here."""
+        return True
+
+    @property
     def counts_whole_prompt(self) -> bool:
         """Whether the server's count of a prompt is known to include what it had in its cache."""
         return False

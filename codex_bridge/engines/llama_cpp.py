@@ -69,7 +69,8 @@ class LlamaCppEngine(ChatEngine):
     def own_words_request(
         self, request: ChatRequest, prompt: str, info: ModelInfo, plan: Plan, *, stream: bool
     ) -> tuple[str, bytes] | None:
-        if request.has_images:
+        if request.has_images or request.logprobs is not None:
+            # /completion gives probabilities in another form.
             return None
         optional = {
             "n_predict": request.max_tokens,
@@ -87,6 +88,9 @@ class LlamaCppEngine(ChatEngine):
 
     def extras(self, request: ChatRequest, info: ModelInfo) -> Json:
         extras = super().extras(request, info)
+        if request.logprobs == 0:
+            # Without an alternative it gives no probabilities at all.
+            extras["top_logprobs"] = 1
         if request.functions:
             # Older servers allow one call in an answer unless they are told otherwise.
             extras["parallel_tool_calls"] = True

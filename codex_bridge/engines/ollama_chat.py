@@ -12,6 +12,7 @@ from codex_bridge.engines.parsing import (
     json_object,
     object_in,
     objects_in,
+    probabilities,
     whole_number,
     written,
 )
@@ -98,6 +99,8 @@ def _for_runner(
         body["keep_alive"] = int(keep_alive) if _is_number(keep_alive) else keep_alive
     if not truncate:
         body["truncate"] = False
+    if request.logprobs is not None:
+        body |= {"logprobs": True, "top_logprobs": request.logprobs}
     body["options"] = {key: value for key, value in options.items() if value is not None}
     return body
 
@@ -148,16 +151,19 @@ class LineDecoder(LineReader):
     def __init__(self) -> None:
         super().__init__()
         self._calls = 0
+        self._logprobs: list[Json] = []
+        """Of tokens whose text was not delivered yet: Ollama's parsers hold text back."""
 
     def _line(self, line: bytes) -> Iterator[Delta]:
         if not line.strip():
             return
         record = json_object(line, "a line")
+        self._logprobs += probabilities(record.get("logprobs"))
         yield from self._message(object_in(record.get("message")))
         words = record.get("response")
         if isinstance(words, str) and words:
             # Of /api/generate, see `encode_own_words`.
-            yield TextDelta(words)
+            yield TextDelta(words, self._taken())
         if record.get("done"):
             self.over = True
             yield FinishDelta(str(record.get("done_reason") or "stop"))
@@ -167,12 +173,18 @@ class LineDecoder(LineReader):
                 load_seconds=whole_number(record.get("load_duration")) / NANOSECONDS,
             )
 
+    def _taken(self) -> tuple[Json, ...]:
+        logprobs, self._logprobs = self._logprobs, []
+        return tuple(logprobs)
+
     def _message(self, message: Json) -> Iterator[Delta]:
         thinking, content = message.get("thinking"), message.get("content")
         if isinstance(thinking, str) and thinking:
             yield ReasoningDelta(thinking)
+            # Only the text has probabilities in the Responses API.
+            self._logprobs = []
         if isinstance(content, str) and content:
-            yield TextDelta(content)
+            yield TextDelta(content, self._taken())
         for call in objects_in(message.get("tool_calls")):
             function = call.get("function")
             if isinstance(function, dict):

@@ -16,6 +16,7 @@ from codex_bridge.engines.parsing import (
     json_object,
     object_in,
     objects_in,
+    probabilities,
     whole_number,
     written,
 )
@@ -136,6 +137,8 @@ def encode(
         "max_tokens": request.max_tokens,  # Ollama ignores max_completion_tokens
         "reasoning_effort": request.effort,
         "response_format": request.response_format,
+        "logprobs": None if request.logprobs is None else True,
+        "top_logprobs": request.logprobs,
     }
     body |= {key: value for key, value in optional.items() if value is not None}
     body |= extras or {}
@@ -270,7 +273,8 @@ def chunk_deltas(chunk: Json, key: str) -> Iterator[Delta]:
         return
     choices = chunk.get("choices")
     choice = object_in(choices[0] if isinstance(choices, list) and choices else None)
-    yield from _message_deltas(object_in(choice.get(key)))
+    logprobs = probabilities(object_in(choice.get("logprobs")).get("content"))
+    yield from _message_deltas(object_in(choice.get(key)), logprobs)
     # In this dialect Ollama shows an error only by a last chunk whose model is empty.
     if choice.get("finish_reason") and chunk.get("model") != "":
         yield FinishDelta(str(choice["finish_reason"]))
@@ -291,7 +295,7 @@ def _own_words(chunk: Json) -> Iterator[Delta]:
         )
 
 
-def _message_deltas(message: Json) -> Iterator[Delta]:
+def _message_deltas(message: Json, logprobs: list[Json]) -> Iterator[Delta]:
     for key in REASONING_KEYS:
         reasoning = message.get(key)
         if isinstance(reasoning, str) and reasoning:
@@ -299,7 +303,7 @@ def _message_deltas(message: Json) -> Iterator[Delta]:
             break
     content = message.get("content")
     if isinstance(content, str) and content:
-        yield TextDelta(content)
+        yield TextDelta(content, tuple(logprobs))
     for position, call in enumerate(objects_in(message.get("tool_calls"))):
         if isinstance(call.get("function"), dict):
             yield _call(call, position)

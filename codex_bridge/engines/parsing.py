@@ -17,6 +17,10 @@ LARGEST_COUNT = 2**53
 """Above this a number is no count of tokens, and might not fit into JSON."""
 
 
+LEAST_LOGPROB = -9999.0
+"""Stands for a probability of zero, whose logarithm JSON cannot hold; OpenAI uses the same."""
+
+
 class LineReader:
     """Lines, cut anywhere, -> deltas. A dialect says what one line holds.
 
@@ -135,6 +139,24 @@ def object_in(value: Any) -> Json:
 def objects_in(value: Any) -> list[Json]:
     """The objects of what should be a list of them."""
     return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+
+
+def probabilities(value: Any) -> list[Json]:
+    """The tokens of an answer with their probabilities, in the form of the Responses API."""
+    return [
+        _probability(each) | {"top_logprobs": list(map(_probability, objects_in(alternatives)))}
+        for each in objects_in(value)
+        for alternatives in (each.get("top_logprobs"),)
+    ]
+
+
+def _probability(token: Json) -> Json:
+    text, number, data = str(token.get("token") or ""), token.get("logprob"), token.get("bytes")
+    return {
+        "token": text,
+        "logprob": float(number) if isinstance(number, int | float) else LEAST_LOGPROB,
+        "bytes": data if isinstance(data, list) else list(text.encode()),
+    }
 
 
 def whole_number(value: Any) -> int:

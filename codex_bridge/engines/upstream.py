@@ -153,6 +153,8 @@ class Upstream:
         if self._policy.guard and plan.context is not None:
             is_strict = engine.cuts_in_silence and not info.is_remote
             self._conversations.check(key, size, plan.context, is_strict=is_strict)
+        if request.logprobs is not None and not engine.gives_logprobs:
+            raise UpstreamFailure(FailureKind.NO_LOGPROBS, "")
         own_words = prompt and engine.own_words_request(request, prompt, info, plan, stream=stream)
         path, body = own_words or engine.encode(request, info, plan, stream=stream)
         budget.requests += 1

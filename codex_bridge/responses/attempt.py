@@ -138,8 +138,7 @@ class Attempt:
         self._written: set[tuple[str, bytes]] = set(before._written) if before else set()
         """What the calls mean that were written."""
         self._writer, self._toolbox = writer, toolbox
-        self._most_calls = most_calls
-        self._repair = repair
+        self._most_calls, self._repair = most_calls, repair
         self._reading = reading
         is_own_words = reading in {Reading.OWN_WORDS, Reading.OWN_WORDS_IN_THOUGHT}
         self._own_words = OwnWords(dialect) if is_own_words else None
@@ -147,8 +146,7 @@ class Attempt:
         # Whoever is asked whether a call was meant gives no answer of its own.
         is_muted = before is not None and bool(before.doubtful)
         self._text_format = None if is_muted else text_format
-        self._think_budget = think_budget
-        self._tells_cut = tells_cut
+        self._think_budget, self._tells_cut = think_budget, tells_cut
         self._deltas = 0
         """How many pieces of text and reasoning came: about the number of tokens."""
         self._unchecked: list[str] = []
@@ -163,6 +161,8 @@ class Attempt:
         """Text that is held back as long as it may only repeat the beginning; None: it does not."""
         self._calls = CollectedCalls()
         self._has_text_behind_call = False
+        self._logprobs: list[Json] = []
+        """Tokens with their probabilities that came since the last piece of text was written."""
         self._thoughts: list[str] = []
         self._thought_size = 0
         self._blank: list[str] = []
@@ -265,6 +265,7 @@ class Attempt:
         for delta in deltas:
             if isinstance(delta, TextDelta):
                 self._deltas += 1
+                self._logprobs += delta.logprobs
                 self._split(*self._splitter.feed(self._without_echo(delta.text)))
             elif isinstance(delta, ReasoningDelta):
                 self._deltas += 1
@@ -485,6 +486,7 @@ class Attempt:
             # A call that reasoning interrupts may not be whole.
             self._pieces(self._scanner.end(cut=True))
         self._thoughts.append(text)
+        self._logprobs = []
         self._write(Channel.REASONING, text)
         self._thought_size += len(text)
         budget = self._think_budget
@@ -550,7 +552,10 @@ class Attempt:
                 self._said.append(text)
             self._size += len(text)
             if not self._is_muted:
-                self._writer.text(channel, text)
+                # Of what was taken out in between, such as a call, the tokens are among them.
+                logprobs = self._logprobs if channel is Channel.MESSAGE else []
+                self._writer.text(channel, text, logprobs)
+                self._logprobs = []
 
     def _write_calls(self) -> None:
         """Write all calls, in the order in which they came.

@@ -83,6 +83,7 @@ def translate(
         max_tokens=request.max_output_tokens,
         effort=effort(request.effort, info),
         response_format=None if functions else request.text_format,
+        logprobs=request.logprobs,
     )
     return Translation(
         chat=in_words.in_words(chat) if calls_as_text else chat,

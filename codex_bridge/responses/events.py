@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -84,9 +85,10 @@ def usage(counts: UsageDelta) -> Json:
     }
 
 
-def text_part(text: str) -> Json:
-    """The one content part of a message."""
-    return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+def text_part(text: str, logprobs: Sequence[Json] = ()) -> Json:
+    """The one content part of a message; `logprobs` are its tokens with their probabilities."""
+    part = {"type": "output_text", "text": text, "annotations": []}
+    return part | {"logprobs": list(logprobs)}
 
 
 def summary_part(text: str) -> Json:
@@ -158,18 +160,18 @@ def item_event(kind: str, output_index: int, item: Json) -> Json:
     return {"type": f"response.output_item.{kind}", "output_index": output_index, "item": item}
 
 
-def content_part(kind: str, item_id: str, output_index: int, text: str) -> Json:
+def content_part(kind: str, item_id: str, output_index: int, part: Json) -> Json:
     """`response.content_part.added` or `.done`."""
     return {
         "type": f"response.content_part.{kind}",
         "item_id": item_id,
         "output_index": output_index,
         "content_index": 0,
-        "part": text_part(text),
+        "part": part,
     }
 
 
-def text_delta(item_id: str, output_index: int, delta: str) -> Json:
+def text_delta(item_id: str, output_index: int, delta: str, logprobs: Sequence[Json] = ()) -> Json:
     """A piece of a message's text."""
     return {
         "type": "response.output_text.delta",
@@ -177,11 +179,11 @@ def text_delta(item_id: str, output_index: int, delta: str) -> Json:
         "output_index": output_index,
         "content_index": 0,
         "delta": delta,
-        "logprobs": [],
+        "logprobs": list(logprobs),
     }
 
 
-def text_done(item_id: str, output_index: int, text: str) -> Json:
+def text_done(item_id: str, output_index: int, text: str, logprobs: Sequence[Json] = ()) -> Json:
     """A message's whole text."""
     return {
         "type": "response.output_text.done",
@@ -189,7 +191,7 @@ def text_done(item_id: str, output_index: int, text: str) -> Json:
         "output_index": output_index,
         "content_index": 0,
         "text": text,
-        "logprobs": [],
+        "logprobs": list(logprobs),
     }
 
 

@@ -14,6 +14,7 @@ Each of these puts events into a queue, which `take` empties. Misuse raises Wron
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import Enum
 
 from attrs import define, evolve, field
@@ -44,6 +45,8 @@ class _Item:
     id: str
     channel: Channel
     pieces: list[str] = field(factory=list)
+    logprobs: list[Json] = field(factory=list)
+    """Tokens of a message with their probabilities, where they were asked for."""
 
 
 class ResponseWriter:
@@ -87,15 +90,21 @@ class ResponseWriter:
         response = self._template.response("in_progress", self.output)
         self._add(events.response_event("in_progress", response))
 
-    def text(self, channel: Channel, text: str) -> None:
-        """Queue a piece of a message or of reasoning; an item of the other kind ends before it."""
+    def text(self, channel: Channel, text: str, logprobs: Sequence[Json] = ()) -> None:
+        """Queue a piece of a message or of reasoning; an item of the other kind ends before it.
+
+        `logprobs` are tokens of a message with their probabilities.
+        """
         item = self._item
         if item is None or item.channel is not channel:
             self.end_item()
             item = self._open(channel)
         item.pieces.append(text)
-        delta = events.text_delta if channel is Channel.MESSAGE else events.reasoning_delta
-        self._add(delta(item.id, len(self.output), text))
+        if channel is Channel.MESSAGE:
+            item.logprobs.extend(logprobs)
+            self._add(events.text_delta(item.id, len(self.output), text, logprobs))
+        else:
+            self._add(events.reasoning_delta(item.id, len(self.output), text))
 
     def end_item(self, *, is_incomplete: bool = False) -> None:
         """Queue the end of the open item, if one is open; `is_incomplete`: the model was cut."""
@@ -104,11 +113,11 @@ class ResponseWriter:
             return
         index, text = len(self.output), "".join(item.pieces)
         if item.channel is Channel.MESSAGE:
-            self._add(events.text_done(item.id, index, text))
-            self._add(events.content_part("done", item.id, index, text))
-            content = [events.text_part(text)]
+            part = events.text_part(text, item.logprobs)
+            self._add(events.text_done(item.id, index, text, item.logprobs))
+            self._add(events.content_part("done", item.id, index, part))
             status = "incomplete" if is_incomplete else "completed"
-            self._add_done(events.message_item(item.id, status, content))
+            self._add_done(events.message_item(item.id, status, [part]))
         else:
             self._add(events.reasoning_done(item.id, index, text))
             self._add(events.reasoning_part("done", item.id, index, text))
@@ -170,7 +179,8 @@ class ResponseWriter:
         if channel is Channel.MESSAGE:
             begun = events.message_item(item.id, "in_progress", [])
             self._add(events.item_event("added", index, begun))
-            self._add(events.content_part("added", item.id, index, ""))
+            part = events.text_part("")
+            self._add(events.content_part("added", item.id, index, part))
         else:
             begun = events.reasoning_item(item.id, [], is_sealed=self._template.seals_reasoning)
             self._add(events.item_event("added", index, begun))

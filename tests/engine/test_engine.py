@@ -122,6 +122,29 @@ async def test_what_the_model_says_reaches_the_client(
     assert health["models"]["tiny"]["api"] == "chat"
 
 
+@pytest.mark.parametrize("alternatives", [0, 3])
+@pytest_twisted.ensureDeferred
+async def test_each_token_of_a_text_comes_with_its_probability(
+    llama: LlamaServer, bridge_to: Bridge, alternatives: int
+) -> None:
+    setup = await bridge_to(llama.url)
+    more = {"include": ["message.output_text.logprobs"], "top_logprobs": alternatives}
+    answer = await setup.ask(request(user("go REASON"), tools=[], **more))
+    (thought, message) = answer.response["output"]
+    part = message["content"][0]
+    assert "".join(each["token"] for each in part["logprobs"]).strip() == part["text"]
+    assert all(each["logprob"] <= 0 for each in part["logprobs"])
+    # llama.cpp gives one alternative at least.
+    assert {len(each["top_logprobs"]) for each in part["logprobs"]} == {max(alternatives, 1)}
+    deltas = [each for each in answer.events if each["type"] == "response.output_text.delta"]
+    assert [token for each in deltas for token in each["logprobs"]] == part["logprobs"]
+    assert len(deltas) > 2
+    assert "logprobs" not in thought["summary"][0]
+    refused = await setup.ask(request(user("go REASON"), **more))
+    assert refused.status == 400
+    assert "logprobs is not supported with tools + stream" in refused.json["error"]["message"]
+
+
 @pytest_twisted.ensureDeferred
 async def test_a_model_that_says_nothing_is_asked_to_go_on(
     llama: LlamaServer, bridge_to: Bridge, llama_log: Path

@@ -78,6 +78,7 @@ def waits(*kinds: FailureKind) -> list[float]:
         (FailureKind.NO_MODEL, []),
         (FailureKind.NO_TOOLS, [0]),
         (FailureKind.NO_VISION, [0]),
+        (FailureKind.NO_LOGPROBS, []),
         (FailureKind.NO_MEMORY, []),
         (FailureKind.NO_ACCESS, []),
         (FailureKind.NO_KEY, []),

@@ -215,6 +215,47 @@ def test_the_item_in_which_a_model_was_cut_is_incomplete(
     assert [item.get("status") for item in output] == statuses
 
 
+def token(text: str) -> dict[str, Any]:
+    return {"token": text, "logprob": -0.5, "bytes": list(text.encode()), "top_logprobs": []}
+
+
+def test_each_piece_of_text_has_the_probabilities_of_its_tokens() -> None:
+    stream = make_stream()
+    deltas = [
+        ReasoningDelta("Hm"),
+        TextDelta(" ", (token(" "),)),
+        TextDelta("One", (token("O"), token("ne"))),
+        TextDelta(" two", (token(" two"),)),
+        STOP,
+    ]
+    events = stream.start() + stream.feed(deltas) + stream.end()
+    whole = [token(each) for each in (" ", "O", "ne", " two")]
+    given = [
+        (event["type"].removeprefix("response."), event["logprobs"])
+        for event in events
+        if "logprobs" in event
+    ]
+    assert given == [
+        ("output_text.delta", whole[:3]),
+        ("output_text.delta", whole[3:]),
+        ("output_text.done", whole),
+    ]
+    assert grammar.read(events)["output"][1]["content"][0]["logprobs"] == whole
+
+
+def test_a_thought_in_the_text_has_no_probabilities() -> None:
+    texts = ["<think>", "hm", "</think>", "Yes"]
+    (_, message) = run(*(TextDelta(each, (token(each),)) for each in texts), STOP)["output"]
+    assert message["content"][0]["logprobs"] == [token("</think>"), token("Yes")]
+
+
+def test_a_text_that_is_held_back_has_the_probabilities_of_all_its_tokens() -> None:
+    texts = ['{"a"', ":1}"]
+    deltas = [TextDelta(each, (token(each),)) for each in texts]
+    (message,) = run(*deltas, STOP, text_format=HELD)["output"]
+    assert message["content"][0]["logprobs"] == list(map(token, texts))
+
+
 @pytest.mark.parametrize("include", [None, [], ["message.output_text.logprobs"], "x"])
 def test_reasoning_has_encrypted_content_only_where_it_was_asked_for(include: Any) -> None:
     deltas = [ReasoningDelta("Hm"), TextDelta("Yes"), STOP]

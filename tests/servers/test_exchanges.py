@@ -53,6 +53,21 @@ def texts(response: Json) -> list[str]:
     ]
 
 
+@pytest.mark.parametrize(
+    "change", [{"top_logprobs": 2}, {"include": ["message.output_text.logprobs"]}]
+)
+@pytest_twisted.ensureDeferred
+async def test_a_server_without_probabilities_is_no_reason_to_leave_them_out_in_silence(
+    begin: Begin, change: Json
+) -> None:
+    double, setup = await begin(LM_STUDIO, LM_STUDIO.stream(*SPOKEN["LM Studio"]))
+    reply = await setup.ask(ASK | change)
+    assert (reply.status, double.asked) == (400, [])
+    error = reply.json["error"]
+    assert (error["code"], error["param"]) == ("logprobs_unsupported", "top_logprobs")
+    assert error["message"].startswith("LM Studio gives no probabilities of tokens.")
+
+
 USAGE = {
     # input, cached, output, reasoning
     "vLLM": (21, 16, 6, 0),
