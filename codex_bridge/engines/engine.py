@@ -189,6 +189,13 @@ class Engine(Protocol):
         """The prompt in an answer to `render_request`; "" if it has none."""
         return ""
 
+    def tokenize_request(self, prompt: str, info: ModelInfo) -> tuple[str, bytes] | None:
+        """Path and body of a POST that answers the tokens of `prompt` as the list `tokens`.
+
+        `prompt` is one that `render_request` shows. None: the server has no such route.
+        """
+        return None
+
     def own_words_request(
         self, request: ChatRequest, prompt: str, info: ModelInfo, plan: Plan, *, stream: bool
     ) -> tuple[str, bytes] | None:

@@ -66,6 +66,11 @@ class LlamaCppEngine(ChatEngine):
         shows = PROBE in self.rendered(answer)
         return evolve(info, capabilities=known | ({"tools"} if shows else set()))
 
+    def tokenize_request(self, prompt: str, info: ModelInfo) -> tuple[str, bytes] | None:
+        # As its chat route reads the prompt that its template makes.
+        body: Json = {"model": info.name, "content": prompt}
+        return "/tokenize", orjson.dumps(body | {"add_special": True, "parse_special": True})
+
     def own_words_request(
         self, request: ChatRequest, prompt: str, info: ModelInfo, plan: Plan, *, stream: bool
     ) -> tuple[str, bytes] | None:

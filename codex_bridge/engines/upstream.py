@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import Any
 
+from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.web.http_headers import Headers
@@ -24,6 +25,7 @@ from codex_bridge.engines.prompts import Conversations, Prompt, measured
 from codex_bridge.engines.reloads import ReloadWatch
 from codex_bridge.vocabulary import (
     ChatRequest,
+    Delta,
     FailureKind,
     Json,
     ModelInfo,
@@ -188,6 +190,46 @@ class Upstream:
             plan.context,
             on_usage,
         )
+
+    async def count(self, request: ChatRequest, info: ModelInfo, budget: Budget) -> int:
+        """How many tokens the prompt of `request` has; 0 where the server counts none.
+
+        A server without a route for that has the model read the prompt and write one token; then
+        the prompt is in its cache. Raises UpstreamFailure.
+        """
+        tokens = await self._tokens(request, info, budget)
+        if tokens is not None:
+            return len(tokens)
+        shortest = evolve(request, max_tokens=1, logprobs=None)
+        answer = await self.open(shortest, info, budget, stream=False)
+        counts: list[int] = []
+
+        def note(deltas: Sequence[Delta]) -> None:
+            counts.extend(each.input_tokens for each in deltas if isinstance(each, UsageDelta))
+
+        try:
+            await answer.deliver_to(note)
+        except BaseException:
+            answer.stopProducing()
+            raise
+        return sum(counts)
+
+    async def _tokens(
+        self, request: ChatRequest, info: ModelInfo, budget: Budget
+    ) -> list[Any] | None:
+        """The tokens of the prompt; None where the server does not tell them."""
+        engine, plan = self._models.engine, await self._planned(info, budget)
+        asked = engine.render_request(request, info, plan)
+        # A picture is no text, and has tokens nevertheless.
+        if asked is None or request.has_images or engine.tokenize_request("", info) is None:
+            return None
+        prompt = engine.rendered(await self._client.object_from(*asked, budget) or {})
+        tokenizing = engine.tokenize_request(prompt, info)
+        if not prompt or tokenizing is None:
+            return None
+        answer = await self._client.object_from(*tokenizing, budget) or {}
+        tokens = answer.get("tokens")
+        return tokens if isinstance(tokens, list) else None
 
     async def continues(self, request: ChatRequest, info: ModelInfo, budget: Budget) -> bool:
         """Whether the model goes on with the last message, which is the beginning of an answer.

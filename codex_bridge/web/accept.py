@@ -38,7 +38,7 @@ def serve(http: BridgeRequest, state: BridgeState) -> Deferred[bytes]:
     """
     headers = http.requestHeaders
     caller = Caller(headers, traits_of(headers), state.memory_of(headers))
-    intake = _taken_in(http, caller, state)
+    intake = taken_in(http, caller, state)
     if intake.echo.get("background") is True:
         return _serve_in_background(http, intake, caller, state)
 
@@ -157,7 +157,7 @@ def event_reply(
     )
 
 
-def _taken_in(http: BridgeRequest, caller: Caller, state: BridgeState) -> Intake:
+def taken_in(http: BridgeRequest, caller: Caller, state: BridgeState) -> Intake:
     """What the body of `http` asks for, or why it is refused."""
     refusal = http.refusal
     if state.drain.is_draining:

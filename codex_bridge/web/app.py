@@ -24,6 +24,7 @@ from codex_bridge.web.accept import serve
 from codex_bridge.web.access import KEY_HEADERS, Access
 from codex_bridge.web.drain import Drain
 from codex_bridge.web.health import Health
+from codex_bridge.web.input_tokens import count_input_tokens
 from codex_bridge.web.json_replies import send_error, send_json
 from codex_bridge.web.model_list import ModelList
 from codex_bridge.web.native import NativeRoutes, is_native
@@ -106,6 +107,13 @@ class BridgeApp:
             request.setHeader(b"allow", b"POST")
             raise ApiError(405, "Only POST is supported here.", code="method_not_allowed")
         return serve(request, self._state)
+
+    @router.route("/v1/responses/input_tokens", methods=["POST"])
+    @router.route("/responses/input_tokens", methods=["POST"])
+    def input_tokens(self, request: BridgeRequest) -> Deferred[bytes]:
+        """The number of tokens that a request's prompt has."""
+        let_page_read(request)
+        return self._run(request, count_input_tokens(request, self._state))
 
     @router.route("/v1/responses/<any_path:rest>")
     @router.route("/responses/<any_path:rest>")

@@ -145,6 +145,22 @@ async def test_each_token_of_a_text_comes_with_its_probability(
     assert "logprobs is not supported with tools + stream" in refused.json["error"]["message"]
 
 
+@pytest.mark.parametrize("text", ["go", "Grüße 🌍 <tool_call> TALK"])
+@pytest_twisted.ensureDeferred
+async def test_the_tokens_of_a_prompt_are_counted_as_the_answer_counts_them(
+    llama: LlamaServer, bridge_to: Bridge, llama_log: Path, text: str
+) -> None:
+    setup = await bridge_to(llama.url)
+    await ask(setup, user("go TALK"))
+    before = llama_log.read_text().count("launch_slot_")
+    told = await setup.request("POST", "/v1/responses/input_tokens", request(user(text)))
+    # Nothing was generated for it.
+    assert llama_log.read_text().count("launch_slot_") == before
+    response = await ask(setup, user(text))
+    counted = response["usage"]["input_tokens"]
+    assert told.json == {"object": "response.input_tokens", "input_tokens": counted}
+
+
 @pytest_twisted.ensureDeferred
 async def test_a_model_that_says_nothing_is_asked_to_go_on(
     llama: LlamaServer, bridge_to: Bridge, llama_log: Path

@@ -22,6 +22,8 @@ EXCHANGES = [
     (b"POST", b"///responses//?q", b"/responses?q"),
     (b"POST", b"/v1/%72esponses", b"/v1/responses"),
     (b"POST", b"/v1%2Fresponses", b"/v1/responses"),
+    (b"POST", b"/v1//responses/input_tokens/", b"/v1/responses/input_tokens"),
+    (b"POST", b"/responses/input_tokens", b"/responses/input_tokens"),
     (b"POST", b"http://localhost/v1/responses?x", b"/v1/responses?x"),
     (b"POST", b"https://evil.example:99//responses", b"/responses"),
     (b"GET", b"/v1/responses", b"/v1/responses"),
