@@ -52,9 +52,14 @@ class ResponseTemplate:
 
     @property
     def seals_reasoning(self) -> bool:
-        """Whether the client asked for reasoning that it can send back."""
+        """Whether the client will send reasoning back: it asks for that, or nothing is stored.
+
+        The Vercel AI SDK asks for it only of models whose names are OpenAI's, and sends back only
+        what is sealed, whatever the model.
+        """
         include = self._asked.get("include")
-        return isinstance(include, list) and "reasoning.encrypted_content" in include
+        is_asked = isinstance(include, list) and "reasoning.encrypted_content" in include
+        return is_asked or self._asked.get("store") is False
 
     def response(self, status: str, output: list[Json], **changes: Any) -> Json:
         """A response object. `changes` are further fields: usage, error and so on."""

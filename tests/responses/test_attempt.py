@@ -257,12 +257,15 @@ def test_a_text_that_is_held_back_has_the_probabilities_of_all_its_tokens() -> N
 
 
 @pytest.mark.parametrize("include", [None, [], ["message.output_text.logprobs"], "x"])
-def test_reasoning_has_encrypted_content_only_where_it_was_asked_for(include: Any) -> None:
+@pytest.mark.parametrize("change", [{"include": ["reasoning.encrypted_content"]}, {"store": False}])
+def test_reasoning_has_encrypted_content_only_where_it_will_be_sent_back(
+    include: Any, change: dict[str, Any]
+) -> None:
     deltas = [ReasoningDelta("Hm"), TextDelta("Yes"), STOP]
     echo = {"model": "m", "include": include}
     (thought, _) = run(*deltas, echo=echo)["output"]
     assert thought.keys() == {"type", "id", "summary"}
-    echo["include"] = ["reasoning.encrypted_content"]
+    echo |= change
     stream = make_stream(echo=echo)
     events = stream.start() + stream.feed(deltas) + stream.end()
     sealed = {
