@@ -49,11 +49,11 @@ class StoredMemory:
         self._log = log
 
     async def context(self, response_id: str) -> list[Json] | None:
-        with _told_of_failures():
+        with told_of_failures():
             return await self._store.context(self._owner, response_id)
 
     async def items(self, ids: Collection[str]) -> dict[str, Json]:
-        with _told_of_failures():
+        with told_of_failures():
             return await self._store.items(self._owner, ids)
 
     async def keep(self, items: list[Json], response: Json) -> bool:
@@ -147,7 +147,7 @@ async def _context(memory: Memory, previous: Any) -> list[Json]:
 
 
 @contextmanager
-def _told_of_failures() -> Iterator[None]:
+def told_of_failures() -> Iterator[None]:
     """Raises ApiError for a store that fails."""
     try:
         yield

@@ -6,6 +6,7 @@ from codex_bridge.errors import ApiError, invalid
 from codex_bridge.vocabulary import Json
 from codex_bridge.web.access import owner_of
 from codex_bridge.web.json_replies import send_json
+from codex_bridge.web.memory import told_of_failures
 from codex_bridge.web.site import BridgeRequest
 from codex_bridge.web.state import BridgeState
 
@@ -35,7 +36,8 @@ class StoredResponses:
                 raise ApiError(404, f"There is nothing at /v1/responses/{rest}.", code="not_found")
             http.setHeader(b"allow", b", ".join(sorted(allowed)))
             raise ApiError(405, "This method is not supported here.", code="method_not_allowed")
-        return await handler(http, owner_of(http.requestHeaders), response_id)
+        with told_of_failures():
+            return await handler(http, owner_of(http.requestHeaders), response_id)
 
     async def _get(self, http: BridgeRequest, owner: str, response_id: str) -> bytes:
         job = self._state.background.job(owner, response_id)

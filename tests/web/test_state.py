@@ -7,8 +7,11 @@ from pathlib import Path
 import orjson
 import pytest
 import pytest_twisted
+from twisted.internet.defer import fail
 from twisted.logger import LogLevel
 
+from codex_bridge.storage.database import StorageError
+from codex_bridge.storage.store import ResponseStore
 from tests.conftest import LogBook, Start
 from tests.fake_ollama import Call, Playlist, Say, Think
 from tests.harness import Answer, Json, Setup
@@ -306,3 +309,19 @@ async def test_a_conversation_may_not_grow_beyond_the_limit_of_one_request(start
     on = {"input": "y" * 2500, "previous_response_id": first["id"]}
     assert (await create(setup, on)).status == 413
     assert (await create(setup, on | {"input": "y"})).status == 200
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+@pytest_twisted.ensureDeferred
+async def test_a_store_that_fails_says_why(
+    start: Start, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setup = await start(Playlist())
+    for name in ("response", "delete", "context"):
+        failing = fail(StorageError("the disk is gone"))
+        monkeypatch.setattr(ResponseStore, name, lambda *_, failing=failing: failing)
+    reply = await setup.request(method, "/v1/responses/resp_1")
+    assert (reply.status, reply.json["error"]["code"]) == (503, "storage_failed")
+    assert "the disk is gone" in reply.json["error"]["message"]
+    reply = await create(setup, {"previous_response_id": "resp_1"})
+    assert (reply.status, reply.json["error"]["code"]) == (503, "storage_failed")
