@@ -168,6 +168,12 @@ TABLE: dict[FailureKind, _Row] = {
         "this happens often, try another model.",
         is_temporary=True,
     ),
+    FailureKind.NO_SUMMARY: _Row(
+        502,
+        "no_summary",
+        "{model} did not write a summary of the conversation: {why}. Compact it again, choose "
+        "another model, or start a new conversation.",
+    ),
     FailureKind.UNFIT: _Row(
         502,
         "answer_unfit",

@@ -22,6 +22,7 @@ from codex_bridge.engines.upstream import Upstream
 from codex_bridge.engines.upstreams import Upstreams
 from codex_bridge.ids import random_id
 from codex_bridge.log import logger_of, make_logger
+from codex_bridge.sealing import Seal
 from codex_bridge.settings import Settings
 from codex_bridge.signals import second_signal
 from codex_bridge.sleep import SleepWatch
@@ -201,7 +202,8 @@ def make_service(settings: Settings, reactor: Any = None) -> BridgeService:
             log=log,
             reactor=reactor,
         )
-    app = BridgeApp(settings, upstreams, reactor, log, random_id, store)
+    seal = Seal(settings.seal_key, log)
+    app = BridgeApp(settings, upstreams, reactor, log, random_id, seal, store)
     site = BridgeSite(
         app.resource(), settings.max_body_size, settings.client_timeout, reactor, app.access.refusal
     )

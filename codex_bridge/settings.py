@@ -98,6 +98,13 @@ class Settings:
         is_secret=True,
         is_repeated=True,
     )
+    seal_key: str | None = _setting(
+        None,
+        values.file,
+        "file with the key that seals the summaries of compacted conversations, made when it is "
+        "first needed; without this option it is `codex-bridge/seal.key` in `~/.local/state`, or "
+        "in `$XDG_STATE_HOME` ([what it protects](docs/security.md#the-seal-of-a-summary))",
+    )
     alias: tuple[tuple[str, str], ...] = _setting(
         (),
         values.several(values.alias),

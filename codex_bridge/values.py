@@ -158,6 +158,13 @@ def store(text: str) -> str:
         return text.lower()
     if not text:
         raise ValueError("give the path of a file, memory or off")
+    return file(text)
+
+
+def file(text: str) -> str:
+    """The absolute path of a file."""
+    if not text or "\0" in text:
+        raise ValueError("give the path of a file")
     # Twisted may change the working directory before the file is opened.
     return os.path.abspath(os.path.expanduser(text))
 

@@ -218,6 +218,8 @@ class FailureKind(Enum):
     """The model announced its next step and did not take it."""
     NOT_CALLED = "not called"
     """The client requires a call, and the model made none."""
+    NO_SUMMARY = "no summary"
+    """The model did not write the summary of the conversation that it was asked for."""
     UNFIT = "unfit"
     """The text does not fit the schema that the client asked for."""
     OVERTHINKING = "overthinking"

@@ -78,6 +78,12 @@ def logged(request: pytest.FixtureRequest) -> Iterator[LogBook]:
         assert [event.get("log_format") or event for event in book.errors()] == []
 
 
+@pytest.fixture(scope="session", autouse=True)
+def state_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep bridges, also those in processes of their own, out of the user's folder for state."""
+    os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
+
+
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is asked again is asked at once; tests/engines/test_retries.py has the times."""

@@ -38,6 +38,8 @@ class Change(Enum):
     """The model is told to do what it announced."""
     SCHEMA = "constrained to the schema"
     """As COMPLAINT, and a grammar allows only what fits the schema of the client."""
+    TOOLLESS = "without tools"
+    """No tools are offered; if none were, the upstream is not asked again."""
     ANSWER = "to end its thought"
     """The model's reasoning is ended, and it is told to answer."""
 
@@ -103,6 +105,7 @@ RULES: dict[FailureKind, Rule] = {
     ),
     FailureKind.SWALLOWED: Rule(_with(Change.OWN_WORDS, Change.CONSTRAINED), costs_generation=True),
     FailureKind.EMPTY: Rule(_with(Change.COMPLAINT), costs_generation=True),
+    FailureKind.NO_SUMMARY: Rule(_with(Change.TOOLLESS), costs_generation=True),
     FailureKind.UNFIT: Rule(_with(Change.SCHEMA), costs_generation=True),
     FailureKind.OVERTHINKING: Rule(_with(Change.ANSWER), costs_generation=True),
     FailureKind.NOT_CALLED: Rule(_with(Change.CONSTRAINED), costs_generation=True, stands=True),

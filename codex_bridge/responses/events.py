@@ -155,6 +155,17 @@ def call_item(call: RepairedCall, item_id: str, call_id: str, status: str) -> Js
     return {"type": "function_call", **item, "arguments": call.payload}
 
 
+def compaction_item(item_id: str, sealed: str) -> Json:
+    """A conversation that was compacted; `sealed` is its summary, as the client keeps it."""
+    return {"type": "compaction", "id": item_id, "encrypted_content": sealed}
+
+
+def compacted(response: Json) -> Json:
+    """A response object as POST /v1/responses/compact answers it."""
+    kept = {key: response[key] for key in ("id", "created_at", "output", "usage")}
+    return {"object": "response.compaction", **kept}
+
+
 def response_event(kind: str, response: Json) -> Json:
     """`response.created`, `.in_progress`, `.completed`, `.incomplete` or `.failed`."""
     return {"type": f"response.{kind}", "response": response}

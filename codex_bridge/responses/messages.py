@@ -207,6 +207,8 @@ class _History:
             self._result(item, self._tools_found(item), [])
         elif kind == "agent_message":
             self._marked("agent_message", agent_text(item))
+        elif kind == "compaction":
+            self._marked("summary", str(item.get("text")))
         elif kind not in SILENT and (text := other_text(item)):
             self._marked(re.sub(r"\W", "_", str(kind))[:MARK_LIMIT], text)
 

@@ -79,6 +79,8 @@ class ResponsesRequest:
     logprobs: int | None = None
     """How many alternatives the client wants for each token of the text, with their
     probabilities; None: it wants no probabilities."""
+    is_compaction: bool = False
+    """Whether the client wants a summary of the conversation, as one sealed item."""
 
     @property
     def is_call_required(self) -> bool:
@@ -91,7 +93,7 @@ class ResponsesRequest:
 
         A model that plans is not at work: in Plan mode it only tells what it would do.
         """
-        if not self.toolbox.offered or self.text_format is not None:
+        if not self.toolbox.offered or self.text_format is not None or self.is_compaction:
             return False
         for item in reversed(self.items):
             if item["type"] in RESULT_KINDS:

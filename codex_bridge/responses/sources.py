@@ -22,7 +22,7 @@ from codex_bridge.responses.request import ResponsesRequest
 from codex_bridge.tools.declarations import INPUT
 from codex_bridge.vocabulary import Json
 
-OWN_KINDS = frozenset({"reasoning", *CALL_KINDS})
+OWN_KINDS = frozenset({"reasoning", "compaction", *CALL_KINDS})
 """Kinds of items that the model itself wrote."""
 COMMAND_KEYS = ("cmd", "command", INPUT)
 """The parameters that hold a command or a patch."""
@@ -100,12 +100,15 @@ def _command(item: Json) -> str:
 
 
 def all_texts(request: ResponsesRequest) -> Iterator[str]:
-    """The results of tools, and all that users, developers and other agents wrote."""
+    """The results of tools, and all that users, developers and other agents wrote; summaries."""
     yield from results(request)
     yield request.instructions or ""
     for item in request.items:
         if item["type"] == "agent_message":
             yield agent_text(item)
+        elif item["type"] == "compaction":
+            # The model wrote it, and may quote in it what tools returned.
+            yield str(item.get("text"))
         elif item["type"] == "message" and _is_read(item):
             yield item_text(item)
 

@@ -39,6 +39,7 @@ class State(Enum):
     INPUT_DONE = auto()
     SEARCH_CALL = auto()
     SHELL_CALL = auto()
+    COMPACTION = auto()
     ENDED = auto()
     """The last event."""
 
@@ -57,6 +58,7 @@ _TABLE: dict[State, dict[str, State]] = {
         "output_item.added custom_tool_call": State.CUSTOM_CALL,
         "output_item.added tool_search_call": State.SEARCH_CALL,
         "output_item.added local_shell_call": State.SHELL_CALL,
+        "output_item.added compaction": State.COMPACTION,
         "completed": State.ENDED,
         "incomplete": State.ENDED,
     },
@@ -83,6 +85,7 @@ _TABLE: dict[State, dict[str, State]] = {
     State.INPUT_DONE: {"output_item.done custom_tool_call": State.BETWEEN_ITEMS},
     State.SEARCH_CALL: {"output_item.done tool_search_call": State.BETWEEN_ITEMS},
     State.SHELL_CALL: {"output_item.done local_shell_call": State.BETWEEN_ITEMS},
+    State.COMPACTION: {"output_item.done compaction": State.BETWEEN_ITEMS},
     State.ENDED: {},
 }
 _UNSTARTED = (State.NEW, State.CREATED, State.ENDED)

@@ -4,6 +4,7 @@
     writer.heartbeat()                    -> in_progress, between those and the last event
     writer.text(Channel.MESSAGE, "Hel")   -> the item is opened if need be, a delta
     writer.call(call, "call_1")           -> a whole call
+    writer.compaction(sealed)             -> a whole item of a compacted conversation
     writer.end_item()                     -> the open item is closed
     writer.complete(writer.whole(usage, …)) -> completed (or incomplete)
     writer.fail(error, code)              -> failed, at any time between start and the last event
@@ -145,6 +146,12 @@ class ResponseWriter:
                 self._add(events.input_delta(item_id, index, call.payload))
             self._add(events.input_done(item_id, index, call.payload))
         self._add_done(events.call_item(call, item_id, call_id, "completed"))
+
+    def compaction(self, sealed: str) -> None:
+        """Queue the item of a compacted conversation; `sealed` is its summary."""
+        item = events.compaction_item(self._new_id("cmp"), sealed)
+        self._add(events.item_event("added", len(self.output), item))
+        self._add_done(item)
 
     def whole(self, usage: UsageDelta, *, now: int, is_incomplete: bool = False) -> Json:
         """The response object of a whole answer, for `complete`.

@@ -5,24 +5,32 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 from attrs import evolve
 from twisted.internet.defer import CancelledError, Deferred, succeed
 
 from codex_bridge.clients.traits import traits_of
 from codex_bridge.errors import ApiError, internal, invalid, stopping, too_large
+from codex_bridge.responses.compaction import (
+    is_asked_for,
+    opened,
+    summary_request,
+    user_messages,
+)
 from codex_bridge.responses.events import ResponseTemplate
-from codex_bridge.responses.request import read
+from codex_bridge.responses.request import ResponsesRequest, read
 from codex_bridge.responses.writer import ResponseWriter
 from codex_bridge.tools.shown import ToolProfile
 from codex_bridge.web.access import owner_of
 from codex_bridge.web.background import Job, Recording
 from codex_bridge.web.caller import Caller
+from codex_bridge.web.compacting import CompactedReply, CompactingReply
 from codex_bridge.web.exchange import Exchange
 from codex_bridge.web.intake import Intake, take_in
 from codex_bridge.web.journal import Journal
 from codex_bridge.web.json_replies import send_error, send_json
-from codex_bridge.web.memory import made_whole
+from codex_bridge.web.memory import Memory, made_whole
 from codex_bridge.web.outlets import EventStream, Outlet
 from codex_bridge.web.reply import EventReply, JsonReply, Reply
 from codex_bridge.web.site import BridgeRequest
@@ -31,18 +39,23 @@ from codex_bridge.web.state import BridgeState
 NewWriter = Callable[[], ResponseWriter]
 
 
-def serve(http: BridgeRequest, state: BridgeState) -> Deferred[bytes]:
+def serve(http: BridgeRequest, state: BridgeState, *, compacts: bool = False) -> Deferred[bytes]:
     """Answer one POST /v1/responses; fires with what is left to write when the reply has ended.
 
-    Cancelling, which happens when the client is gone, closes the upstream connection.
+    Cancelling, which happens when the client is gone, closes the upstream connection. With
+    `compacts` it is one POST /v1/responses/compact.
     """
     headers = http.requestHeaders
     caller = Caller(headers, traits_of(headers), state.memory_of(headers))
     intake = taken_in(http, caller, state)
-    if intake.echo.get("background") is True:
+    if compacts:
+        intake = evolve(intake, compacts=True)
+    elif intake.echo.get("background") is True:
         return _serve_in_background(http, intake, caller, state)
 
     def new_reply(new_writer: NewWriter) -> Reply:
+        if compacts:
+            return CompactedReply(http, new_writer)
         if not intake.stream:
             return JsonReply(http, new_writer)
         return event_reply(EventStream(http), new_writer(), caller, state)
@@ -92,10 +105,12 @@ def begin(
     journal = Journal(state, state.new_id("resp"), _model_in(intake))
     # The clock for time limits is not that of the calendar.
     created_at = int(time.time())
-    is_stored = state.store is not None and intake.body.get("store") is not False
+    wants_store = intake.body.get("store") is not False and not intake.compacts
+    is_stored = state.store is not None and wants_store
     echo = intake.echo | {"store": is_stored}
     template = ResponseTemplate(journal.exchange, created_at, echo, caller.traits.repeat_prompt)
-    reply = new_reply(lambda: ResponseWriter(template, state.new_id))
+    new_writer = partial(ResponseWriter, template, state.new_id)
+    reply = new_reply(new_writer)
     exchanges: list[Exchange] = []
 
     def refused(error: ApiError) -> bytes:
@@ -107,12 +122,8 @@ def begin(
         return reply.body
 
     async def answered() -> bytes:
-        settings = state.settings
         try:
-            whole = await made_whole(intake, caller.memory, settings.max_body_size)
-            profile = ToolProfile(settings.tool_profile)
-            read_whole = read(whole.body, size=whole.size, tool_profile=profile)
-            request = evolve(read_whole, model=intake.model)
+            request = await whole_request(intake, caller.memory, state)
         except ApiError as error:
             return refused(error)
         except Exception:
@@ -121,12 +132,16 @@ def begin(
         except BaseException:
             reply.close()
             raise
-        exchanges.append(Exchange(request, caller, reply, journal, state))
+        told = reply
+        if request.is_compaction:
+            kept = user_messages(request.items) if intake.compacts else ()
+            told = CompactingReply(reply, new_writer, state, kept)
+        exchanges.append(Exchange(request, caller, told, journal, state))
         if job is None:
             return await exchanges[0].run()
         job.items = request.items
         journal.outcome = "cancelled"
-        reply.open()
+        told.open()
         with suppress(CancelledError):
             await exchanges[0].run()
         await job.end()
@@ -140,6 +155,16 @@ def begin(
         return succeed(refused(intake.refusal))
     journal.debug("request", intake.body)
     return state.drain.serve(Deferred.fromCoroutine(answered()), abandon)
+
+
+async def whole_request(intake: Intake, memory: Memory, state: BridgeState) -> ResponsesRequest:
+    """The request that is answered: the client's, or that for a summary. Raises ApiError."""
+    settings = state.settings
+    whole = await made_whole(intake, memory, settings.max_body_size)
+    profile = ToolProfile(settings.tool_profile)
+    body = opened(whole.body, state.seal.open)
+    request = evolve(read(body, size=whole.size, tool_profile=profile), model=intake.model)
+    return summary_request(request) if intake.compacts or is_asked_for(request) else request
 
 
 def event_reply(

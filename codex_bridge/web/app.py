@@ -16,6 +16,7 @@ from werkzeug.routing import BaseConverter
 from codex_bridge.engines.upstreams import Upstreams
 from codex_bridge.errors import ApiError, internal, invalid, stopping
 from codex_bridge.ids import IdSource
+from codex_bridge.sealing import Seal
 from codex_bridge.settings import Settings
 from codex_bridge.storage.store import ResponseStore
 from codex_bridge.text import printable
@@ -66,13 +67,16 @@ class BridgeApp:
         clock: Any,
         log: Logger,
         new_id: IdSource,
+        seal: Seal,
         store: ResponseStore | None = None,
     ) -> None:
         self.access = Access.of(settings)
         self.drain = Drain()
         self.log = log
         self._new_id = new_id
-        self._state = BridgeState(settings, upstreams, clock, log, new_id, self.drain, store=store)
+        self._state = BridgeState(
+            settings, upstreams, clock, log, new_id, seal, self.drain, store=store
+        )
         self._health = Health(self._state)
         self._stored = StoredResponses(self._state)
         self._models = ModelList(upstreams, clock, log, dict(settings.alias))
@@ -100,13 +104,22 @@ class BridgeApp:
     @router.route("/responses")
     def responses(self, request: BridgeRequest) -> Deferred[bytes]:
         """An exchange."""
+        return self._exchange(request)
+
+    @router.route("/v1/responses/compact")
+    @router.route("/responses/compact")
+    def compact(self, request: BridgeRequest) -> Deferred[bytes]:
+        """An exchange whose answer is a summary of the conversation."""
+        return self._exchange(request, compacts=True)
+
+    def _exchange(self, request: BridgeRequest, *, compacts: bool = False) -> Deferred[bytes]:
         let_page_read(request)
         if is_preflight(request.method, request.requestHeaders):
             return succeed(reply_to_preflight(request))
         if request.method != b"POST":
             request.setHeader(b"allow", b"POST")
             raise ApiError(405, "Only POST is supported here.", code="method_not_allowed")
-        return serve(request, self._state)
+        return serve(request, self._state, compacts=compacts)
 
     @router.route("/v1/responses/input_tokens", methods=["POST"])
     @router.route("/responses/input_tokens", methods=["POST"])

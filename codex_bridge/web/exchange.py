@@ -26,6 +26,7 @@ from codex_bridge.repair.complaints import call_from_complaint
 from codex_bridge.responses import follow_ups
 from codex_bridge.responses.attempt import Attempt
 from codex_bridge.responses.chat import Translation, translate
+from codex_bridge.responses.compaction import ASKED, summary_in, user_messages, without_tools
 from codex_bridge.responses.follow_ups import Approach
 from codex_bridge.responses.loops import LoopWatch, overthinking
 from codex_bridge.responses.request import ResponsesRequest
@@ -46,6 +47,8 @@ from codex_bridge.web.reply import Reply
 from codex_bridge.web.state import BridgeState
 
 GOES_ON = "broken answer continued"
+NO_TEXT = "it said nothing, or called a function"
+"""Why an answer is no summary."""
 FULL_RATIO = 0.98
 """If prompt and answer took this part of the context, an answer was cut because it was full."""
 
@@ -79,6 +82,8 @@ class Exchange:
         self._reply = reply
         self._journal = journal
         self._state = state
+        self._toolbox = request.toolbox
+        """What the model may try to call, also when it is no longer offered."""
         self._sources = Sources.of(request)
         self._budget = state.upstreams.budget()
         self._retries = Retries(state.clock, self._budget)
@@ -88,7 +93,7 @@ class Exchange:
         """Those that failed one after another, so that the next one was asked at once."""
         self._attempt: Attempt | None = None
         """The one that is under way, or was kept."""
-        self._approach = Approach()
+        self._approach = Approach(turns=ASKED if request.is_compaction else ())
         """How the next attempt is asked."""
         self._interrupted: UpstreamFailure | None = None
         """Why the answer broke off that the model was asked to go on with."""
@@ -139,13 +144,17 @@ class Exchange:
         """Have the model answer, and end the reply. Raises ApiError."""
         attempt, journal = await self._generate(), self._journal
         attempt.usage = attempt.counted(self._request.size)
-        response = self._reply.writer.whole(
+        response = self._reply.whole(
             attempt.usage,
             now=int(time.time()),
             is_incomplete=attempt.is_cut and not self._traits.length_completes,
         )
         # The client may be told of a response that is kept only when it is safe.
-        if response["store"] and not await self._memory.keep(self._request.items, response):
+        items = self._request.items
+        if self._request.is_compaction:
+            # All else is in the summary.
+            items = user_messages(items)
+        if response["store"] and not await self._memory.keep(items, response):
             response["store"] = False
         self._reply.complete(response)
         journal.outcome = response["status"]
@@ -252,6 +261,10 @@ class Exchange:
                 raise failure
             # The model accepts no effort, or not this one. Its default is better than a failure.
             self._request = evolve(self._request, effort=None)
+        elif change is Change.TOOLLESS:
+            if not self._request.toolbox.offered:
+                raise failure
+            self._request = without_tools(self._request)
         elif change is Change.CAPABILITY:
             self._upstream.note_lack(self._request.model, REFUSED_CAPABILITY[failure.kind])
         elif change is not Change.NOTHING:
@@ -275,7 +288,24 @@ class Exchange:
         )
         async with serving as self._upstream:
             self._journal.upstream = self._upstream.name
+            if self._request.is_compaction:
+                return await self._summarise(self._upstream)
             return await self._try_there(self._upstream)
+
+    async def _summarise(self, upstream: Upstream) -> Attempt:
+        """As `_try_there`, but every answer that is no summary has failed in the same way."""
+        try:
+            attempt = await self._try_there(upstream)
+        except UpstreamFailure as failure:
+            if failure.kind in SLIPS or failure.kind is FailureKind.UNCERTAIN:
+                raise UpstreamFailure(FailureKind.NO_SUMMARY, NO_TEXT) from failure
+            raise
+        attempt.settle()
+        if attempt.is_cut:
+            raise UpstreamFailure(FailureKind.CONTEXT_FULL, "the summary was cut")
+        if attempt.quoted or not summary_in(self._reply.writer.output):
+            raise UpstreamFailure(FailureKind.NO_SUMMARY, NO_TEXT)
+        return attempt
 
     async def _try_there(self, upstream: Upstream) -> Attempt:
         request, settings, approach = self._request, self._state.settings, self._approach
@@ -297,7 +327,7 @@ class Exchange:
         self._note(translation, chat)
         attempt = self._attempt = Attempt(
             self._reply.writer,
-            request.toolbox,
+            self._toolbox,
             sources=self._sources,
             before=approach.before,
             beginning=beginning.text if beginning else "",

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from attrs import evolve
-
 from codex_bridge.clients.traits import traits_of
 from codex_bridge.engines.upstream import Upstream
 from codex_bridge.errors import from_upstream
 from codex_bridge.responses.attempt import BYTES_PER_TOKEN
 from codex_bridge.responses.chat import translate
-from codex_bridge.responses.request import ResponsesRequest, read
-from codex_bridge.tools.shown import ToolProfile
+from codex_bridge.responses.request import ResponsesRequest
 from codex_bridge.vocabulary import UpstreamFailure
-from codex_bridge.web.accept import taken_in
+from codex_bridge.web.accept import taken_in, whole_request
 from codex_bridge.web.caller import Caller
 from codex_bridge.web.json_replies import send_json
-from codex_bridge.web.memory import made_whole
 from codex_bridge.web.prefixes import conversation_of
 from codex_bridge.web.site import BridgeRequest
 from codex_bridge.web.state import BridgeState
@@ -26,14 +22,12 @@ async def count_input_tokens(http: BridgeRequest, state: BridgeState) -> bytes:
 
     Where the server counts nothing, four bytes of the body are taken for a token.
     """
-    headers, settings = http.requestHeaders, state.settings
+    headers = http.requestHeaders
     caller = Caller(headers, traits_of(headers), state.memory_of(headers))
     intake = taken_in(http, caller, state)
     if intake.refusal is not None:
         raise intake.refusal
-    whole = await made_whole(intake, caller.memory, settings.max_body_size)
-    profile = ToolProfile(settings.tool_profile)
-    request = evolve(read(whole.body, size=whole.size, tool_profile=profile), model=intake.model)
+    request = await whole_request(intake, caller.memory, state)
     async with state.upstreams.serving(
         request.model, conversation_of(request, headers)
     ) as upstream:

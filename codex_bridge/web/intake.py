@@ -20,6 +20,8 @@ class Intake:
     stream: bool
     """Whether the client is told in a stream of events; else it gets one JSON object."""
     body: Json = field(factory=dict)
+    compacts: bool = False
+    """Whether it is a POST /v1/responses/compact, which asks for a compaction alone."""
     size: int = 0
     """Bytes of the request."""
     model: str = ""
@@ -46,7 +48,7 @@ def take_in_object(
 ) -> Intake:
     """A body of `size` bytes that is a JSON object already; otherwise as `take_in`."""
     # Until the client's wish is known, a client that reads failures in the stream gets one.
-    intake = Intake(traits.fails_in_stream, request, size)
+    intake = Intake(traits.fails_in_stream, request, size=size)
     try:
         named = model_name(request)
     except ApiError as error:

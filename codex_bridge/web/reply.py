@@ -13,7 +13,7 @@ from codex_bridge.engines.answer import Answer
 from codex_bridge.errors import ApiError
 from codex_bridge.idle import IdleTimer
 from codex_bridge.responses.writer import ResponseWriter
-from codex_bridge.vocabulary import Json
+from codex_bridge.vocabulary import Json, UsageDelta
 from codex_bridge.web.json_replies import send_error, send_json
 from codex_bridge.web.outlets import Outlet
 from codex_bridge.web.site import BridgeRequest
@@ -26,8 +26,10 @@ class Reply(Protocol):
     """In words for the log."""
     writer: ResponseWriter
     """Where the attempt that is under way writes to."""
-    body: bytes
-    """What is left to write when the exchange is over."""
+
+    @property
+    def body(self) -> bytes:
+        """What is left to write when the exchange is over."""
 
     @property
     def has_delivered(self) -> bool:
@@ -45,8 +47,11 @@ class Reply(Protocol):
     def begin_anew(self) -> None:
         """The attempt came to nothing; let the next one write."""
 
+    def whole(self, usage: UsageDelta, *, now: int, is_incomplete: bool) -> Json:
+        """The response object of a whole answer; `now` is the Unix time in seconds."""
+
     def complete(self, response: Json) -> None:
-        """End with a whole answer: the object that its writer made of it."""
+        """End with a whole answer: the object that `whole` made of it."""
 
     def fail(self, error: ApiError) -> None:
         """End with a failure, told as this client reads it."""
@@ -119,6 +124,9 @@ class EventReply:
         self.writer.end_item()
         self.send()
 
+    def whole(self, usage: UsageDelta, *, now: int, is_incomplete: bool) -> Json:
+        return self.writer.whole(usage, now=now, is_incomplete=is_incomplete)
+
     def complete(self, response: Json) -> None:
         self.writer.complete(response)
         self.send()
@@ -163,23 +171,20 @@ class EventReply:
             self._grace.cancel()
 
 
-class JsonReply:
-    """One JSON object, sent when the answer is whole. An attempt that failed leaves no trace."""
+class Collector:
+    """The part of a reply that keeps an answer until it is whole.
 
-    mode = "whole"
+    An attempt that failed leaves no trace.
+    """
+
     has_delivered = False
 
-    def __init__(self, http: BridgeRequest, new_writer: Callable[[], ResponseWriter]) -> None:
-        self.body = b""
-        self._http = http
+    def __init__(self, new_writer: Callable[[], ResponseWriter]) -> None:
         self._new_writer = new_writer
         self.begin_anew()
 
-    def open(self) -> None:
-        """Nothing is sent before the end."""
-
     def send(self) -> None:
-        """Drop the events: the response object at the end has all items."""
+        """Drop the events: the writer has all items at the end."""
         self.writer.take()
 
     def follow(self, answer: Answer) -> None:
@@ -188,6 +193,23 @@ class JsonReply:
     def begin_anew(self) -> None:
         self.writer = self._new_writer()
         self.writer.start()
+
+
+class JsonReply(Collector):
+    """One JSON object, sent when the answer is whole."""
+
+    mode = "whole"
+
+    def __init__(self, http: BridgeRequest, new_writer: Callable[[], ResponseWriter]) -> None:
+        super().__init__(new_writer)
+        self.body = b""
+        self._http = http
+
+    def open(self) -> None:
+        """Nothing is sent before the end."""
+
+    def whole(self, usage: UsageDelta, *, now: int, is_incomplete: bool) -> Json:
+        return self.writer.whole(usage, now=now, is_incomplete=is_incomplete)
 
     def complete(self, response: Json) -> None:
         self.writer.complete(response)

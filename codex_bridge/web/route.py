@@ -11,8 +11,9 @@ from urllib.parse import unquote_to_bytes
 
 from attrs import frozen
 
+COMPACT_PATHS = (b"/v1/responses/compact", b"/responses/compact")
 COUNT_PATHS = (b"/v1/responses/input_tokens", b"/responses/input_tokens")
-EXCHANGE_PATHS = frozenset({b"/v1/responses", b"/responses", *COUNT_PATHS})
+EXCHANGE_PATHS = frozenset({b"/v1/responses", b"/responses", *COMPACT_PATHS, *COUNT_PATHS})
 STORED_PATHS = (b"/v1/responses/", b"/responses/")
 HEALTH_PATH = b"/__health"
 

@@ -11,6 +11,7 @@ from twisted.web.http_headers import Headers
 
 from codex_bridge.engines.upstreams import Upstreams
 from codex_bridge.ids import IdSource
+from codex_bridge.sealing import Seal
 from codex_bridge.settings import Settings
 from codex_bridge.storage.store import ResponseStore
 from codex_bridge.web.access import owner_of
@@ -39,6 +40,8 @@ class BridgeState:
     clock: Any
     log: Logger
     new_id: IdSource
+    seal: Seal
+    """Seals the summaries of compacted conversations, which clients keep."""
     drain: Drain = Factory(Drain)
     tally: Tally = Factory(Tally)
     logged_once: set[str] = Factory(set)

@@ -100,9 +100,11 @@ class Codex:
         provider = ["--oss", "--local-provider", "ollama", "-m", "qwen3:14b"]
         return self._run({"CODEX_OSS_PORT": str(port)}, [*provider, *arguments])
 
-    def exec_with_provider(self, url: str, *arguments: str, key: str = "") -> Run:
+    def exec_with_provider(
+        self, url: str, *arguments: str, key: str = "", name: str = "codex-bridge"
+    ) -> Run:
         """The same with a provider from config.toml in place of --oss."""
-        self.write_provider(url, 'env_key = "CODEX_BRIDGE_API_KEY"' if key else "")
+        self.write_provider(url, 'env_key = "CODEX_BRIDGE_API_KEY"' if key else "", name=name)
         return self._run({"CODEX_BRIDGE_API_KEY": key}, list(arguments))
 
     def exec_as_configured(self, *arguments: str) -> Run:
@@ -118,7 +120,7 @@ class Codex:
         assert names, run.output
         return names
 
-    def write_provider(self, url: str, more: str = "") -> None:
+    def write_provider(self, url: str, more: str = "", *, name: str = "codex-bridge") -> None:
         """Name the bridge at `url` as the provider, in config.toml."""
         (self.home / "config.toml").write_text(
             f'model = "qwen3:14b"\n'
@@ -126,7 +128,7 @@ class Codex:
             f'approval_policy = "never"\n'
             f'sandbox_mode = "danger-full-access"\n'
             f"[model_providers.bridge]\n"
-            f'name = "codex-bridge"\n'
+            f'name = "{name}"\n'
             f'base_url = "{url}/v1"\n'
             f'wire_api = "responses"\n{more}\n'
         )

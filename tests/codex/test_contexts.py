@@ -38,7 +38,7 @@ async def test_codex_compacts_by_the_tokens_it_is_told_and_goes_on(
             return [Say(SUMMARY)]
         if any(SUMMARY in text for text in texts(request)):
             return [Say("Went on.")]
-        return [Call("exec_command", {"cmd": "echo one"}), _used(19_000)]
+        return [Call("exec_command", {"cmd": "echo one"}), used(19_000)]
 
     setup = await start(model)
     done = await run(codex, setup, *walk.settings(codex.folder, context_window=20_000), "count")
@@ -51,7 +51,7 @@ async def test_codex_compacts_by_the_tokens_it_is_told_and_goes_on(
     assert texts(last, "tool") == []
 
 
-def _used(tokens: int) -> Finish:
+def used(tokens: int) -> Finish:
     counts = {"prompt_tokens": tokens - 10, "completion_tokens": 10, "total_tokens": tokens}
     return Finish("tool_calls", counts)
 

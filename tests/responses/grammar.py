@@ -79,6 +79,8 @@ def text_of(item: Json) -> str:
     """The text of a whole item; "" where its events carry none."""
     if item["type"] == "reasoning":
         return item["summary"][0]["text"]
+    if item["type"] == "compaction":
+        return ""
     if item["type"] == "message":
         return item["content"][0]["text"]
     assert item["status"] == "completed"

@@ -49,7 +49,7 @@ CASES = {
             {"type": "message", "role": "developer", "content": "d"},
             message("user", "x"),
             {"type": "configuration_update", "reasoning": {"effort": "low"}},
-            {"type": "compaction", "encrypted_content": "e"},
+            {"type": "context_compaction"},
             {"type": "web_search_call", "id": "ws_1", "status": "completed"},
         ],
         [{"role": "system", "content": "d"}, user("x")],

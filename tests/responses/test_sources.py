@@ -25,6 +25,7 @@ ITEMS: list[Json] = [
         "output": [{"type": "input_text", "text": "parts of a result"}],
     },
     {"type": "mcp_call", "output": "an unknown kind"},
+    {"type": "compaction", "text": "a summary"},
     {
         "type": "agent_message",
         "author": "/a",
@@ -56,7 +57,7 @@ def test_all_that_the_model_did_not_write() -> None:
     texts = "\n".join(all_texts(asked(*ITEMS, instructions="instructions")))
     for read_text in (
         *("from a user", "from a developer", "a result", "parts of a result", "an unknown kind"),
-        *("from an agent", "a task", "instructions"),
+        *("from an agent", "a task", "instructions", "a summary"),
     ):
         assert read_text in texts
     for own in ("from the model", "a thought", "a call", "a freeform call"):

@@ -49,7 +49,9 @@ CUSTOM_CALL = [
 EMPTY_CUSTOM_CALL = [CUSTOM_CALL[0], *CUSTOM_CALL[2:]]
 SEARCH_CALL = ["output_item.added tool_search_call", "output_item.done tool_search_call"]
 SHELL_CALL = ["output_item.added local_shell_call", "output_item.done local_shell_call"]
-ITEMS = [MESSAGE, REASONING, FUNCTION_CALL, CUSTOM_CALL, EMPTY_CUSTOM_CALL, SEARCH_CALL, SHELL_CALL]
+COMPACTION = ["output_item.added compaction", "output_item.done compaction"]
+CALLS = [FUNCTION_CALL, CUSTOM_CALL, EMPTY_CUSTOM_CALL, SEARCH_CALL, SHELL_CALL]
+ITEMS = [MESSAGE, REASONING, *CALLS, COMPACTION]
 NAMES = sorted({name for following in TABLE.values() for name in following})
 
 
@@ -129,6 +131,8 @@ class Driver:
             writer.text(Channel[action], "x")
         elif action == "complete":
             writer.complete(writer.whole(UsageDelta(1, 1), now=1))
+        elif action == "compaction":
+            writer.compaction("sealed")
         elif action == "fail":
             writer.fail(stopping(), "server_error")
         else:
@@ -140,6 +144,7 @@ ACTIONS = [
     "heartbeat",
     "end_item",
     "complete",
+    "compaction",
     "fail",
     *Channel.__members__,
     # Calls of the editor become calls of other kinds before they are written.
@@ -171,6 +176,7 @@ def test_whatever_a_writer_is_told_it_writes_what_the_table_allows_or_raises(
         ["fail"],
         ["start", "start"],
         ["start", "MESSAGE", "FUNCTION"],
+        ["start", "MESSAGE", "compaction"],
         ["start", "MESSAGE", "complete"],
         ["start", "complete", "heartbeat"],
         ["start", "complete", "MESSAGE"],

@@ -13,6 +13,7 @@ from codex_bridge import __version__
 from codex_bridge.engines.engine import Engine
 from codex_bridge.engines.upstreams import Upstreams
 from codex_bridge.ids import random_id
+from codex_bridge.sealing import Seal
 from codex_bridge.settings import Settings
 from codex_bridge.web.health import Health
 from codex_bridge.web.state import BridgeState
@@ -84,7 +85,9 @@ def test_health_does_not_wait_for_an_ollama_that_hangs() -> None:
     clock = Clock()
     upstream: Any = Hanging()
     replies: list[Any] = []
-    context = BridgeState(Settings(), Upstreams([upstream]), clock, Logger(), random_id)
+    context = BridgeState(
+        Settings(), Upstreams([upstream]), clock, Logger(), random_id, Seal(None, Logger())
+    )
     asked = Deferred.fromCoroutine(Health(context).check())
     asked.addCallback(replies.append)
     clock.advance(1.4)
