@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 
 from attrs import evolve
-from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.defer import Deferred, succeed
 
 from codex_bridge.clients.traits import traits_of
 from codex_bridge.errors import ApiError, internal, invalid, stopping, too_large
@@ -102,59 +101,80 @@ def begin(
 
     `job` is given if the response is made in the background.
     """
-    journal = Journal(state, state.new_id("resp"), _model_in(intake))
-    # The clock for time limits is not that of the calendar.
-    created_at = int(time.time())
-    wants_store = intake.body.get("store") is not False and not intake.compacts
-    is_stored = state.store is not None and wants_store
-    echo = intake.echo | {"store": is_stored}
-    template = ResponseTemplate(journal.exchange, created_at, echo, caller.traits.repeat_prompt)
-    new_writer = partial(ResponseWriter, template, state.new_id)
-    reply = new_reply(new_writer)
-    exchanges: list[Exchange] = []
+    serving = _Serving(intake, caller, new_reply, state, job)
+    if intake.refusal is not None:
+        return succeed(serving.refuse(intake.refusal))
+    return state.drain.serve(Deferred.fromCoroutine(serving.run()), serving.abandon)
 
-    def refused(error: ApiError) -> bytes:
-        journal.outcome = f"failed: {error.message}"
-        reply.fail(error)
-        reply.close()
-        state.tally.served += 1
-        journal.log_line(reply.mode)
-        return reply.body
 
-    async def answered() -> bytes:
+class _Serving:
+    """Takes in one request, and has it answered unless it is refused."""
+
+    def __init__(
+        self,
+        intake: Intake,
+        caller: Caller,
+        new_reply: Callable[[NewWriter], Reply],
+        state: BridgeState,
+        job: Job | None,
+    ) -> None:
+        self._intake = intake
+        self._caller = caller
+        self._state = state
+        self._job = job
+        self._journal = journal = Journal(state, state.new_id("resp"), _model_in(intake))
+        wants_store = intake.body.get("store") is not False and not intake.compacts
+        echo = intake.echo | {"store": state.store is not None and wants_store}
+        # The clock for time limits is not that of the calendar.
+        created_at = int(time.time())
+        template = ResponseTemplate(journal.exchange, created_at, echo, caller.traits.repeat_prompt)
+        self._new_writer = partial(ResponseWriter, template, state.new_id)
+        self._reply = new_reply(self._new_writer)
+        self._exchange: Exchange | None = None
+
+    async def run(self) -> bytes:
+        """Answer the request; return what is left to write when the reply has ended."""
+        journal, state = self._journal, self._state
+        journal.debug("request", self._intake.body)
         try:
-            request = await whole_request(intake, caller.memory, state)
+            request = await whole_request(self._intake, self._caller.memory, state)
         except ApiError as error:
-            return refused(error)
+            return self.refuse(error)
         except Exception:
             state.log.failure("{exchange}: a bug of codex-bridge", exchange=journal.exchange)
-            return refused(internal(journal.exchange))
+            return self.refuse(internal(journal.exchange))
         except BaseException:
-            reply.close()
+            self._reply.close()
             raise
-        told = reply
-        if request.is_compaction:
-            kept = user_messages(request.items) if intake.compacts else ()
-            told = CompactingReply(reply, new_writer, state, kept)
-        exchanges.append(Exchange(request, caller, told, journal, state))
-        if job is None:
-            return await exchanges[0].run()
-        job.items = request.items
+        reply = self._reply_to(request)
+        exchange = self._exchange = Exchange(request, self._caller, reply, journal, state)
+        if self._job is None:
+            return await exchange.run()
         journal.outcome = "cancelled"
-        told.open()
-        with suppress(CancelledError):
-            await exchanges[0].run()
-        await job.end()
+        reply.open()
+        await self._job.run(exchange.run(), request.items)
         return b""
 
-    def abandon() -> None:
-        for each in exchanges:
-            each.abandon()
+    def refuse(self, error: ApiError) -> bytes:
+        """Tell the client why its request is not answered; otherwise as `run`."""
+        self._journal.outcome = f"failed: {error.message}"
+        self._reply.fail(error)
+        self._reply.close()
+        self._state.tally.served += 1
+        self._journal.log_line(self._reply.mode)
+        return self._reply.body
 
-    if intake.refusal is not None:
-        return succeed(refused(intake.refusal))
-    journal.debug("request", intake.body)
-    return state.drain.serve(Deferred.fromCoroutine(answered()), abandon)
+    def abandon(self) -> None:
+        """End it before its time, since the bridge is being stopped."""
+        if self._exchange is not None:
+            self._exchange.abandon()
+
+    def _reply_to(self, request: ResponsesRequest) -> Reply:
+        """What the exchange writes to: where the client wants a summary, not the reply itself."""
+        if not request.is_compaction:
+            return self._reply
+        kept = user_messages(request.items) if self._intake.compacts else ()
+        return CompactingReply(self._reply, self._new_writer, self._state, kept)
 
 
 async def whole_request(intake: Intake, memory: Memory, state: BridgeState) -> ResponsesRequest:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
+from contextlib import suppress
 from typing import Any
 
 from attrs import Factory, define
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.interfaces import IPushProducer
 from twisted.python.failure import Failure
 
@@ -99,18 +101,21 @@ class Job:
 
     recording: Recording
     memory: Memory
-    items: list[Json] = Factory(list)
-    """The input items that it answers."""
     working: Deferred[bytes] = Factory(Deferred)
     """Its exchange; cancelling it ends that."""
 
-    async def end(self) -> None:
-        """Its exchange has ended: keep what came of it, unless the exchange has done so."""
+    async def run(self, exchange: Awaitable[object], items: list[Json]) -> None:
+        """Wait for `exchange`, and keep what came of it, unless the exchange has done so itself.
+
+        `items` are the input items that it answers.
+        """
         recording = self.recording
+        with suppress(CancelledError):
+            await exchange
         if recording.response["status"] == "in_progress":
             recording.response = recording.snapshot(status="cancelled")
         if recording.response["status"] in {"failed", "cancelled"}:
-            await self.memory.keep(self.items, recording.response)
+            await self.memory.keep(items, recording.response)
         recording.end()
 
 

@@ -318,8 +318,7 @@ async def test_a_store_that_fails_says_why(
 ) -> None:
     setup = await start(Playlist())
     for name in ("response", "delete", "context"):
-        failing = fail(StorageError("the disk is gone"))
-        monkeypatch.setattr(ResponseStore, name, lambda *_, failing=failing: failing)
+        monkeypatch.setattr(ResponseStore, name, lambda *_: fail(StorageError("the disk is gone")))
     reply = await setup.request(method, "/v1/responses/resp_1")
     assert (reply.status, reply.json["error"]["code"]) == (503, "storage_failed")
     assert "the disk is gone" in reply.json["error"]["message"]
