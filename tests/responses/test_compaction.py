@@ -55,10 +55,11 @@ def test_a_summary_is_asked_for_with_the_prompt_of_the_conversation() -> None:
 def test_the_form_of_the_clients_answers_is_not_that_of_a_summary() -> None:
     form = {"format": {"type": "json_schema", "name": "x", "schema": {"type": "object"}}}
     more = {"tool_choice": "required", "max_output_tokens": 9, "parallel_tool_calls": False}
+    more |= {"top_logprobs": 2, "include": ["message.output_text.logprobs"]}
     asked = compaction.summary_request(request(USER, TRIGGER, text=form, **more))
     chat = translate(asked, ModelInfo("m")).chat
     assert (chat.tool_choice, chat.max_tokens, chat.response_format) == (None, None, None)
-    assert asked.most_calls is None
+    assert (asked.most_calls, asked.logprobs) == (None, None)
     assert "schema" not in str(chat.messages)
     assert "now" not in str(chat.messages[1:])
 

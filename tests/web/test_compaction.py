@@ -356,6 +356,58 @@ async def test_the_endpoint_is_guarded_as_every_exchange(start: Start) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_what_follows_a_stored_compaction_has_the_summary_in_place_of_the_rest(
+    start: Start,
+) -> None:
+    setup = await start(Playlist([Say("It is done.")], [Say(SUMMARY)], [Say("Yes.")], [Say("No.")]))
+    plain = {"tools": [], "stream": False}
+    turn = (await setup.ask({"input": "Sort notes.txt.", **plain})).json
+    asked = {"previous_response_id": turn["id"], "input": [TRIGGER], **plain}
+    compaction = (await setup.ask(asked)).json
+    assert [item["type"] for item in compaction["output"]] == ["compaction"]
+    assert "It is done." in str(messages(setup))
+    previous = compaction["id"]
+    for question in ("Is it?", "Is it not?"):
+        asked = {"previous_response_id": previous, "input": question, **plain}
+        previous = (await setup.ask(asked)).json["id"]
+        seen = messages(setup)[1:]
+        assert seen[0]["content"] == "Sort notes.txt."
+        assert SUMMARY in seen[1]["content"]
+        assert seen[-1]["content"] == question
+        assert "It is done." not in str(seen)
+    assert len(messages(setup)) == 6
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_endpoint_compacts_what_a_stored_response_refers_to_and_stores_nothing(
+    start: Start,
+) -> None:
+    setup = await start(Playlist([Say("It is done.")], [Say(SUMMARY)]))
+    turn = (await setup.ask({"input": "Sort notes.txt.", "stream": False})).json
+    body = {"model": "qwen3:14b", "previous_response_id": turn["id"]}
+    answer = (await setup.request("POST", "/v1/responses/compact", body)).json
+    assert "It is done." in str(messages(setup))
+    assert [item["type"] for item in answer["output"]] == ["message", "compaction"]
+    assert (await setup.request("GET", f"/v1/responses/{answer['id']}")).status == 404
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_compaction_in_the_background_gives_one_item(start: Start) -> None:
+    setup = await start(Playlist([Say(SUMMARY)]))
+    asked = {"input": [*HISTORY, TRIGGER], "background": True}
+    reply = await setup.ask(asked)
+    assert [item["type"] for item in reply.response["output"]] == ["compaction"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_endpoint_does_not_work_in_the_background(start: Start) -> None:
+    setup = await start(Playlist([Say(SUMMARY)]))
+    body = {"model": "qwen3:14b", "input": [USER], "background": True, "stream": True}
+    answer = (await setup.request("POST", "/v1/responses/compact", body)).json
+    assert answer["object"] == "response.compaction"
+
+
+@pytest_twisted.ensureDeferred
 async def test_the_stream_lives_while_the_model_writes() -> None:
     more: Deferred[None] = Deferred()
     reactor = ClockedReactor()
