@@ -136,10 +136,15 @@ def model_name(request: Json) -> str:
 
 
 def read(
-    request: Json, *, size: int = 0, tool_profile: ToolProfile = ToolProfile.ESSENTIAL
+    request: Json,
+    *,
+    size: int = 0,
+    before: int = 0,
+    tool_profile: ToolProfile = ToolProfile.ESSENTIAL,
 ) -> ResponsesRequest:
     """Check the fields of a parsed request of `size` bytes; unknown fields are passed over.
 
+    The first `before` items of its input are from earlier responses.
     Raises ApiError (400) that names the field: for a value of a wrong type, for a tool or a
     choice that makes no sense, for an input without anything to answer, or with an image or a
     file that nobody can read, and for what a local server cannot do.
@@ -151,7 +156,7 @@ def read(
     echo = echoed(request)
     if is_title_request(request):
         request = question_alone(request)
-    items = _items(request)
+    items = _items(request, before)
     text = _with_updates(request, "text", items)
     reasoning = _with_updates(request, "reasoning", items)
     sampling = Sampling(
@@ -245,8 +250,8 @@ def _check_background(request: Json) -> None:
         raise invalid("background needs store: true, to get the response later.", "background")
 
 
-def _items(request: Json) -> list[Json]:
-    """`input` as a list of items, each an object with a type."""
+def _items(request: Json, before: int) -> list[Json]:
+    """`input` as a list of items, each an object with a type; places count behind `before`."""
     value = request.get("input")
     if value is None:
         raise invalid("input is missing.", "input", "missing_required_parameter")
@@ -260,7 +265,7 @@ def _items(request: Json) -> list[Json]:
             continue
         item = _item(each)
         if item["type"] == "message" and item.get("role") not in OTHER_ROLES:
-            refuse_unreadable(item.get("content"), f"input[{n}].content")
+            refuse_unreadable(item.get("content"), f"input[{n - before}].content")
         items.append(item)
     return items
 

@@ -183,7 +183,8 @@ async def whole_request(intake: Intake, memory: Memory, state: BridgeState) -> R
     whole = await made_whole(intake, memory, settings.max_body_size)
     profile = ToolProfile(settings.tool_profile)
     body = opened(whole.body, state.seal.open)
-    request = evolve(read(body, size=whole.size, tool_profile=profile), model=intake.model)
+    asked = read(body, size=whole.size, before=whole.before, tool_profile=profile)
+    request = evolve(asked, model=intake.model)
     return summary_request(request) if intake.compacts or is_asked_for(request) else request
 
 

@@ -89,6 +89,8 @@ class Whole:
     body: Json
     size: int
     """Bytes, as if the client had sent all of it."""
+    before: int = 0
+    """How many items stand before those of the client, from earlier responses."""
 
 
 async def made_whole(intake: Intake, memory: Memory, limit: int) -> Whole:
@@ -119,7 +121,7 @@ async def made_whole(intake: Intake, memory: Memory, limit: int) -> Whole:
     size += sum(len(orjson.dumps(each)) for each in (*before, *(known[each] for each in wanted)))
     if size > limit:
         raise too_large(limit)
-    return Whole(body | {"input": before + named}, size)
+    return Whole(body | {"input": before + named}, size, len(before))
 
 
 def is_reference(item: Any) -> bool:

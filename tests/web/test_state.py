@@ -76,6 +76,17 @@ async def test_a_request_goes_on_from_the_response_that_it_names(start: Start) -
     assert setup.fake.turns[-1].json["messages"][-4]["thinking"] == "Look."
 
 
+@pytest_twisted.ensureDeferred
+async def test_a_refusal_names_a_place_among_the_items_that_the_client_sent(start: Start) -> None:
+    setup = await start(Playlist([Say("Hello.")]))
+    first = (await create(setup, {})).json
+    file = {"type": "input_file", "file_id": "file_1"}
+    items = ["Look.", {"role": "user", "content": [file]}]
+    told = await create(setup, {"input": items, "previous_response_id": first["id"]})
+    error = told.json["error"]
+    assert (told.status, error["param"]) == (400, "input[1].content[0]")
+
+
 @pytest.mark.parametrize("stream", [True, False])
 @pytest_twisted.ensureDeferred
 async def test_the_same_conversation_gives_the_model_the_same_bytes(
