@@ -7,6 +7,7 @@ from importlib import import_module
 
 VERBS = {
     "ttft": "what the bridge adds to the time to the first token",
+    "read_ahead": "what a first turn waits less for, where the model has read ahead",
     "prompt_cache": "what a prompt cache can reuse over a session",
     "tool_tokens": "what Codex's tools cost a model, by Codex version and tool profile",
     "limits": "how the time for extreme requests and answers grows with their size",

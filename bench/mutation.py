@@ -44,6 +44,7 @@ GUARDS = {
     "codex_bridge/tools/*.py": "tests/tools/test_{name}.py tests/tools",
     "codex_bridge/responses/sources.py": f"tests/responses/test_sources.py {MEANT}",
     "codex_bridge/responses/announcement_phrases.py": "tests/responses/test_announcements.py",
+    "codex_bridge/responses/beginnings.py": "tests/web/test_read_ahead.py",
     "codex_bridge/responses/images.py": "tests/responses/test_contents.py tests/responses",
     "codex_bridge/responses/*.py": "tests/responses/test_{name}.py tests/responses "
     f"tests/tools/test_in_words.py {MEANT} tests/web/test_exchange.py tests/web/test_tools.py",
@@ -58,6 +59,8 @@ GUARDS = {
     "codex_bridge/advice.py": "tests/test_advice.py tests/test_start_checks.py "
     "tests/cli/test_doctor_checks.py tests/cli/test_prepare.py",
     "codex_bridge/engines/reloads.py": "tests/engines/test_reloads.py tests/web/test_reloads.py",
+    "codex_bridge/engines/occupation.py": "tests/web/test_read_ahead.py "
+    "tests/web/test_upstreams.py",
     "codex_bridge/engines/listing.py": "tests/engines/test_upstreams.py "
     "tests/web/test_upstreams.py",
     "codex_bridge/engines/upstreams.py": "tests/engines/test_upstreams.py "

@@ -62,6 +62,7 @@ class BridgeService(Service):
     ) -> None:
         self._settings = settings
         self._drain = app.drain
+        self.read_ahead = app.read_ahead
         self._site = site
         self._upstreams = upstreams
         self._store = store
@@ -152,6 +153,7 @@ class BridgeService(Service):
     async def _finish_serving(self) -> None:
         """Wait for running replies up to the drain limit, then close all client connections."""
         emptied = self._drain.drain(self._reactor, self._settings.drain)
+        self.read_ahead.stop()
         if len(self._drain):
             self._log.info(
                 "stopping: waiting up to {seconds} s for {count} replies to end; a second signal "

@@ -188,6 +188,13 @@ class Settings:
         values.duration,
         "how long Ollama keeps a model in memory: `30m`, `600` (seconds), `-1` for ever",
     )
+    read_ahead: bool = _setting(
+        True,
+        values.on_off,
+        "`on` or `off`; `on` has a model read the instructions and tools of a conversation before "
+        "the user has typed, when Codex tells that it starts "
+        "([what that saves](docs/performance.md))",
+    )
     share_context: bool = _flag(
         False,
         "give the same context to other programs that use a model of Codex's through `/api/chat` "

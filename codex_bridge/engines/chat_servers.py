@@ -31,6 +31,7 @@ class VllmEngine(ChatEngine):
 
     release: str = ""
     server = "vLLM"
+    can_read_ahead = True
     remedy = "vLLM's option --max-model-len"
     reasoning_key = "reasoning_content"
     has_template_options = True
@@ -52,6 +53,7 @@ class SglangEngine(ChatEngine):
     """
 
     server = "SGLang"
+    can_read_ahead = True
     remedy = "SGLang's option --context-length"
     reasoning_key = "reasoning_content"
     has_template_options = True
@@ -158,6 +160,7 @@ class LlamaSwapEngine(ChatEngine):
 
     release: str = ""
     server = "llama-swap"
+    can_read_ahead = True
     remedy = "the command for it in llama-swap's configuration"
     reasoning_key = "reasoning_content"
     has_template_options = True

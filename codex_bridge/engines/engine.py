@@ -127,6 +127,11 @@ class Engine(Protocol):
         return True
 
     @property
+    def can_read_ahead(self) -> bool:
+        """Whether the server keeps what it reads of a prompt, and stops when the client leaves."""
+        return False
+
+    @property
     def counts_whole_prompt(self) -> bool:
         """Whether the server's count of a prompt is known to include what it had in its cache."""
         return False

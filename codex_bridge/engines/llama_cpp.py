@@ -39,6 +39,7 @@ class LlamaCppEngine(ChatEngine):
     has_template_options = True
     cuts_in_silence = False
     counts_whole_prompt = True
+    can_read_ahead = True
 
     async def describe(self, model: str, ask: Ask) -> ModelInfo:
         models = listed_models(await ask("GET", "/v1/models", None))

@@ -82,6 +82,8 @@ class Model:
     loading: Lock = Factory(Lock)
     plan: Plan | None = None
     """The one that was logged last."""
+    beginning: bytes | None = None
+    """A digest of the beginning of the prompt that it read last; None: not known."""
     is_cut_logged: bool = False
     """Whether the log has the warning that the server seems to cut its prompts."""
     reloads: Reloads = Factory(Reloads)
@@ -236,6 +238,7 @@ class ModelTable:
         self._is_engine_doubted = self._is_engine_doubted or name is None
         for model in self if name is None else [self.get(name)]:
             model.is_info_doubted = model.is_default_doubted = True
+            model.beginning = None
 
     def key(self, name: str) -> str:
         """The same for all spellings of a name that mean the same model."""

@@ -45,6 +45,7 @@ class _Ollama(Engine):
     release: str = ""
     server = "Ollama"
     is_ollama = True
+    can_read_ahead = True
 
     @property
     def warning(self) -> str:

@@ -73,6 +73,16 @@ def measured(request: ChatRequest) -> Prompt:
     return Prompt(text, thought, images, tuple(_digests(request.messages)))
 
 
+def beginning_of(request: ChatRequest) -> bytes:
+    """A digest of what the prompt of `request` begins with: the functions, the system message.
+
+    Templates show both before the words of the user; some begin with the effort.
+    """
+    system = [message for message in request.messages[:1] if message["role"] == "system"]
+    told = orjson.dumps([request.functions, system, request.effort])
+    return hashlib.blake2b(told, digest_size=16).digest()
+
+
 def _size(text: str) -> int:
     return len(text.encode())
 

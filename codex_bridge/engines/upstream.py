@@ -19,9 +19,10 @@ from codex_bridge.engines.engine import DEFAULT_NUM_CTX, ContextPolicy, Engine, 
 from codex_bridge.engines.listing import Listing
 from codex_bridge.engines.llama_cpp import names_of
 from codex_bridge.engines.models import ModelTable
+from codex_bridge.engines.occupation import Occupation
 from codex_bridge.engines.openai_chat import listed_models
-from codex_bridge.engines.parsing import object_in, whole_number
-from codex_bridge.engines.prompts import Conversations, Prompt, measured
+from codex_bridge.engines.parsing import object_in, objects_in, whole_number
+from codex_bridge.engines.prompts import Conversations, Prompt, beginning_of, measured
 from codex_bridge.engines.reloads import ReloadWatch
 from codex_bridge.vocabulary import (
     ChatRequest,
@@ -61,6 +62,7 @@ class Upstream:
         self._client = Client(reactor, url, limits, self._doubt, key)
         self._models = ModelTable(self._question, policy, reactor, log)
         self.listing = Listing(self._list, reactor)
+        self.occupation = Occupation()
         self._contexts = Contexts(self._models, self._client.succeeds, log, reactor)
         self._conversations = Conversations()
         self.note_lack = self._models.note_lack
@@ -160,6 +162,8 @@ class Upstream:
         own_words = prompt and engine.own_words_request(request, prompt, info, plan, stream=stream)
         path, body = own_words or engine.encode(request, info, plan, stream=stream)
         budget.requests += 1
+        model = self._models.get(info.name)
+        model.beginning = None
         try:
             response = await self._client.post(path, body, budget)
         except UpstreamFailure as error:
@@ -178,6 +182,7 @@ class Upstream:
             # A server that still loads its model has done nothing for the request.
             budget.requests -= failure.kind is FailureKind.LOADING
             raise failure
+        model.beginning = beginning_of(request)
 
         def on_usage(usage: UsageDelta) -> None:
             self._learn(info, size, usage)
@@ -263,6 +268,29 @@ class Upstream:
             self._models.note_no_prompt(info.name)
         return prompt or None
 
+    async def gains_by_reading(self, request: ChatRequest, info: ModelInfo) -> bool:
+        """Whether a later request is answered sooner if the server reads this one's beginning now.
+
+        Not where the prompt before begins in the same way: the model still has that, and what
+        followed it would be lost. Nor where the model would first have to be loaded while another
+        one may need the memory, nor on a server that may keep nothing, or cost money.
+        Raises UpstreamFailure.
+        """
+        if info.is_remote or info.is_missing or info.is_loaded is False:
+            return False
+        if not self._models.engine.can_read_ahead:
+            return False
+        model = self._models.get(info.name)
+        if self.is_ollama:
+            running = await self.ask("GET", "/api/ps") or {}
+            names = {
+                self._models.key(str(each.get("name")))
+                for each in objects_in(running.get("models"))
+            }
+            if self._models.key(info.name) not in names:
+                return not names
+        return model.beginning != beginning_of(request)
+
     async def has_more_context(self, model: str, failure: UpstreamFailure) -> bool:
         """Whether a model gets more context than it had when a prompt was TOO_LONG for it.
 
@@ -313,6 +341,11 @@ class Upstream:
         """Tokens of context that the bridge asks for with every request to a model; None: none."""
         plan = self._models.plan(name)
         return plan.num_ctx if plan else None
+
+    def forget_beginnings(self) -> None:
+        """A model may have read a prompt that the bridge does not know."""
+        for model in self._models:
+            model.beginning = None
 
     async def forward(
         self, method: bytes, target: bytes, headers: Headers, body: IBodyProducer | None

@@ -5,7 +5,6 @@ With one server nothing is asked here, and nothing is remembered.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import (
     AsyncIterator,
     Awaitable,
@@ -39,8 +38,6 @@ class Upstreams:
     def __init__(self, upstreams: Sequence[Upstream]) -> None:
         """`upstreams`: one at least; where several are as good, the first of them is taken."""
         self._all = tuple(upstreams)
-        self._running: Counter[Upstream] = Counter()
-        """How many exchanges each is answering."""
         self._homes: dict[int, Upstream] = {}
         """Hash of model and conversation -> the upstream that was asked last; the newest last."""
 
@@ -92,16 +89,36 @@ class Upstreams:
         `failed`: those that have just failed, and are left out while there are others. `only`: the
         one that has to be taken.
         """
-        upstream = only or await self._home(model, conversation, failed)
-        self._running[upstream] += 1
-        try:
-            yield upstream
-        except UpstreamFailure as failure:
-            if is_tried_elsewhere(failure):
-                upstream.listing.doubt()
-            raise
-        finally:
-            self._running[upstream] -= 1
+        upstream = only or await self.home(model, conversation, failed)
+        with upstream.occupation.answering():
+            try:
+                yield upstream
+            except UpstreamFailure as failure:
+                if is_tried_elsewhere(failure):
+                    upstream.listing.doubt()
+                raise
+
+    async def home(
+        self, model: str, conversation: Hashable, failed: Collection[Upstream] = ()
+    ) -> Upstream:
+        """The upstream that is asked for the next answer in a conversation; it is remembered.
+
+        For None it is the one that a new conversation would go to now.
+        """
+        if not self.are_several:
+            return self.first
+        key = None if conversation is None else hash((model, conversation))
+        home = None if key is None else self._homes.get(key)
+        if home is None or home in failed or not await _is_there(home, model):
+            candidates = await self._candidates(model, failed)
+            home = min(candidates, key=lambda upstream: upstream.occupation.answers)
+        if key is None:
+            return home
+        self._homes.pop(key, None)
+        self._homes[key] = home
+        while len(self._homes) > MAX_CONVERSATIONS:
+            del self._homes[next(iter(self._homes))]
+        return home
 
     async def has_other(self, model: str, failed: Collection[Upstream]) -> bool:
         """Whether an upstream besides those that `failed` has a model, and answers."""
@@ -140,22 +157,6 @@ class Upstreams:
         for upstream in reversed(self._all):
             merged |= upstream.plans()
         return merged
-
-    async def _home(
-        self, model: str, conversation: Hashable, failed: Collection[Upstream]
-    ) -> Upstream:
-        if not self.are_several:
-            return self.first
-        key = hash((model, conversation))
-        home = self._homes.get(key)
-        if home is None or home in failed or not await _is_there(home, model):
-            candidates = await self._candidates(model, failed)
-            home = min(candidates, key=lambda upstream: self._running[upstream])
-        self._homes.pop(key, None)
-        self._homes[key] = home
-        while len(self._homes) > MAX_CONVERSATIONS:
-            del self._homes[next(iter(self._homes))]
-        return home
 
     async def _candidates(
         self, model: str | None, failed: Collection[Upstream] = ()

@@ -69,7 +69,7 @@ def to_messages(
     for models that think. With `hints` a sentence behind a failure says how to call, and one behind
     a result that came three times that it did.
     """
-    leading, others = _leading_instructions(items)
+    leading, others = leading_instructions(items)
     system = [text for text in (instructions, *map(item_text, leading), closing) if text]
     history = _History(toolbox, sees, thinks, hints)
     for item in others:
@@ -78,7 +78,7 @@ def to_messages(
     return head + history.finish()
 
 
-def _leading_instructions(items: list[Json]) -> tuple[list[Json], list[Json]]:
+def leading_instructions(items: list[Json]) -> tuple[list[Json], list[Json]]:
     """The developer and system messages before all other items, and the other items."""
     leading = []
     for n, item in enumerate(items):

@@ -77,6 +77,7 @@ class BridgeApp:
         self._state = BridgeState(
             settings, upstreams, clock, log, new_id, seal, self.drain, store=store
         )
+        self.read_ahead = self._state.read_ahead
         self._health = Health(self._state)
         self._stored = StoredResponses(self._state)
         self._models = ModelList(upstreams, clock, log, dict(settings.alias))
@@ -205,6 +206,7 @@ class BridgeApp:
         except ApiError:
             reply.close()
             raise
+        self.read_ahead.watch(request.method, request.path, request.requestHeaders)
         running = Deferred.fromCoroutine(reply)
 
         def explain(failure: Failure) -> Failure:

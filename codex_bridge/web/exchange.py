@@ -85,6 +85,7 @@ class Exchange:
         self._toolbox = request.toolbox
         """What the model may try to call, also when it is no longer offered."""
         self._sources = Sources.of(request)
+        state.read_ahead.note(request, caller)
         self._budget = state.upstreams.budget()
         self._retries = Retries(state.clock, self._budget)
         self._upstream = state.upstreams.first

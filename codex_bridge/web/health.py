@@ -42,6 +42,7 @@ class Health:
             "models": state.upstreams.plans(),
             "exchanges": {"open": state.tally.open, "served": state.tally.served},
             "repairs": dict(state.tally.repairs),
+            "read_ahead": state.read_ahead.counts,
         }
         if state.upstreams.are_several:
             body["upstreams"] = upstreams

@@ -108,7 +108,8 @@ class NativeRoutes:
             return await self._show(request, upstream, ollama_api.parsed(body)["model"])
         if path == "/api/pull":
             return await self._pull(request, upstream, ollama_api.parsed(body))
-        return await self._chat(request, upstream, ollama_api.read(path, body))
+        with upstream.occupation.answering():
+            return await self._chat(request, upstream, ollama_api.read(path, body))
 
     async def _body(self, request: BridgeRequest) -> bytes:
         if request.upload is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from http import HTTPStatus
 from typing import Any, TypeVar
 
@@ -61,6 +62,8 @@ PAUSE = 0.5
 SHARING = frozenset({b"/api/chat", b"/api/generate"})
 """Routes that take a context. In /v1/chat/completions Ollama ignores one."""
 BLOBS = b"/api/blobs/"
+SHOW = b"/api/show"
+"""A POST that no model answers."""
 
 
 class PassThrough:
@@ -97,10 +100,11 @@ class PassThrough:
         started = self._clock.seconds()
         outcome = "client gone"
         try:
-            response = await self._forward(request)
-            outcome = str(response.code)
-            _copy_head(response, request)
-            await _Relay(request).run(response)
+            with ExitStack() as answering:
+                response = await self._forward(request, answering)
+                outcome = str(response.code)
+                _copy_head(response, request)
+                await _Relay(request).run(response)
             return None
         except ApiError as error:
             outcome = f"{error.status}, {error.message}"
@@ -119,7 +123,8 @@ class PassThrough:
         read = await self._read(request)
         return await self._upstreams.for_model(model_in(read) if read else None)
 
-    async def _forward(self, request: BridgeRequest) -> IResponse:
+    async def _forward(self, request: BridgeRequest, answering: ExitStack) -> IResponse:
+        """The upstream's response. `answering` lasts for as long as its body is read."""
         headers = end_to_end(request.requestHeaders, self._withheld)
         read = await self._read(request)
         model = model_in(read) if read else None
@@ -131,6 +136,10 @@ class PassThrough:
         async def ask() -> IResponse:
             nonlocal upstream
             upstream = await self._upstreams.for_model(model)
+            if request.method == b"POST" and request.path != SHOW:
+                # Its prompt is not known here.
+                upstream.forget_beginnings()
+                answering.enter_context(upstream.occupation.answering())
             body = self._body(request, read, upstream)
             response = await upstream.forward(request.method, request.uri, headers, body)
             is_llama_cpp = response.headers.getRawHeaders(b"server") == [b"llama.cpp"]

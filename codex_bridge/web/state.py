@@ -19,6 +19,7 @@ from codex_bridge.web.background import Background
 from codex_bridge.web.drain import Drain
 from codex_bridge.web.memory import Memory, NoMemory, StoredMemory
 from codex_bridge.web.prefixes import Prefixes
+from codex_bridge.web.read_ahead import ReadAhead
 
 
 @define
@@ -51,6 +52,11 @@ class BridgeState:
     """Where responses are stored; None: nowhere."""
     prefixes: Prefixes = Factory(Prefixes)
     """For --debug: where the prompts of one conversation differ."""
+    read_ahead: ReadAhead = Factory(
+        lambda self: ReadAhead(self.settings, self.upstreams, self.clock, self.log, self.drain),
+        takes_self=True,
+    )
+    """Has models read before the user has typed."""
 
     def memory_of(self, headers: Headers) -> Memory:
         """What the client that sent `headers` may refer back to."""

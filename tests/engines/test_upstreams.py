@@ -11,6 +11,7 @@ from twisted.internet.task import Clock
 
 from codex_bridge.engines.budget import Budget, Limits, Phase
 from codex_bridge.engines.listing import Listing
+from codex_bridge.engines.occupation import Occupation
 from codex_bridge.engines.upstreams import Upstreams
 from codex_bridge.vocabulary import FailureKind, Json, UpstreamFailure
 
@@ -122,6 +123,7 @@ class Known:
     def __init__(self, name: str) -> None:
         self.name = name
         self.listing = known("m").listing
+        self.occupation = Occupation()
 
     def has(self, model: str) -> bool:
         return True
