@@ -30,6 +30,7 @@ TOLD = {
     FailureKind.MALFORMED_CALL: (502, "malformed_call", True, "tool call"),
     FailureKind.EMPTY: (502, "empty_answer", False, "nothing, though it was asked again"),
     FailureKind.SWALLOWED: (502, "malformed_call", True, "dropped the tool call"),
+    FailureKind.NO_SUMMARY: (502, "no_summary", False, "a summary of the conversation: because"),
     FailureKind.UNFIT: (502, "answer_unfit", False, "JSON schema that was asked for: because"),
     FailureKind.OVERTHINKING: (502, "endless_thought", False, "to an answer: because"),
     FailureKind.REPETITIVE: (502, "endless_answer", False, "only repeated itself"),

@@ -17,14 +17,14 @@ from codex_bridge.responses.compaction import (
     summary_request,
     user_messages,
 )
-from codex_bridge.responses.events import ResponseTemplate
+from codex_bridge.responses.events import ResponseTemplate, compacted
 from codex_bridge.responses.request import ResponsesRequest, read
 from codex_bridge.responses.writer import ResponseWriter
 from codex_bridge.tools.shown import ToolProfile
 from codex_bridge.web.access import owner_of
 from codex_bridge.web.background import Job, Recording
 from codex_bridge.web.caller import Caller
-from codex_bridge.web.compacting import CompactedReply, CompactingReply
+from codex_bridge.web.compacting import CompactingReply
 from codex_bridge.web.exchange import Exchange
 from codex_bridge.web.intake import Intake, take_in
 from codex_bridge.web.journal import Journal
@@ -54,7 +54,7 @@ def serve(http: BridgeRequest, state: BridgeState, *, compacts: bool = False) ->
 
     def new_reply(new_writer: NewWriter) -> Reply:
         if compacts:
-            return CompactedReply(http, new_writer)
+            return JsonReply(http, new_writer, compacted)
         if not intake.stream:
             return JsonReply(http, new_writer)
         return event_reply(EventStream(http), new_writer(), caller, state)

@@ -6,11 +6,9 @@ from collections.abc import Callable, Iterable
 
 from codex_bridge.errors import ApiError
 from codex_bridge.responses.compaction import as_output, summary_in
-from codex_bridge.responses.events import compacted
 from codex_bridge.responses.writer import ResponseWriter
 from codex_bridge.vocabulary import Json, UsageDelta
-from codex_bridge.web.json_replies import send_json
-from codex_bridge.web.reply import Collector, JsonReply, Reply
+from codex_bridge.web.reply import Collector, Reply
 from codex_bridge.web.state import BridgeState
 
 
@@ -52,10 +50,3 @@ class CompactingReply(Collector):
 
     def close(self) -> None:
         self._reply.close()
-
-
-class CompactedReply(JsonReply):
-    """The one JSON object that POST /v1/responses/compact answers."""
-
-    def complete(self, response: Json) -> None:
-        self.body = send_json(self._http, 200, compacted(response))

@@ -200,10 +200,17 @@ class JsonReply(Collector):
 
     mode = "whole"
 
-    def __init__(self, http: BridgeRequest, new_writer: Callable[[], ResponseWriter]) -> None:
+    def __init__(
+        self,
+        http: BridgeRequest,
+        new_writer: Callable[[], ResponseWriter],
+        told: Callable[[Json], Json] = lambda response: response,
+    ) -> None:
+        """`told` makes of the response object what the client gets."""
         super().__init__(new_writer)
         self.body = b""
         self._http = http
+        self._told = told
 
     def open(self) -> None:
         """Nothing is sent before the end."""
@@ -213,7 +220,7 @@ class JsonReply(Collector):
 
     def complete(self, response: Json) -> None:
         self.writer.complete(response)
-        self.body = send_json(self._http, 200, response)
+        self.body = send_json(self._http, 200, self._told(response))
 
     def fail(self, error: ApiError) -> None:
         self.body = send_error(self._http, error)

@@ -91,7 +91,7 @@ async def test_a_client_that_stops_at_an_early_chunked_answer_gets_its_end(scene
     await client.until(b"2\r\nno\r\n0\r\n\r\n")
 
 
-@pytest.mark.parametrize("path", [b"/v1/responses/compact", b"/__nothing"])
+@pytest.mark.parametrize("path", [b"/v1/responses/resp_1/nothing", b"/__nothing"])
 @pytest_twisted.ensureDeferred
 async def test_nothing_follows_an_answer_that_came_before_the_body(
     scene: Scene, path: bytes
