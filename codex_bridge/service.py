@@ -154,6 +154,7 @@ class BridgeService(Service):
         """Wait for running replies up to the drain limit, then close all client connections."""
         emptied = self._drain.drain(self._reactor, self._settings.drain)
         self.read_ahead.stop()
+        self._site.end_sockets()
         if len(self._drain):
             self._log.info(
                 "stopping: waiting up to {seconds} s for {count} replies to end; a second signal "

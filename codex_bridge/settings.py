@@ -216,6 +216,12 @@ class Settings:
         "seconds without an event after which the bridge sends a heartbeat event; Codex gives up "
         "after 300",
     )
+    websocket: bool = _setting(
+        True,
+        values.on_off,
+        "`on` or `off`: whether clients may send their requests over a WebSocket "
+        "([what that gives](docs/protocol.md#websocket)); with `off` Codex uses HTTP",
+    )
     upstream_timeout: float = _setting(
         1800.0,
         values.seconds(1, 1_000_000),

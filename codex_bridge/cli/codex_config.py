@@ -26,6 +26,8 @@ PROFILE = f"{NAME}.config.toml"
 CATALOG = f"{NAME}-models.json"
 PROFILE_FILES_SINCE = (0, 134)
 """The first Codex in which a profile has to be a file; 0.132 and 0.133 accept both forms."""
+WEBSOCKET_SINCE = (0, 130)
+"""The oldest Codex that is tested over WebSocket."""
 IDLE_MS = 30 * 60 * 1000
 """Silence that Codex accepts, in ms: reading a long prompt takes a slow machine longer than
 Codex's default of 5 minutes."""
@@ -48,6 +50,8 @@ class Entries:
     """The version of Codex."""
     key_variable: str | None = None
     """The variable that holds the bridge's key; None if the bridge has none."""
+    websocket: bool = False
+    """Whether the bridge serves WebSocket."""
 
     @property
     def profile(self) -> dict[str, Any]:
@@ -67,6 +71,8 @@ class Entries:
             "wire_api": "responses",
             "stream_idle_timeout_ms": IDLE_MS,
         }
+        if self.websocket and self.version >= WEBSOCKET_SINCE:
+            table["supports_websockets"] = True
         # The file names the variable; the key itself is not written down.
         return table | ({"env_key": self.key_variable} if self.key_variable else {})
 

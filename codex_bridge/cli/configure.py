@@ -129,7 +129,14 @@ def _files(
 ) -> Contents:
     """What is to be written. A file comes before those that name it."""
     key_variable = blocking_http.KEY_VARIABLE if blocking_http.bridge_key() else None
-    entries = Entries(catalog[0]["slug"], url, str(home / CATALOG), version, key_variable)
+    entries = Entries(
+        catalog[0]["slug"],
+        url,
+        str(home / CATALOG),
+        version,
+        key_variable,
+        websocket=serves_websocket(url),
+    )
     text = json.dumps({"models": catalog}, indent=2, ensure_ascii=False) + "\n"
     config = rewritten(before, entries)
     return {CATALOG: text.encode(), PROFILE: config[PROFILE], CONFIG: config[CONFIG]}
@@ -169,6 +176,15 @@ def fetch_catalog(url: str, version: tuple[int, int, int]) -> list[Json]:
             f"own ({advice.run(other)}) and name its address: --bridge-url {other}"
         )
     return models
+
+
+def serves_websocket(url: str) -> bool:
+    """Whether the bridge at `url` says that it serves WebSocket."""
+    try:
+        health = blocking_http.bridge(url).ask("GET", "/__health").json or {}
+    except blocking_http.Unreachable:
+        return False
+    return health.get("websocket") is True
 
 
 def _calls_tools(model: Json) -> bool:

@@ -22,6 +22,11 @@ class ClientTraits:
     repeat_prompt: bool
     """Repeat instructions and tools in the response objects."""
 
+    def reads_in_stream(self, error: ApiError) -> bool:
+        """Whether this client is told of `error` by an event, though no stream has begun."""
+        # Codex then sends the whole conversation, but only if an error message tells it.
+        return self.fails_in_stream and error.code != "previous_response_not_found"
+
     def failure_code(self, error: ApiError) -> str:
         """The code of `response.failed`, of those that OpenAI's own types list, and one more.
 

@@ -31,6 +31,7 @@ from codex_bridge.web.journal import Journal
 from codex_bridge.web.json_replies import send_error, send_json
 from codex_bridge.web.memory import Memory, made_whole
 from codex_bridge.web.outlets import EventStream, Outlet
+from codex_bridge.web.preparation import Preparation
 from codex_bridge.web.reply import EventReply, JsonReply, Reply
 from codex_bridge.web.site import BridgeRequest
 from codex_bridge.web.state import BridgeState
@@ -146,6 +147,8 @@ class _Serving:
         except BaseException:
             self._reply.close()
             raise
+        if self._intake.prepares:
+            return await Preparation(request, self._caller, self._reply, journal, state).run()
         reply = self._reply_to(request)
         exchange = self._exchange = Exchange(request, self._caller, reply, journal, state)
         if self._job is None:

@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 from twisted.web.resource import IResource, Resource
 from werkzeug.routing import BaseConverter
 
+from codex_bridge.clients.traits import traits_of
 from codex_bridge.engines.upstreams import Upstreams
 from codex_bridge.errors import ApiError, internal, invalid, stopping
 from codex_bridge.ids import IdSource
@@ -31,9 +32,11 @@ from codex_bridge.web.model_list import ModelList
 from codex_bridge.web.native import NativeRoutes, is_native
 from codex_bridge.web.origins import is_preflight, let_page_read, reply_to_preflight
 from codex_bridge.web.passthrough import AT_START, PATIENCE, PassThrough, held
+from codex_bridge.web.session import serve_websocket
 from codex_bridge.web.site import BridgeRequest
 from codex_bridge.web.state import BridgeState
 from codex_bridge.web.stored import StoredResponses
+from codex_bridge.web.websocket import asks_for_websocket, no_websocket
 
 T = TypeVar("T")
 
@@ -117,6 +120,8 @@ class BridgeApp:
         let_page_read(request)
         if is_preflight(request.method, request.requestHeaders):
             return succeed(reply_to_preflight(request))
+        if request.method == b"GET" and asks_for_websocket(request.requestHeaders):
+            return serve_websocket(request, self._state)
         if request.method != b"POST":
             request.setHeader(b"allow", b"POST")
             raise ApiError(405, "Only POST is supported here.", code="method_not_allowed")
@@ -169,6 +174,8 @@ class BridgeApp:
     @router.route("/<any_path:rest>")
     def pass_through(self, request: BridgeRequest, rest: str = "") -> Deferred[bytes | None]:
         """Everything else is the upstream's; except Ollama's own routes, where that has none."""
+        if asks_for_websocket(request.requestHeaders):
+            raise no_websocket("codex-bridge serves WebSocket at /v1/responses alone.")
         return self._run(request, self._handed_on(request))
 
     @property
@@ -271,7 +278,10 @@ class _Root(Resource):
         )
         # An exchange words an error for its client. A browser, which alone sends an Origin,
         # understands the status, whatever client it claims to be.
-        is_exchange = request.route.is_exchange and request.method == b"POST"
-        if is_exchange and refusal.code != "foreign_origin":
-            return self._routes.render(request)
+        if request.route.is_exchange and refusal.code != "foreign_origin":
+            if request.method == b"POST":
+                return self._routes.render(request)
+            headers = request.requestHeaders
+            if asks_for_websocket(headers) and traits_of(headers).fails_in_stream:
+                refusal = no_websocket(refusal.message)
         return send_error(request, refusal)

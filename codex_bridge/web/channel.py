@@ -8,16 +8,18 @@ sending next to nothing. Each deadline is counted from:
 - the end of the headers, until the body of an exchange is complete; a body that keeps coming
   gets more time for what has come;
 - the last bytes, for a body that passes through, unless the bridge holds the client back;
-- the end of a reply, until the next request.
+- the end of a reply, until the next request;
+- the first byte of a message over a WebSocket, until it is whole, as for the body of an exchange.
 
-Nothing is counted while a request is being answered, except for a client that does not read.
+Nothing is counted while a request is being answered, except for a client that does not read, nor
+between two messages over a WebSocket.
 """
 
 from __future__ import annotations
 
 from enum import Enum, auto
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 from twisted.internet.interfaces import IDelayedCall
@@ -57,8 +59,25 @@ class Phase(Enum):
     UPLOAD = auto()
     """A body that passes through."""
     NEXT_REQUEST = auto()
+    MESSAGE = auto()
+    """A message over a WebSocket."""
+    CLOSING = auto()
+    """The end of a WebSocket that the bridge has closed."""
     REFUSED = auto()
     """The client may read why; what it sends is dropped. No other phase follows."""
+
+
+class Upgraded(Protocol):
+    """What reads and writes a connection in place of HTTP."""
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes came."""
+
+    def time_is_up(self) -> None:
+        """What the channel waits for did not come in time."""
+
+    def going_away(self) -> None:
+        """The bridge is being stopped."""
 
 
 class BridgeChannel(StrictChannel):
@@ -69,6 +88,9 @@ class BridgeChannel(StrictChannel):
 
     site: Any
     transport: Any
+
+    upgraded: Upgraded | None = None
+    """What speaks another protocol over this connection; its request is never done."""
 
     _phase = Phase.NOTHING
     _since = 0.0
@@ -114,6 +136,20 @@ class BridgeChannel(StrictChannel):
             # A part of the next request came with the end of this one.
             self.dataReceived(begun)
 
+    def upgrade(self, upgraded: Upgraded) -> None:
+        """Hand all that comes from now on to `upgraded`.
+
+        What comes together with the request, behind it, is handed on when this returns.
+        """
+        self.upgraded = upgraded
+
+    def rawDataReceived(self, data: bytes) -> None:
+        """Bytes came that belong to no head."""
+        if self.upgraded is None:
+            super().rawDataReceived(data)
+        else:
+            self.upgraded.data_received(data)
+
     def allContentReceived(self) -> None:
         """The request is complete."""
         self.wait_for(Phase.NOTHING)
@@ -142,7 +178,7 @@ class BridgeChannel(StrictChannel):
 
     def _time_is_up(self) -> None:
         self._timer = None
-        if self._reading_check.running and self._phase in {Phase.UPLOAD, Phase.NEXT_REQUEST}:
+        if self.is_unread and self._phase in {Phase.UPLOAD, Phase.NEXT_REQUEST, Phase.MESSAGE}:
             # The client has not read the last reply; until then only the reading check applies.
             self._since = self._now()
         left = self._time_left()
@@ -157,29 +193,44 @@ class BridgeChannel(StrictChannel):
                     code="request_timeout",
                 )
             )
+        elif self._phase is Phase.MESSAGE and self.upgraded is not None:
+            self.upgraded.time_is_up()
         else:
             self.loseConnection()
 
     def _time_left(self) -> float:
         """Seconds until the deadline of this phase."""
+        whole = self.site.client_timeout + self._received / BYTES_A_SECOND
         limits = {
             Phase.UPLOAD: UPLOAD_IDLE,
             Phase.NEXT_REQUEST: KEPT_IDLE,
             Phase.REFUSED: LINGER,
-            Phase.BODY: self.site.client_timeout + self._received / BYTES_A_SECOND,
+            Phase.CLOSING: LINGER,
+            Phase.BODY: whole,
+            Phase.MESSAGE: whole,
         }
         limit = float(limits.get(self._phase, self.site.client_timeout))
         return self._since + limit - self._now()
+
+    @property
+    def is_unread(self) -> bool:
+        """Whether there is more than the client reads."""
+        return self._reading_check.running
 
     def pauseProducing(self) -> None:
         """The client reads slower than the bridge writes, or not at all."""
         super().pauseProducing()
         self._watch_reading()
+        if self.upgraded is not None:
+            # What it sends would only be answered.
+            self.transport.pauseProducing()
 
     def resumeProducing(self) -> None:
         """The client has read everything."""
         self._stop_watching()
         super().resumeProducing()
+        if self.upgraded is not None:
+            self.transport.resumeProducing()
 
     def loseConnection(self) -> None:
         """End the connection when the client has read everything that was written."""
@@ -197,7 +248,7 @@ class BridgeChannel(StrictChannel):
 
     def _watch_reading(self) -> None:
         """Cut the client off when it has read nothing for STALL seconds."""
-        if not self._reading_check.running:
+        if not self.is_unread:
             self._unsent, self._last_read = unsent_bytes(self.transport), self._now()
             self._reading_check.start(STALL_CHECK, now=False)
 
@@ -209,7 +260,7 @@ class BridgeChannel(StrictChannel):
             self.transport.abortConnection()
 
     def _stop_watching(self) -> None:
-        if self._reading_check.running:
+        if self.is_unread:
             self._reading_check.stop()
 
     def _stop_timer(self) -> None:

@@ -155,8 +155,7 @@ class Exchange:
         if self._request.is_compaction:
             # All else is in the summary.
             items = user_messages(items)
-        if response["store"] and not await self._memory.keep(items, response):
-            response["store"] = False
+        response["store"] = await self._memory.keep(items, response)
         self._reply.complete(response)
         journal.outcome = response["status"]
         journal.debug("response", response)

@@ -43,6 +43,7 @@ class Health:
             "exchanges": {"open": state.tally.open, "served": state.tally.served},
             "repairs": dict(state.tally.repairs),
             "read_ahead": state.read_ahead.counts,
+            "websocket": state.settings.websocket,
         }
         if state.upstreams.are_several:
             body["upstreams"] = upstreams

@@ -22,6 +22,8 @@ class Intake:
     body: Json = field(factory=dict)
     compacts: bool = False
     """Whether it is a POST /v1/responses/compact, which asks for a compaction alone."""
+    prepares: bool = False
+    """Whether no answer is wanted, because the client will go on from this request."""
     size: int = 0
     """Bytes of the request."""
     model: str = ""

@@ -34,9 +34,9 @@ class Memory(Protocol):
         """Of the items with these ids those that are known. Raises ApiError as `context` does."""
 
     async def keep(self, items: list[Json], response: Json) -> bool:
-        """Remember a response object, and the input items it answers; False if that failed.
+        """Remember a response object, and the input items it answers.
 
-        Returns when it is safe: the client may be told of it then.
+        Returns whether it is stored, when it is safe: the client may be told of it then.
         """
 
 
@@ -57,6 +57,8 @@ class StoredMemory:
             return await self._store.items(self._owner, ids)
 
     async def keep(self, items: list[Json], response: Json) -> bool:
+        if not response["store"]:
+            return False
         try:
             await self._store.save(self._owner, response, items)
         except StorageError as error:
@@ -108,7 +110,7 @@ async def made_whole(intake: Intake, memory: Memory, limit: int) -> Whole:
     before: list[Json] = []
     if previous is not None:
         before = await _context(memory, previous)
-    known = {each["id"]: each for each in before if "id" in each}
+    known = {each["id"]: each for each in before if isinstance(each.get("id"), str)}
     missing = wanted.keys() - known.keys()
     if missing:
         known |= await memory.items(missing)

@@ -132,7 +132,7 @@ class EventReply:
         self.send()
 
     def fail(self, error: ApiError) -> None:
-        if self._is_open or self._traits.fails_in_stream:
+        if self._is_open or self._traits.reads_in_stream(error):
             self.open()
             self.writer.fail(error, self._traits.failure_code(error))
             self.send()

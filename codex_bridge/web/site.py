@@ -247,6 +247,12 @@ class BridgeSite(Site):
         self.channels: set[BridgeChannel] = set()
         self._all_closed: Deferred[None] | None = None
 
+    def end_sockets(self) -> None:
+        """Tell every WebSocket that the bridge is being stopped: an idle one is closed at once."""
+        for channel in list(self.channels):
+            if channel.upgraded is not None:
+                channel.upgraded.going_away()
+
     def close_channels(self) -> Deferred[None]:
         """Close every connection once what was written is out; fires when all are gone."""
         self._all_closed = all_closed = Deferred[None]()

@@ -55,6 +55,23 @@ def test_a_new_codex_gets_a_file_of_its_own_and_nothing_else() -> None:
 
 
 @pytest.mark.parametrize(
+    ("version", "websocket", "told"),
+    [
+        ((0, 130, 0), True, True),
+        ((0, 169, 0), True, True),
+        ((0, 169, 0), False, None),
+        ((0, 129, 9), True, None),
+    ],
+)
+def test_a_codex_that_can_is_told_of_websocket(
+    version: tuple[int, int, int], websocket: bool, told: bool | None
+) -> None:
+    entries = evolve(NEW, version=version, websocket=websocket)
+    values = tomllib.loads("".join(make(entries, None).values()))
+    assert values["model_providers"]["bridge"].get("supports_websockets") is told
+
+
+@pytest.mark.parametrize(
     ("version", "in_file"),
     [((0, 130, 0), False), ((0, 133, 0), False), ((0, 134, 0), True), ((1, 0, 0), True)],
 )

@@ -28,6 +28,7 @@ from tests.fake_ollama import FakeOllama, ModelFacts
 from tests.processes import ROOT
 
 FETCH = "codex_bridge.cli.configure.fetch_catalog"
+SOCKET = "codex_bridge.cli.configure.serves_websocket"
 CAPABLE = frozenset({"completion", "tools"})
 OFFERED = catalog(
     [
@@ -44,7 +45,7 @@ OLD, NEW = "--codex-version=0.130.0", "--codex-version=0.169.0"
 @pytest.fixture
 def offered() -> Iterator[None]:
     """A bridge whose models are OFFERED."""
-    with patch(FETCH, return_value=OFFERED):
+    with patch(FETCH, return_value=OFFERED), patch(SOCKET, return_value=False):
         yield
 
 
@@ -339,6 +340,19 @@ async def test_it_asks_the_running_bridge(
     assert values["model_providers"]["bridge"]["base_url"] == f"{setup.url}/v1"
     assert models[0].name in done.out
     assert "embed" not in (home / "bridge-models.json").read_text()
+
+
+@pytest.mark.parametrize("websocket", [True, False])
+@pytest_twisted.ensureDeferred
+async def test_codex_is_told_whether_the_bridge_serves_websocket(
+    start: Start, home: Path, websocket: bool
+) -> None:
+    setup = await start(websocket=websocket)
+    done = await deferToThread(call, home, NEW, "--bridge-url", setup.url)
+    assert done.code == 0, done.err
+    values = tomllib.loads((home / "bridge.config.toml").read_text())
+    told = values["model_providers"]["bridge"].get("supports_websockets")
+    assert told is (True if websocket else None)
 
 
 @pytest_twisted.ensureDeferred
