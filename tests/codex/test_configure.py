@@ -6,6 +6,7 @@ import json
 import os
 import re
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,12 @@ PATCH = """\
 +new
 *** End Patch
 """
+
+
+@pytest.fixture(name="start")
+def without_reading_ahead(start: Start) -> Start:
+    """Over WebSocket Codex prepares its first turn; what the model then reads is no turn."""
+    return partial(start, read_ahead=False)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import Any
 
 import orjson
@@ -26,6 +27,12 @@ VARYING = re.compile(
     r"Wall time: [\d.]+|Chunk ID: \w+|<current_date>.*?</current_date>|process [\d]+"
 )
 """What Codex writes into results and prompts of its own accord, and is not the same twice."""
+
+
+@pytest.fixture(name="start")
+def without_reading_ahead(start: Start) -> Start:
+    """Over WebSocket Codex prepares its first turn; what the model then reads is no turn."""
+    return partial(start, read_ahead=False)
 
 
 async def run(codex: Codex, setup: Setup, *arguments: str, more: str = SOCKET) -> Run:

@@ -53,6 +53,7 @@ async def test_health_tells_versions_and_counts(start: Start) -> None:
         },
         "repairs": {},
         "read_ahead": {"done": 0, "cancelled": 0},
+        "websocket": True,
     }
 
 

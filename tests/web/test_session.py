@@ -11,6 +11,7 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
 
+from codex_bridge.errors import ApiError
 from codex_bridge.web.intake import Intake
 from codex_bridge.web.memory import NoMemory
 from codex_bridge.web.session import SocketMemory, TurnOutlet
@@ -470,6 +471,16 @@ async def test_no_socket_is_opened_while_the_bridge_stops(start: Start) -> None:
     go_on.callback(None)
     assert (await client.reply())[-1]["type"] == "response.completed"
     await stopped
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_store_that_cannot_be_read_is_not_an_unknown_response() -> None:
+    class Broken(NoMemory):
+        async def context(self, response_id: str) -> Any:
+            raise ApiError(503, "It cannot be read.")
+
+    with pytest.raises(ApiError, match="cannot be read"):
+        await SocketMemory(Broken(), 100).context("resp_1")
 
 
 def test_a_turn_that_begins_while_nothing_is_read_waits() -> None:
