@@ -94,7 +94,8 @@ class StoredResponses:
             if after not in ids:
                 raise invalid(f"after names no input item of this response: {after!r}.", "after")
             ordered = ordered[ids.index(after) + 1 :]
-        return send_json(http, 200, _list(ordered[:limit], has_more=len(ordered) > limit))
+        page = [_listed(item) for item in ordered[:limit]]
+        return send_json(http, 200, _list(page, has_more=len(ordered) > limit))
 
     async def _stored(self, owner: str, response_id: str) -> Json:
         store = self._state.store
@@ -102,6 +103,15 @@ class StoredResponses:
         if response is None:
             raise _unknown(response_id)
         return response
+
+
+def _listed(item: Json) -> Json:
+    """An input item as the API lists it: a message's content is a list of parts, never a text."""
+    content = item.get("content")
+    if item.get("type") != "message" or not isinstance(content, str):
+        return item
+    kind = "output_text" if item.get("role") == "assistant" else "input_text"
+    return item | {"content": [{"type": kind, "text": content}]}
 
 
 def _list(items: list[Json], *, has_more: bool) -> Json:

@@ -239,8 +239,26 @@ async def test_input_items_are_listed_in_pages(start: Start) -> None:
 
 
 def text_of(item: Json) -> str:
-    content = item["content"]
-    return content if isinstance(content, str) else content[0]["text"]
+    text: str = item["content"][0]["text"]
+    return text
+
+
+@pytest_twisted.ensureDeferred
+async def test_messages_that_were_sent_as_text_are_listed_with_parts(start: Start) -> None:
+    setup = await start(Playlist([Say("Three.")]))
+    messages = [
+        {"role": "developer", "content": "a"},
+        {"role": "user", "content": "b"},
+        {"role": "assistant", "content": "c"},
+        {"role": "user", "content": [{"type": "input_text", "text": "d"}]},
+    ]
+    made = (await create(setup, {"input": messages})).json
+    listed = await setup.request("GET", f"/v1/responses/{made['id']}/input_items?order=asc")
+    parts = [item["content"] for item in listed.json["data"]]
+    kinds = ["input_text", "input_text", "output_text", "input_text"]
+    assert parts == [
+        [{"type": kind, "text": text}] for kind, text in zip(kinds, "abcd", strict=True)
+    ]
 
 
 @pytest_twisted.ensureDeferred
