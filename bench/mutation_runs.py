@@ -65,7 +65,7 @@ def run_pytest(folder: str, tests: str, seconds: int | None) -> None:
     sys.dont_write_bytecode = seconds is not None
     sys.path.insert(0, folder)
     quiet = ["-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
-    code = pytest.main(["-x", "--tb=line", "-m", "not codex", *quiet, tests])
+    code = pytest.main(["-x", "--tb=line", "-m", "not codex and not sdks", *quiet, tests])
     used = sys.modules.get("codex_bridge")
     if used is not None and not str(used.__file__).startswith(folder):
         print(f"These tests do not use the code in {folder} but {used.__file__}.")

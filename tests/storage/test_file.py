@@ -139,14 +139,6 @@ def test_what_is_deleted_is_overwritten(tmp_path: Path) -> None:
     assert b"a secret" not in path.read_bytes()
 
 
-def test_the_log_beside_the_file_gets_small_again_after_a_large_response(tmp_path: Path) -> None:
-    store, log = started(tmp_path / "store"), tmp_path / "store-wal"
-    got(store.save("me", response("resp_1", said("x" * 20_000_000, "msg_1")), []))
-    assert log.stat().st_size > 20_000_000
-    got(store.save("me", response("resp_2"), []))
-    assert log.stat().st_size < 10_000_000
-
-
 def test_a_damaged_file_is_set_aside_whole_and_a_new_one_begun(
     tmp_path: Path, logged: LogBook
 ) -> None:

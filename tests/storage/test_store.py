@@ -73,11 +73,7 @@ def test_a_response_without_input_or_output_is_kept_too() -> None:
         ("custom_tool_call", "ctc"),
         ("tool_search_call", "tsc"),
         ("local_shell_call", "lsc"),
-        ("compaction", "cmp"),
         ("function_call_output", "fco"),
-        ("custom_tool_call_output", "ctco"),
-        ("tool_search_output", "tso"),
-        ("local_shell_call_output", "lsco"),
         ("something_new", "item"),
     ],
 )
