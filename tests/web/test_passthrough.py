@@ -89,7 +89,7 @@ async def test_request_headers_of_the_connection_stay_behind(scene: Scene) -> No
         b"Keep-Alive: timeout=5",
         b"Proxy-Authorization: Basic x",
         b"TE: trailers",
-        b"Upgrade: websocket",
+        b"Upgrade: h2c",
     )
     wire = await scene.upstream()
     head = (await wire.until(b"\r\n\r\n")).lower()
