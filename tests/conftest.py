@@ -47,6 +47,10 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, lambda *_: None)
 
+AT_ONCE = {
+    kind: evolve(rule, steps=tuple(evolve(step, wait=0.0) for step in rule.steps))
+    for kind, rule in retries.RULES.items()
+}
 Start = Callable[..., Awaitable[harness.Setup]]
 
 
@@ -87,11 +91,7 @@ def state_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is asked again is asked at once; tests/engines/test_retries.py has the times."""
-    at_once = {
-        kind: evolve(rule, steps=tuple(evolve(step, wait=0.0) for step in rule.steps))
-        for kind, rule in retries.RULES.items()
-    }
-    monkeypatch.setattr(retries, "RULES", at_once)
+    monkeypatch.setattr(retries, "RULES", AT_ONCE)
 
 
 @pytest.fixture(scope="session")
