@@ -88,6 +88,15 @@ class Journal:
             why=_reason(failure),
         )
 
+    def log_prepared(self, mode: str) -> None:
+        """Log the one line of a request that wants no answer."""
+        self._log.info(
+            "{exchange} {model} {mode}: no answer is wanted yet",
+            exchange=self.exchange,
+            model=self._asked,
+            mode=mode,
+        )
+
     @property
     def _asked(self) -> str:
         return f"{self._model} at {self.upstream}" if self.upstream else self._model

@@ -40,6 +40,5 @@ class Preparation:
         reply.close()
         self._state.read_ahead.begin(request, conversation_of(request, caller.headers))
         self._state.tally.served += 1
-        self._journal.outcome = "prepared"
-        self._journal.log_line(reply.mode)
+        self._journal.log_prepared(reply.mode)
         return reply.body
