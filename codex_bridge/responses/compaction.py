@@ -88,27 +88,36 @@ def without_tools(request: ResponsesRequest) -> ResponsesRequest:
     return evolve(request, toolbox=toolbox)
 
 
-def opened(request: Json, unseal: Callable[[str], str]) -> Json:
+def opened(request: Json, unseal: Callable[[str], str], before: int = 0) -> Json:
     """A parsed request, with the summaries of compacted conversations in `input` as text.
 
-    `unseal` opens a sealed text, or raises ValueError. Raises ApiError (400) that names the item:
-    for a summary that cannot be opened, and for the wish for a compaction in mid-conversation.
+    `unseal` opens a sealed text, or raises ValueError. `before`: how many items stand before those
+    that the client sent. Raises ApiError (400) that names the item: for a summary that cannot be
+    opened, and for the wish for a compaction in mid-conversation.
     """
     items = request.get("input")
     if not isinstance(items, list):
         return request
-    last = len(items) - 1
-    return request | {"input": [_opened(each, n, last, unseal) for n, each in enumerate(items)]}
+    places = [
+        f"input[{n - before}]" if n >= before else "previous_response_id" for n in range(len(items))
+    ]
+    for each, place in zip(items[before:-1], places[before:], strict=False):
+        if _kind(each) == TRIGGER:
+            raise invalid(
+                f"{place} asks for a compaction (compaction_trigger) and has to be the last item.",
+                place,
+            )
+    pairs = zip(items, places, strict=True)
+    return request | {"input": [_opened(each, place, unseal) for each, place in pairs]}
 
 
-def _opened(item: Any, n: int, last: int, unseal: Callable[[str], str]) -> Any:
-    kind = item.get("type") if isinstance(item, dict) else None
-    if kind == TRIGGER and n != last:
-        raise invalid(
-            f"input[{n}] asks for a compaction (compaction_trigger) and has to be the last item.",
-            f"input[{n}]",
-        )
-    if kind not in {COMPACTION, OLDER_NAME, MARK}:
+def _kind(item: Any) -> Any:
+    return item.get("type") if isinstance(item, dict) else None
+
+
+def _opened(item: Any, place: str, unseal: Callable[[str], str]) -> Any:
+    kind = _kind(item)
+    if kind not in (COMPACTION, OLDER_NAME, MARK):
         return item
     sealed = item.get("encrypted_content")
     if kind == MARK and sealed is None:
@@ -119,10 +128,10 @@ def _opened(item: Any, n: int, last: int, unseal: Callable[[str], str]) -> Any:
         text = SUMMARISED.format(summary=unseal(sealed))
     except ValueError:
         raise invalid(
-            f"input[{n}] is a summary that this bridge cannot open: another service made it, or a "
-            f"bridge with another key, or it was changed since. Start a new conversation, or send "
-            f"in its place the messages that it stands for.",
-            f"input[{n}].encrypted_content",
+            f"{place} is, or holds, a summary that this bridge cannot open: another service made "
+            f"it, or a bridge with another key, or it was changed since. Start a new conversation, "
+            f"or send in its place the messages that it stands for.",
+            f"{place}.encrypted_content" if place.startswith("input") else place,
             "invalid_encrypted_content",
         ) from None
     return item | {"type": COMPACTION, "text": text}

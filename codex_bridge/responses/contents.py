@@ -70,6 +70,10 @@ def other_text(item: Json) -> str:
         value = shown[key]
         if text := value if isinstance(value, str) else joined(value):
             return _cut(text)
+    if not shown and item.get("type") == IMAGE_GENERATION:
+        return "[A picture was made here.]"
+    if not shown and item.get("encrypted_content"):
+        return "[What this holds is encrypted.]"
     return _as_json(shown)
 
 
@@ -226,7 +230,7 @@ def refuse_unreadable(content: Any, where: str) -> None:
             file = files.read(part)
             if file.problem:
                 raise invalid(
-                    f"{place}, the file {file.name}, cannot be read: {file.problem}. {file.remedy}",
+                    f"{place} is a file that cannot be read: {file.problem}. {file.remedy}",
                     place,
                     "unsupported_file",
                 )

@@ -16,7 +16,7 @@ from codex_bridge.vocabulary import Json
 DATA_URL = re.compile(r"data:(?P<type>[^;,]*)(?P<options>[^,]*),", re.IGNORECASE)
 LONGEST_NAME = 200
 """Characters of a file's name that the model is shown."""
-TEXT_ALONE = "only text can be read here"
+TEXT_ALONE = "only text in UTF-8 can be read here"
 
 
 @frozen
@@ -63,7 +63,7 @@ def read(part: Json) -> Attached:
         return Attached(
             name,
             problem=f"{TEXT_ALONE}, and it is {kind or 'none'}",
-            remedy="Take the text out of it and send that, or send its pages as images.",
+            remedy="Send its text, in UTF-8, or its pages as images.",
         )
     return Attached(name, text)
 

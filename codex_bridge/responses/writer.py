@@ -175,9 +175,11 @@ class ResponseWriter:
 
         An open item stays open: what it holds is not whole.
         """
-        response = self._template.response(
-            "failed", self.output, error={"code": code, "message": error.message}
-        )
+        told = {"code": code, "message": error.message}
+        response = self._template.response("failed", self.output, error=told)
+        if not response["background"]:
+            # Nobody could go on from it, so it is not kept.
+            response["store"] = False
         self._add(events.response_event("failed", response))
 
     def _open(self, channel: Channel) -> _Item:

@@ -160,7 +160,7 @@ class Records:
     def _item(self, owner: str, item: Json, unnamed: _Unnamed) -> int:
         """The key of an item, which is added unless it is there."""
         item_id = _id_of(item)
-        content = _json({k: v for k, v in item.items() if k != "id"}, orjson.OPT_SORT_KEYS)
+        content = _json({k: v for k, v in item.items() if k != "id"})
         digest = sha256(owner.encode() + b"\0" + content).digest()
         if item_id is None:
             item_id = unnamed.id_for(item, digest)
@@ -246,9 +246,9 @@ def _id_of(item: Json) -> str | None:
     return item_id if isinstance(item_id, str) and item_id else None
 
 
-def _json(value: Json, option: int = 0) -> bytes:
+def _json(value: Json) -> bytes:
     try:
-        return orjson.dumps(value, option=option)
+        return orjson.dumps(value)
     except orjson.JSONEncodeError as error:
         raise StorageError(f"the response cannot be written as JSON: {error}") from None
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 
 from attrs import evolve
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, succeed
 
 from codex_bridge.clients.traits import traits_of
 from codex_bridge.errors import ApiError, internal, invalid, stopping, too_large
@@ -68,7 +68,10 @@ def _serve_in_background(
 ) -> Deferred[bytes]:
     """Have the response made whether or not the client of `http` stays; otherwise as `serve`."""
     if state.store is None:
-        stores_nothing = "background is not possible: this codex-bridge stores nothing."
+        stores_nothing = (
+            "background needs a place for the response, and this codex-bridge stores nothing "
+            "(--store off). Leave background out, or start it with --store memory."
+        )
         intake = evolve(intake, refusal=invalid(stores_nothing, "background"))
     recording = Recording()
     job = Job(recording, caller.memory)
@@ -76,14 +79,15 @@ def _serve_in_background(
     def new_reply(new_writer: NewWriter) -> Reply:
         return event_reply(recording, new_writer(), caller, state)
 
-    job.working = begin(intake, caller, new_reply, state, job)
+    owner = owner_of(caller.headers)
+    begin(intake, caller, new_reply, state, job).addBoth(lambda _: state.background.end(owner, job))
 
     async def replied() -> bytes:
         try:
             await recording.begun
         except ApiError as error:
             return send_error(http, error)
-        state.background.add(owner_of(caller.headers), job)
+        state.background.add(owner, job)
         if intake.stream:
             return await recording.read(http)
         return send_json(http, 200, recording.snapshot())
@@ -132,6 +136,7 @@ class _Serving:
         self._new_writer = partial(ResponseWriter, template, state.new_id)
         self._reply = new_reply(self._new_writer)
         self._exchange: Exchange | None = None
+        self._is_abandoned = False
 
     async def run(self) -> bytes:
         """Answer the request; return what is left to write when the reply has ended."""
@@ -141,12 +146,14 @@ class _Serving:
             request = await whole_request(self._intake, self._caller.memory, state)
         except ApiError as error:
             return self.refuse(error)
+        except CancelledError:
+            self._reply.close()
+            raise
         except Exception:
             state.log.failure("{exchange}: a bug of codex-bridge", exchange=journal.exchange)
             return self.refuse(internal(journal.exchange))
-        except BaseException:
-            self._reply.close()
-            raise
+        if self._is_abandoned:
+            return self.refuse(stopping())
         if self._intake.prepares:
             return await Preparation(request, self._caller, self._reply, journal, state).run()
         reply = self._reply_to(request)
@@ -169,6 +176,7 @@ class _Serving:
 
     def abandon(self) -> None:
         """End it before its time, since the bridge is being stopped."""
+        self._is_abandoned = True
         if self._exchange is not None:
             self._exchange.abandon()
 
@@ -185,7 +193,7 @@ async def whole_request(intake: Intake, memory: Memory, state: BridgeState) -> R
     settings = state.settings
     whole = await made_whole(intake, memory, settings.max_body_size)
     profile = ToolProfile(settings.tool_profile)
-    body = opened(whole.body, state.seal.open)
+    body = opened(whole.body, state.seal.open, whole.before)
     asked = read(body, size=whole.size, before=whole.before, tool_profile=profile)
     request = evolve(asked, model=intake.model)
     return summary_request(request) if intake.compacts or is_asked_for(request) else request

@@ -106,8 +106,8 @@ def sent_keys(headers: Headers) -> list[bytes]:
 
 def owner_of(headers: Headers) -> str:
     """Whose responses a client may see: a digest of the keys that it sent; "" without a key."""
-    keys = sent_keys(headers)
-    return hashlib.sha256(b"\n".join(keys)).hexdigest() if any(keys) else ""
+    keys = set(filter(None, sent_keys(headers)))
+    return hashlib.sha256(b"\n".join(sorted(keys))).hexdigest() if keys else ""
 
 
 def is_loopback(interface: str) -> bool:

@@ -10,14 +10,17 @@ import orjson
 from attrs import frozen
 from twisted.logger import Logger
 
-from codex_bridge.errors import ApiError, invalid, too_large
+from codex_bridge.errors import ApiError, invalid
 from codex_bridge.responses.messages import CALL_KINDS, RESULT_KINDS
 from codex_bridge.storage.database import StorageError
 from codex_bridge.storage.store import ResponseStore
+from codex_bridge.text import printable
 from codex_bridge.vocabulary import Json
 from codex_bridge.web.intake import Intake
 
 REFERENCE = "item_reference"
+SHOWN = 80
+"""Characters of a client's id in a message."""
 SEND_ALL = "Send the whole conversation as input."
 
 
@@ -75,10 +78,10 @@ class NoMemory:
     """The memory of a bridge that was told to keep nothing."""
 
     async def context(self, response_id: str) -> list[Json] | None:
-        raise _nothing_kept(f"previous_response_id {response_id!r}")
+        raise _nothing_kept(f"previous_response_id {printable(response_id, SHOWN)!r}")
 
     async def items(self, ids: Collection[str]) -> dict[str, Json]:
-        raise _nothing_kept(f"the item {next(iter(ids))!r}")
+        raise _nothing_kept(f"the item {printable(next(iter(ids)), SHOWN)!r}")
 
     async def keep(self, items: list[Json], response: Json) -> bool:
         return False
@@ -103,8 +106,11 @@ async def made_whole(intake: Intake, memory: Memory, limit: int) -> Whole:
     """
     body, size = intake.body, intake.size
     previous, given = body.get("previous_response_id"), body.get("input")
+    if not isinstance(given, list | str | None):
+        # It is refused when the request is read.
+        return Whole(body, size)
     items: list[Any] = given if isinstance(given, list) else [given] if given else []
-    wanted = {each["id"]: n for n, each in enumerate(items) if is_reference(each)}
+    wanted = _references(items)
     if previous is None and not wanted:
         return Whole(body, size)
     before: list[Json] = []
@@ -120,10 +126,24 @@ async def made_whole(intake: Intake, memory: Memory, limit: int) -> Whole:
     named = [known[each["id"]] if is_reference(each) else each for each in items]
     if previous is not None:
         _check_results(before, named)
-    size += sum(len(orjson.dumps(each)) for each in (*before, *(known[each] for each in wanted)))
+    referred = [known[each["id"]] for each in items if is_reference(each)]
+    size += sum(len(orjson.dumps(each)) for each in (*before, *referred))
     if size > limit:
-        raise too_large(limit)
+        raise ApiError(
+            413,
+            f"With all that the request refers to, the conversation has more than {limit} bytes. "
+            f"Start a new conversation, or raise --max-body-size.",
+            code="request_too_large",
+        )
     return Whole(body | {"input": before + named}, size, len(before))
+
+
+def _references(items: list[Any]) -> dict[str, int]:
+    """Id of each item that is only named -> its place. Raises ApiError for a name that is none."""
+    for n, each in enumerate(items):
+        if isinstance(each, dict) and each.get("type") == REFERENCE and not is_reference(each):
+            raise invalid(f"input[{n}].id must be the id of an item.", f"input[{n}].id")
+    return {each["id"]: n for n, each in enumerate(items) if is_reference(each)}
 
 
 def is_reference(item: Any) -> bool:
@@ -142,8 +162,8 @@ async def _context(memory: Memory, previous: Any) -> list[Json]:
     context = await memory.context(previous)
     if context is None:
         raise invalid(
-            f"Previous response with id {previous!r} not found: it was not stored, or is no longer "
-            f"kept. {SEND_ALL}",
+            f"Previous response with id {printable(previous, SHOWN)!r} not found: it was not "
+            f"stored, is no longer kept, or is still being made. {SEND_ALL}",
             "previous_response_id",
             "previous_response_not_found",
         )
@@ -172,8 +192,9 @@ def _nothing_kept(what: str) -> ApiError:
 def _unknown_item(item_id: str, n: int) -> ApiError:
     return ApiError(
         404,
-        f"input[{n}] refers to an item with id {item_id!r}, which is not known: its response was "
-        f"not stored (store: false), or is no longer kept. Send the item itself.",
+        f"input[{n}] refers to an item with id {printable(item_id, SHOWN)!r}, which is not known: "
+        f"its response was not stored (store: false), is no longer kept, or is still being made. "
+        f"Send the item itself.",
         code="item_not_found",
         param=f"input[{n}]",
     )
@@ -184,16 +205,17 @@ def _check_results(before: Iterable[Json], named: list[Any]) -> None:
 
     A client that sends the whole conversation is not checked: it may have dropped the call.
     """
-    called = {
-        each.get("call_id")
-        for each in (*before, *named)
-        if isinstance(each, dict) and each.get("type") in CALL_KINDS
-    }
+
+    def id_of(item: Any, kinds: Collection[str]) -> str | None:
+        is_of_kind = isinstance(item, dict) and str(item.get("type")) in kinds
+        return str(item.get("call_id")) if is_of_kind else None
+
+    called = {id_of(each, CALL_KINDS) for each in (*before, *named)}
     for n, each in enumerate(named):
-        is_result = isinstance(each, dict) and each.get("type") in RESULT_KINDS
-        if is_result and each.get("call_id") not in called:
+        call_id = id_of(each, RESULT_KINDS)
+        if call_id is not None and call_id not in called:
             raise invalid(
-                f"input[{n}] is the result of a call with call_id {each.get('call_id')!r}, which "
-                f"the conversation before it does not have.",
+                f"input[{n}] is the result of a call with call_id {printable(call_id, SHOWN)!r}, "
+                f"which the conversation before it does not have.",
                 f"input[{n}]",
             )

@@ -47,7 +47,7 @@ class BridgeState:
     tally: Tally = Factory(Tally)
     logged_once: set[str] = Factory(set)
     """Lines that are logged only once."""
-    background: Background = Factory(Background)
+    background: Background = Factory(lambda self: Background(self.clock), takes_self=True)
     store: ResponseStore | None = None
     """Where responses are stored; None: nowhere."""
     prefixes: Prefixes = Factory(Prefixes)

@@ -73,13 +73,16 @@ class StoredResponses:
                     "other one by closing its connection."
                 )
             return send_json(http, 200, response)
-        job.working.cancel()
+        job.cancel()
         return send_json(http, 200, job.recording.snapshot())
 
     async def _input_items(self, http: BridgeRequest, owner: str, response_id: str) -> bytes:
         store = self._state.store
         items = None if store is None else await store.input_items(owner, response_id)
         if items is None:
+            job = self._state.background.job(owner, response_id)
+            if job is not None and job.is_running:
+                raise invalid("The response is still in progress; its input is listed at its end.")
             raise _unknown(response_id)
         limit = _whole_number(http, b"limit", DEFAULT_LIMIT)
         if not 1 <= limit <= MAX_LIMIT:

@@ -115,10 +115,16 @@ def test_a_picture_in_an_instruction_is_shown_where_one_can_stand() -> None:
 
 def test_the_data_of_a_picture_that_was_made_is_no_text() -> None:
     made = {"type": "image_generation_call", "result": 600 * "iVBOR"}
-    assert messages(message("user", "x"), made) == [user("x")]
+    assert "A picture was made" in messages(made)[0]["content"]
+    assert "iVBOR" not in messages(made)[0]["content"]
     made["revised_prompt"] = "a cat"
     assert "a cat" in messages(made)[0]["content"]
     assert "iVBOR" not in messages(made)[0]["content"]
+
+
+def test_an_unknown_item_that_is_encrypted_leaves_a_note() -> None:
+    sealed = {"type": "new_kind", "id": "nk_1", "encrypted_content": "gAAAA"}
+    assert "encrypted" in messages(sealed)[0]["content"]
 
 
 def picture(kind: str, **options: Any) -> str:

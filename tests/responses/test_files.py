@@ -83,7 +83,7 @@ def test_any_other_file_of_the_user_is_refused_by_its_place(file: Json, why: str
     assert caught.value.param == "input[2].content[1]"
     assert (caught.value.status, caught.value.code) == (400, "unsupported_file")
     told = caught.value.message
-    assert told.startswith("input[2].content[1], the file a.pdf, cannot be read: ")
+    assert told.startswith("input[2].content[1] is a file that cannot be read: ")
     assert why in told
     assert " Send " in told or " send " in told
 

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 
+from codex_bridge.storage.store import ResponseStore
+from codex_bridge.twisted_private import unsent_bytes
+from codex_bridge.web.background import Background, Job, Recording
+from codex_bridge.web.memory import NoMemory
 from tests.conftest import Start
 from tests.fake_ollama import Hold, Playlist, Refuse, Say
-from tests.harness import Answer, Json, Setup
+from tests.harness import CODEX, Answer, Json, Setup
 from tests.responses import grammar
 
 ASKED: Json = {"model": "qwen3:14b", "input": "hi", "background": True}
@@ -129,3 +135,107 @@ async def test_a_bridge_that_stops_keeps_what_became_of_it(start: Start, tmp_pat
     response = (await after.request("GET", f"/v1/responses/{begun['id']}")).json
     assert response["status"] == "failed"
     assert "stop" in response["error"]["message"]
+
+
+@pytest.mark.parametrize("change", [{"input": 5}, {"previous_response_id": "resp_none"}])
+@pytest_twisted.ensureDeferred
+async def test_a_request_that_codex_is_told_of_in_a_stream_ends_it(
+    start: Start, change: Json
+) -> None:
+    setup = await start(Playlist())
+    reply = await create(setup, change | {"stream": True}, CODEX)
+    assert reply.status == 400 or reply.response["status"] == "failed"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_second_cancel_changes_nothing_and_the_readers_get_their_end(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setup = await start(Playlist([Say("Wor"), Hold(Deferred()), Say("king")]))
+    saved: Deferred[None] = Deferred()
+    monkeypatch.setattr(ResponseStore, "save", lambda *_: saved)
+    client = await setup.connect()
+    client.post(ASKED | {"stream": True}, headers={"Connection": "close"})
+    received = await client.until(b'"delta":"Wor"')
+    response_id = received.split(b'"id":"', 1)[1].split(b'"')[0].decode()
+    path = f"/v1/responses/{response_id}"
+    for _ in range(2):
+        assert (await setup.request("POST", f"{path}/cancel")).json["status"] == "cancelled"
+    assert not saved.called
+    saved.callback(None)
+    await client.lost
+    assert (await setup.request("GET", path)).json["store"] is True
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_reader_gets_only_the_events_behind_the_one_that_it_names(start: Start) -> None:
+    release: Deferred[None] = Deferred()
+    setup = await start(Playlist([Say("Wor"), Hold(release), Say("king")]))
+    begun = (await create(setup)).json
+    await setup.fake.chat_seen()
+    path = f"/v1/responses/{begun['id']}?stream=true"
+    waiting = Deferred.fromCoroutine(setup.request("GET", f"{path}&starting_after=6"))
+    release.callback(None)
+    numbers = [event["sequence_number"] for event in (await waiting).events]
+    assert numbers == list(range(7, 7 + len(numbers)))
+    assert len(numbers) > 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_reader_that_does_not_read_gets_no_heartbeats(start: Start) -> None:
+    setup = await start(Playlist([Say("Wor"), Hold(Deferred()), Say("king")]), heartbeat=0.1)
+    client = await setup.connect()
+    client.post(ASKED | {"stream": True, "instructions": "x" * 6_000_000})
+    await client.until(b"response.created")
+    client.transport.pauseProducing()
+    reading = await create(setup, {"background": False, "store": False, "model": "none"})
+    assert reading.status == 404
+    (channel,) = [each for each in setup.service._site.channels if each.is_unread]
+    sizes = []
+    for _ in range(4):
+        unsent = unsent_bytes(channel.transport)
+        for _ in range(30):
+            await setup.request("GET", "/__health")
+        sizes.append(unsent_bytes(channel.transport) - unsent)
+    assert max(sizes) < 6_000_000
+
+
+@pytest_twisted.ensureDeferred
+async def test_one_can_go_on_from_a_summary_that_failed(start: Start) -> None:
+    setup = await start(Playlist([Refuse(400, "no")], [Say("Ok.")]))
+    begun = (await create(setup, {"input": ["hi", {"type": "compaction_trigger"}]})).json
+    assert (await ended(setup, begun["id"]))["status"] == "failed"
+    on = {"background": False, "previous_response_id": begun["id"], "input": "go on"}
+    assert (await create(setup, on)).status == 200
+
+
+def ended_job(size: int, clock: Clock, background: Background, name: str) -> None:
+    recording = Recording()
+    job = Job(recording, NoMemory())
+    response = {"id": name, "status": "completed"}
+    recording.write(
+        [
+            {
+                "type": "response.completed",
+                "sequence_number": 0,
+                "response": response,
+                "x": "y" * size,
+            }
+        ]
+    )
+    background.add("", job)
+    background.end("", job)
+
+
+def test_the_events_of_what_has_ended_are_kept_for_a_while_and_up_to_a_size() -> None:
+    clock = Clock()
+    background = Background(clock)
+    for name in ("a", "b", "c"):
+        ended_job(6 << 20, clock, background, name)
+        clock.advance(60)
+    # 16 MiB in all: the first to end is gone.
+    assert [name for name in "abc" if background.job("", name)] == ["b", "c"]
+    clock.advance(599 - 60)
+    assert [name for name in "abc" if background.job("", name)] == ["c"]
+    clock.advance(60)
+    assert [name for name in "abc" if background.job("", name)] == []

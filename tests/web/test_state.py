@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
 import pytest_twisted
-from twisted.internet.defer import fail
+from twisted.internet.defer import Deferred, fail
 from twisted.logger import LogLevel
 
 from codex_bridge.storage.database import StorageError
 from codex_bridge.storage.store import ResponseStore
 from tests.conftest import LogBook, Start
-from tests.fake_ollama import Call, Playlist, Say, Think
+from tests.fake_ollama import Call, Die, Playlist, Say, Think
 from tests.harness import Answer, Json, Setup
 
 TOOLS = [{"type": "function", "name": "weather", "parameters": {"type": "object"}}]
@@ -135,6 +136,13 @@ async def test_item_references_become_the_items(start: Start) -> None:
             404,
             "input[1]",
             "item_not_found",
+        ),
+        ({"input": [{"type": "item_reference"}]}, 400, "input[0].id", "invalid_value"),
+        (
+            {"input": ["hi", {"type": "item_reference", "id": 5}]},
+            400,
+            "input[1].id",
+            "invalid_value",
         ),
         ({"background": True, "store": False}, 400, "background", "invalid_value"),
         ({"background": "yes"}, 400, "background", "invalid_type"),
@@ -353,3 +361,83 @@ async def test_a_store_that_fails_says_why(
     assert "the disk is gone" in reply.json["error"]["message"]
     reply = await create(setup, {"previous_response_id": "resp_1"})
     assert (reply.status, reply.json["error"]["code"]) == (503, "storage_failed")
+
+
+@pytest.mark.parametrize("slip", [["a"], {"a": 1}, 5])
+@pytest_twisted.ensureDeferred
+async def test_an_item_of_a_strange_form_is_no_bug(start: Start, slip: Any) -> None:
+    setup = await start(Playlist([Say("One.")], [Say("Two.")], [Say("Three.")]))
+    first = (await create(setup, {})).json
+    items = [{"type": slip, "text": "strange"}, {"type": "function_call", "call_id": slip}]
+    assert (await create(setup, {"input": items})).status == 200
+    assert "strange" in str(told(setup))
+    on = {"previous_response_id": first["id"]}
+    assert (await create(setup, on | {"input": items})).status == 200
+    result = {"type": "function_call_output", "call_id": slip, "output": "x"}
+    assert (await create(setup, on | {"input": [result]})).status == 400
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_item_counts_each_time_that_it_is_named(start: Start) -> None:
+    setup = await start(Playlist([Say("One.")]), max_body_size=40_000)
+    first = (await create(setup, {"input": [message("x" * 30_000)]})).json
+    listed = (await setup.request("GET", f"/v1/responses/{first['id']}/input_items")).json["data"]
+    reference = {"type": "item_reference", "id": listed[0]["id"]}
+    reply = await create(setup, {"input": [reference, reference]})
+    assert (reply.status, reply.json["error"]["code"]) == (413, "request_too_large")
+    assert len(setup.fake.turns) == 1
+
+
+def message(text: str) -> Json:
+    return {"type": "message", "role": "user", "content": text}
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_order_of_keys_is_kept(start: Start) -> None:
+    """Other bytes would cost the model's prompt cache."""
+    setup = await start(Playlist(*[[Say("Ok.")]] * 3), directives=False)
+    one, other = ({"arguments": each} for each in ({"a": 1, "b": 2}, {"b": 2, "a": 1}))
+    call = {"type": "tool_search_call", "call_id": "c"}
+    await create(setup, {"input": [message("q"), call | one]})
+    second = (await create(setup, {"input": [message("q"), call | other]})).json
+    await create(setup, {"input": "x", "previous_response_id": second["id"]})
+    whole, by_id = (each.json["messages"][1]["tool_calls"] for each in setup.fake.turns[-2:])
+    assert orjson.dumps(by_id) == orjson.dumps(whole)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_key_that_is_sent_twice_is_one_key(start: Start) -> None:
+    setup = await start(Playlist([Say("One.")]))
+    once, twice = {"x-api-key": "k"}, {"x-api-key": "k", "Authorization": "Bearer k"}
+    first = (await create(setup, {}, twice)).json
+    assert (await setup.request("GET", f"/v1/responses/{first['id']}", headers=once)).status == 200
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_stream_that_fails_is_not_said_to_be_stored(start: Start) -> None:
+    setup = await start(Playlist(*[[Say("Wor"), Die("close")]] * 3))
+    response = (await create(setup, {"stream": True})).events[-1]["response"]
+    assert (response["status"], response["store"]) == ("failed", False)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_client_that_leaves_while_the_store_is_read_is_no_bug(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The log of each test is looked through for errors."""
+    setup = await start(Playlist())
+    asked: list[Deferred[Any]] = []
+
+    def never(*_: Any) -> Deferred[Any]:
+        asked.append(Deferred())
+        return asked[-1]
+
+    monkeypatch.setattr(ResponseStore, "context", never)
+    client = await setup.connect()
+    client.post(ASKED | {"previous_response_id": "resp_1"})
+    while not asked:
+        await setup.request("GET", "/__health")
+    await client.close()
+    while not asked[0].called:
+        await setup.request("GET", "/__health")
+    assert setup.fake.turns == []
