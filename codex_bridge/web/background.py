@@ -13,7 +13,6 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from codex_bridge.errors import ApiError
-from codex_bridge.responses.compaction import TRIGGER
 from codex_bridge.responses.events import frame
 from codex_bridge.vocabulary import Json
 from codex_bridge.web.memory import Memory
@@ -162,9 +161,7 @@ class Job:
         if self.is_running:
             recording.response = recording.snapshot(status="cancelled")
         if recording.response["status"] in {"failed", "cancelled"}:
-            # A next request may go on from it, and does not ask for a summary again.
-            asked = [each for each in items if each["type"] != TRIGGER]
-            stored = await self.memory.keep(asked, recording.response)
+            stored = await self.memory.keep(items, recording.response)
             recording.response = recording.response | {"store": stored}
 
     def cancel(self) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_twisted
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
 
+from codex_bridge.storage.database import StorageError
 from codex_bridge.storage.store import ResponseStore
-from codex_bridge.twisted_private import unsent_bytes
 from codex_bridge.web.background import Background, Job, Recording
 from codex_bridge.web.memory import NoMemory
 from tests.conftest import Start
@@ -167,37 +169,76 @@ async def test_a_second_cancel_changes_nothing_and_the_readers_get_their_end(
     assert (await setup.request("GET", path)).json["store"] is True
 
 
+class Reading:
+    """The HTTP request of a client that reads along."""
+
+    is_connected = True
+
+    def __init__(self) -> None:
+        self.written = b""
+        self.producer: Any = None
+
+    def setHeader(self, name: bytes, value: bytes) -> None:
+        pass
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        self.producer = producer
+
+    def unregisterProducer(self) -> None:
+        self.producer = None
+
+    def write(self, data: bytes) -> None:
+        self.written += data
+
+    @property
+    def numbers(self) -> list[int]:
+        return [int(each) for each in re.findall(rb'"sequence_number":(\d+)', self.written)]
+
+
+def event(number: int, kind: str = "output_text.delta") -> Json:
+    response = {"response": {"id": "resp_1", "status": "in_progress"}}
+    return {"type": f"response.{kind}", "sequence_number": number} | response
+
+
+def test_a_reader_gets_only_the_events_behind_the_one_that_it_names() -> None:
+    recording = Recording()
+    recording.write([event(0, "created"), event(1, "in_progress"), event(2)])
+    behind, ahead = Reading(), Reading()
+    recording.read(behind, 0)  # type: ignore[arg-type]
+    recording.read(ahead, 4)  # type: ignore[arg-type]
+    recording.write([event(3), event(4)])
+    recording.write([event(5), event(6)])
+    assert (behind.numbers, ahead.numbers) == ([1, 2, 3, 4, 5, 6], [5, 6])
+
+
+def test_a_reader_that_does_not_read_gets_no_heartbeats() -> None:
+    """Each has the whole response in it, and they come as long as the model thinks."""
+    recording, reading = Recording(), Reading()
+    recording.write([event(0, "created"), event(1, "in_progress")])
+    recording.read(reading)  # type: ignore[arg-type]
+    recording.write([event(2, "in_progress")])
+    reading.producer.pauseProducing()
+    recording.write([event(3, "in_progress")])
+    recording.write([event(4)])
+    reading.producer.resumeProducing()
+    recording.write([event(5, "in_progress")])
+    assert reading.numbers == [0, 1, 2, 4, 5]
+    # Nor does a recording keep them.
+    late = Reading()
+    recording.read(late)  # type: ignore[arg-type]
+    assert late.numbers == [0, 1, 4]
+
+
+@pytest.mark.expects_errors
 @pytest_twisted.ensureDeferred
-async def test_a_reader_gets_only_the_events_behind_the_one_that_it_names(start: Start) -> None:
-    release: Deferred[None] = Deferred()
-    setup = await start(Playlist([Say("Wor"), Hold(release), Say("king")]))
+async def test_a_failure_that_could_not_be_stored_says_so(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setup = await start(Playlist([Refuse(400, "no")]))
+    monkeypatch.setattr(ResponseStore, "save", lambda *_: fail(StorageError("full")))
     begun = (await create(setup)).json
-    await setup.fake.chat_seen()
-    path = f"/v1/responses/{begun['id']}?stream=true"
-    waiting = Deferred.fromCoroutine(setup.request("GET", f"{path}&starting_after=6"))
-    release.callback(None)
-    numbers = [event["sequence_number"] for event in (await waiting).events]
-    assert numbers == list(range(7, 7 + len(numbers)))
-    assert len(numbers) > 1
-
-
-@pytest_twisted.ensureDeferred
-async def test_a_reader_that_does_not_read_gets_no_heartbeats(start: Start) -> None:
-    setup = await start(Playlist([Say("Wor"), Hold(Deferred()), Say("king")]), heartbeat=0.1)
-    client = await setup.connect()
-    client.post(ASKED | {"stream": True, "instructions": "x" * 6_000_000})
-    await client.until(b"response.created")
-    client.transport.pauseProducing()
-    reading = await create(setup, {"background": False, "store": False, "model": "none"})
-    assert reading.status == 404
-    (channel,) = [each for each in setup.service._site.channels if each.is_unread]
-    sizes = []
-    for _ in range(4):
-        unsent = unsent_bytes(channel.transport)
-        for _ in range(30):
-            await setup.request("GET", "/__health")
-        sizes.append(unsent_bytes(channel.transport) - unsent)
-    assert max(sizes) < 6_000_000
+    response = await ended(setup, begun["id"])
+    assert (response["status"], response["store"]) == ("failed", False)
 
 
 @pytest_twisted.ensureDeferred
